@@ -1,0 +1,210 @@
+"""Opening the ledger: to read (sqlite3, changes nothing) or to write (SQLAlchemy, one transaction).
+
+A reader needs only sqlite3, so that `status` answers at once. A writer takes the write lock at the start
+of its transaction, so that what it has read still holds when it writes.
+"""
+
+import sqlite3
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING
+from urllib.parse import quote
+
+from boneexp.errors import Busy, LedgerUnusable
+
+if TYPE_CHECKING:
+    from sqlalchemy import Connection, Engine
+
+SCHEMA = "0001"
+BUSY_TIMEOUT_S = 30
+
+
+@contextmanager
+def reading(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a read-only connection whose rows can be read by column name.
+
+    Raises:
+        LedgerUnusable: there is no ledger at `path`, or it is of another schema, or no ledger at all.
+    """
+    if not path.is_file():
+        raise LedgerUnusable(
+            f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
+        )
+    with closing(_read_only(path)) as connection:
+        try:
+            check_schema(path, connection)
+            yield connection
+        except sqlite3.OperationalError as error:
+            raise _unusable(path, error) from error
+        except sqlite3.DatabaseError as error:
+            raise LedgerUnusable(f"{path} is not a ledger, or it is damaged: {error}") from error
+
+
+@contextmanager
+def writing(path: Path) -> Iterator["Connection"]:
+    """Yield a connection inside one write transaction; it commits when the block succeeds.
+
+    Raises:
+        LedgerUnusable: the ledger is missing, of another schema, read-only, damaged or on a full disk.
+        Busy: another process held the write lock for longer than the timeout.
+    """
+    from sqlalchemy.exc import DatabaseError
+
+    if not path.is_file():
+        raise LedgerUnusable(
+            f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
+        )
+    try:
+        with _engine(path.resolve()).begin() as connection:
+            yield connection
+    except DatabaseError as error:
+        if isinstance(error.orig, sqlite3.IntegrityError):
+            raise
+        raise _unusable(path, error.orig or error) from error
+
+
+def open_ledger(path: Path) -> Path:
+    """Return `path` as a ledger of today's schema; a ledger that is not there yet is made.
+
+    Raises:
+        LedgerUnusable: the ledger is of another schema (the message names the command), or no ledger.
+    """
+    if not path.is_file() or path.stat().st_size == 0:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        migrate(path)
+    with reading(path):
+        return path
+
+
+def upgrade(path: Path, now: float) -> Path | None:
+    """Bring an old ledger to today's schema; return the backup made first, or None if it was current.
+
+    Raises:
+        LedgerUnusable: there is no ledger, it is newer than this program, or it is no ledger.
+    """
+    if not path.is_file():
+        raise LedgerUnusable(
+            f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
+        )
+    with closing(_read_only(path)) as connection:
+        found = _schema_of(path, connection)
+        if found == SCHEMA:
+            return None
+        if found > SCHEMA:
+            check_schema(path, connection)
+        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+        backup = path.with_name(f"{path.name}.schema-{found or 'none'}.{stamp}.backup")
+        with closing(sqlite3.connect(backup)) as copy:
+            connection.backup(copy)
+    migrate(path)
+    return backup
+
+
+def migrate(path: Path) -> None:
+    """Run the migrations that `path` lacks, all of them in one transaction."""
+    from alembic import command
+    from alembic.config import Config
+    from sqlalchemy.exc import DatabaseError
+
+    config = Config()
+    config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
+    try:
+        with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
+            connection.execute("PRAGMA journal_mode = WAL")
+        with _engine(path.resolve()).begin() as transaction:
+            config.attributes["connection"] = transaction
+            command.upgrade(config, "head")
+    except (sqlite3.DatabaseError, DatabaseError) as error:
+        raise _unusable(path, getattr(error, "orig", None) or error) from error
+
+
+def check_schema(path: Path, connection: sqlite3.Connection) -> None:
+    """Raise LedgerUnusable, with the command that helps, unless the ledger has today's schema."""
+    found = _schema_of(path, connection)
+    if found < SCHEMA:
+        raise LedgerUnusable(
+            f"{path} has schema {found or 'none'} and this boneexp needs {SCHEMA}; "
+            f"upgrade it (a backup is made first) with: boneexp upgrade --ledger {path}"
+        )
+    if found > SCHEMA:
+        raise LedgerUnusable(
+            f"{path} has schema {found}, made by a newer boneexp than this one ({SCHEMA}); "
+            "it was left as it is; install the newer version"
+        )
+
+
+def _schema_of(path: Path, connection: sqlite3.Connection) -> str:
+    try:
+        row = connection.execute("SELECT MAX(version_num) FROM alembic_version").fetchone()
+    except sqlite3.DatabaseError as error:
+        if "no such table" in str(error) or "not a database" in str(error):
+            raise LedgerUnusable(f"{path} is not a boneexp ledger; name yours with --ledger FILE") from error
+        raise _unusable(path, error) from error
+    return row[0] or ""
+
+
+def _read_only(path: Path) -> sqlite3.Connection:
+    """Open for reading. Where not even the WAL's index may be written, the file is read as it lies."""
+    address = f"file:{quote(str(path.resolve()))}?mode=ro"
+    try:
+        connection = _probed(address)
+    except sqlite3.OperationalError:
+        connection = _probed(f"{address}&immutable=1")
+    except sqlite3.DatabaseError as error:
+        raise LedgerUnusable(f"{path} is not a boneexp ledger ({error}); name yours with --ledger FILE") from error
+    connection.row_factory = sqlite3.Row
+    return connection
+
+
+def _probed(address: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
+    try:
+        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+    except sqlite3.DatabaseError:
+        connection.close()
+        raise
+    return connection
+
+
+@lru_cache(maxsize=8)
+def _engine(path: Path) -> "Engine":
+    from sqlalchemy import URL, create_engine, event
+
+    engine = create_engine(
+        URL.create("sqlite", database=str(path)),
+        connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
+    )
+
+    @event.listens_for(engine, "connect")
+    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
+        connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute("PRAGMA synchronous = FULL")
+
+    @event.listens_for(engine, "begin")
+    def _take_write_lock(connection: "Connection") -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+
+    return engine
+
+
+def _migrations() -> Path:
+    """Return where the migrations lie: inside the installed package, or beside it in a checkout."""
+    package = Path(__file__).resolve().parents[1]
+    inside = package / "migrations"
+    return inside if inside.is_dir() else package.parent / "migrations"
+
+
+def _unusable(path: Path, error: BaseException) -> Busy | LedgerUnusable:
+    said = str(error)
+    if "locked" in said:
+        return Busy(f"{path} is held by another process for more than {BUSY_TIMEOUT_S} s; try again")
+    if "readonly" in said or "read-only" in said:
+        return LedgerUnusable(
+            f"{path} cannot be written: {said}; check the rights of the file and its folder"
+        )
+    if "full" in said:
+        return LedgerUnusable(f"the disk under {path} is full; nothing was lost; free space and try again")
+    return LedgerUnusable(f"{path} cannot be used as a ledger: {said}")

@@ -1,0 +1,137 @@
+"""What the documents need of the ledger beyond its views. sqlite3 alone, and nothing is changed.
+
+Every query here can be pasted into `sqlite3 ledger.db`.
+"""
+
+import sqlite3
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+Row = dict[str, Any]
+
+
+@contextmanager
+def one_moment(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let every query of the block see the same ledger, whatever workers write meanwhile."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def run_origin(connection: sqlite3.Connection, run_id: int) -> Row | None:
+    """Return which settings (experiment_ref), split and deal a run has; None if there is no such run."""
+    query = "SELECT id AS run, experiment_ref, split, split_digest FROM runs WHERE id = ?"
+    return next(iter(_rows(connection, query, (run_id,))), None)
+
+
+def experiment_row(connection: sqlite3.Connection, experiment_ref: int) -> Row:
+    """Return one experiment with its resolved settings, and the dataset behind it."""
+    query = """SELECT e.*, d.name AS data_name, d.kind AS data_kind, d.images, d.counts_json, d.notes_json
+               FROM experiments e JOIN datasets d ON d.fingerprint = e.data_fingerprint WHERE e.id = ?"""
+    return _rows(connection, query, (experiment_ref,))[0]
+
+
+def finished_runs(connection: sqlite3.Connection, experiment_ref: int) -> list[Row]:
+    """Return the succeeded runs of these settings, the stratified ones first, with digests and specs."""
+    return _rows(
+        connection,
+        """SELECT s.*, r.split_digest, r.checkpoint_sha256, r.spec_json, a.versions_json
+           FROM runs r JOIN run_status s ON s.run = r.id
+           LEFT JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt
+           WHERE r.experiment_ref = ? AND r.state = 'succeeded'
+           ORDER BY r.split DESC, r.seed""",
+        (experiment_ref,),
+    )
+
+
+def grid_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Return the experiments of the grid that was queued last: settings, data, splits, seeds, runs."""
+    return _rows(
+        connection,
+        """SELECT e.id AS experiment_ref, e.experiment, e.name, e.settings_json,
+                  d.name AS data_name, d.kind AS data_kind, COUNT(*) AS runs,
+                  SUM(r.state = 'succeeded') AS finished_runs,
+                  COUNT(DISTINCT r.split) AS splits, COUNT(DISTINCT r.seed) AS seeds
+           FROM experiments e
+           JOIN runs r ON r.experiment_ref = e.id AND r.is_current AND r.state <> 'cancelled'
+           JOIN datasets d ON d.fingerprint = e.data_fingerprint
+           GROUP BY e.id ORDER BY e.experiment""",
+    )
+
+
+def answer_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return how many images of each part, centre and class were called what; of equals the first class."""
+    return _rows(
+        connection,
+        """SELECT part, center, label,
+                  CASE WHEN p_normal >= p_benign AND p_normal >= p_malignant THEN 'Normal'
+                       WHEN p_benign >= p_malignant THEN 'Benign' ELSE 'Malignant' END AS predicted,
+                  COUNT(*) AS images
+           FROM predictions WHERE run_id = ? GROUP BY 1, 2, 3, 4 ORDER BY 1, 2, 3, 4""",
+        (run_id,),
+    )
+
+
+def overlap_means(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return the mean Grad-CAM overlap over annotated images, each explained for its own class, by threshold.
+
+    Heat maps of another checkpoint than the run's own do not count.
+    """
+    return _rows(
+        connection,
+        """SELECT x.threshold, COUNT(*) AS images, AVG(x.iou) AS iou, AVG(x.energy_inside) AS energy_inside,
+                  AVG(x.pointing_hit) AS pointing_hits, MIN(x.layer) AS layer
+           FROM explanations x
+           JOIN runs r ON r.id = x.run_id AND r.checkpoint_sha256 = x.checkpoint_sha256
+           JOIN predictions p ON p.run_id = x.run_id AND p.part = x.part AND p.image_id = x.image_id
+                AND p.label = x.explained_class
+           WHERE x.run_id = ? AND x.iou IS NOT NULL
+           GROUP BY x.threshold ORDER BY x.threshold""",
+        (run_id,),
+    )
+
+
+def run_tally(connection: sqlite3.Connection) -> Row:
+    """Return how many runs the ledger has, by state, and how many are of the grid that was queued last."""
+    return _rows(
+        connection,
+        """SELECT COUNT(*) AS runs, COALESCE(SUM(is_current), 0) AS current,
+                  COALESCE(SUM(state = 'succeeded'), 0) AS succeeded,
+                  COALESCE(SUM(state = 'failed'), 0) AS failed,
+                  COALESCE(SUM(state = 'running'), 0) AS running,
+                  COALESCE(SUM(state = 'queued'), 0) AS queued,
+                  COALESCE(SUM(state = 'cancelled'), 0) AS cancelled
+           FROM runs""",
+    )[0]
+
+
+def attempt_tally(connection: sqlite3.Connection) -> list[Row]:
+    """Return how many attempts ended how, and of what kind the failures were; the most frequent first."""
+    return _rows(
+        connection,
+        """SELECT COALESCE(outcome, 'running') AS outcome, failure_kind, COUNT(*) AS attempts
+           FROM attempts GROUP BY 1, 2 ORDER BY attempts DESC, 1, 2""",
+    )
+
+
+def times_tested(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how often each split's test part was evaluated: by finished runs and by refused late results."""
+    rows = _rows(
+        connection,
+        """SELECT split, COUNT(*) AS looks
+           FROM (SELECT split FROM runs WHERE state = 'succeeded'
+                 UNION ALL
+                 SELECT r.split FROM events e JOIN runs r ON r.id = e.run_id WHERE e.kind = 'late-result')
+           GROUP BY split ORDER BY split DESC""",
+    )
+    return {row["split"]: row["looks"] for row in rows}
+
+
+def _rows(connection: sqlite3.Connection, query: str, values: Sequence[object] = ()) -> list[Row]:
+    return [dict(row) for row in connection.execute(query, tuple(values))]

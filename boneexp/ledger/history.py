@@ -1,0 +1,74 @@
+"""What happened, in order: an append-only chain of events that cannot be changed without a trace.
+
+Each event's hash covers its content and the hash before it.
+"""
+
+import hashlib
+import sqlite3
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from boneexp.config import canonical_json
+from boneexp.ledger import tables
+from boneexp.results import WrittenFile
+
+FIRST_HASH = "0" * 64
+
+
+def record_event(
+    connection: Connection,
+    now: float,
+    kind: str,
+    *,
+    run_id: int | None = None,
+    attempt: int | None = None,
+    **details: Any,
+) -> None:
+    """Append one event to the chain."""
+    last = sa.select(tables.events.c.hash).order_by(tables.events.c.id.desc()).limit(1)
+    previous = connection.scalar(last) or FIRST_HASH
+    details_json = canonical_json(details)
+    now = float(now)  # as the column keeps it, so that the hash can be computed again
+    row = {"at": now, "kind": kind, "run_id": run_id, "attempt": attempt, "details_json": details_json}
+    digest = event_hash(previous, now, kind, (run_id, attempt), details_json)
+    connection.execute(sa.insert(tables.events).values(**row, previous_hash=previous, hash=digest))
+
+
+def event_hash(
+    previous: str, at: float, kind: str, subject: tuple[int | None, int | None], details_json: str
+) -> str:
+    """Return the hash (64 hex digits) of an event that follows `previous`; `subject` is (run, attempt)."""
+    return hashlib.sha256(canonical_json([previous, at, kind, *subject, details_json]).encode()).hexdigest()
+
+
+def first_broken_event(connection: sqlite3.Connection) -> int | None:
+    """Return the id of the first event whose hash or place in the chain is wrong; None if the chain holds."""
+    previous = FIRST_HASH
+    expected_id = 1
+    for row in connection.execute("SELECT * FROM events ORDER BY id"):
+        subject = (row["run_id"], row["attempt"])
+        right = event_hash(previous, row["at"], row["kind"], subject, row["details_json"])
+        if row["id"] != expected_id or row["previous_hash"] != previous or row["hash"] != right:
+            return int(row["id"])
+        previous, expected_id = right, expected_id + 1
+    return None
+
+
+def record_files(
+    connection: Connection, files: tuple[WrittenFile, ...], run_id: int | None, now: float
+) -> None:
+    """Record files that are in place; a file written again replaces its row."""
+    for file in files:
+        connection.execute(sa.delete(tables.files).where(tables.files.c.path == file.path))
+        connection.execute(
+            sa.insert(tables.files).values(
+                path=file.path,
+                run_id=run_id,
+                kind=file.kind,
+                sha256=file.sha256,
+                size_bytes=file.size_bytes,
+                written_at=now,
+            )
+        )

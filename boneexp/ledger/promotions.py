@@ -1,0 +1,83 @@
+"""Promotions: append-only rows. The last row is the default model now; a rollback is a row of its own."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection
+
+from boneexp.config import canonical_json
+from boneexp.ledger.history import record_event
+from boneexp.ledger.tables import promotions
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What is the default: an experiment with its run on each split, or nothing (the baseline)."""
+
+    experiment: str | None = None
+    stratified_run_id: int | None = None
+    center_run_id: int | None = None
+
+
+@dataclass(frozen=True)
+class Promotion:
+    """One decision of a person."""
+
+    action: str
+    standing: Standing
+    reason: str
+    decided_by: str
+    evidence: dict[str, Any]
+    undoes_id: int | None = None
+
+
+def record_promotion(connection: Connection, promotion: Promotion, now: float) -> int:
+    """Append a promotion; return its id."""
+    row = {
+        "action": promotion.action,
+        **vars(promotion.standing),
+        "reason": promotion.reason,
+        "decided_by": promotion.decided_by,
+        "decided_at": now,
+        "evidence_json": canonical_json(promotion.evidence),
+        "undoes_id": promotion.undoes_id,
+    }
+    added = int(
+        connection.execute(sa.insert(promotions).values(**row).returning(promotions.c.id)).scalar_one()
+    )
+    record_event(
+        connection,
+        now,
+        "promotion",
+        promotion=added,
+        action=promotion.action,
+        experiment=promotion.standing.experiment,
+        reason=promotion.reason,
+        decided_by=promotion.decided_by,
+    )
+    return added
+
+
+def standing(rows: Sequence[dict[str, Any]]) -> Standing:
+    """Return the default that the promotion rows (oldest first) leave."""
+    return _standing_of(rows[-1]) if rows else Standing()
+
+
+def before_last(rows: Sequence[dict[str, Any]]) -> tuple[int, Standing] | None:
+    """Return the last decision that is not undone (its id) and what stood before; None if there is none."""
+    decisions: list[dict[str, Any]] = []
+    for row in rows:
+        if row["action"] == "rollback":
+            decisions.pop()
+        else:
+            decisions.append(row)
+    if not decisions:
+        return None
+    former = _standing_of(decisions[-2]) if len(decisions) > 1 else Standing()
+    return int(decisions[-1]["id"]), former
+
+
+def _standing_of(row: dict[str, Any]) -> Standing:
+    return Standing(row["experiment"], row["stratified_run_id"], row["center_run_id"])

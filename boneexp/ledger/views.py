@@ -1,0 +1,182 @@
+"""Rows of the ledger's views, for whoever shows them. sqlite3 alone, and nothing is changed.
+
+Every query here can be pasted into `sqlite3 ledger.db`.
+"""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+from typing import Any
+
+from boneexp.errors import RunNotFound
+
+Row = dict[str, Any]
+
+
+def run_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Return the view run_status: one row per run, oldest first."""
+    return _rows(connection, "SELECT * FROM run_status ORDER BY run")
+
+
+def run_row(connection: sqlite3.Connection, run_id: int) -> Row:
+    """Return one row of run_status.
+
+    Raises:
+        RunNotFound: the ledger has no such run.
+    """
+    found = _rows(connection, "SELECT * FROM run_status WHERE run = ?", (run_id,))
+    if not found:
+        raise RunNotFound(f"the ledger has no run {run_id}; see which there are with: boneexp status")
+    return found[0]
+
+
+def attempt_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return a run's attempts, oldest first, with their tracebacks."""
+    return _rows(connection, "SELECT * FROM attempts WHERE run_id = ? ORDER BY number", (run_id,))
+
+
+def epoch_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return a run's epochs as they count, oldest first."""
+    return _rows(connection, "SELECT * FROM epoch_history WHERE run = ? ORDER BY epoch", (run_id,))
+
+
+def metric_rows(connection: sqlite3.Connection, run_id: int, part: str = "test") -> list[Row]:
+    """Return a settled run's metrics with their intervals."""
+    query = "SELECT metric, class_name, value, low, high FROM metrics WHERE run_id = ? AND part = ?"
+    return _rows(connection, query, (run_id, part))
+
+
+def file_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return the files of a settled run with their digests."""
+    return _rows(connection, "SELECT * FROM files WHERE run_id = ? ORDER BY path", (run_id,))
+
+
+def event_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return a run's events, oldest first, each with its details as a dict."""
+    rows = _rows(connection, "SELECT * FROM events WHERE run_id = ? ORDER BY id", (run_id,))
+    return [{**row, "details": json.loads(row["details_json"])} for row in rows]
+
+
+def spec_json(connection: sqlite3.Connection, run_id: int) -> str:
+    """Return the run's resolved spec as JSON."""
+    run_row(connection, run_id)
+    return str(connection.execute("SELECT spec_json FROM runs WHERE id = ?", (run_id,)).fetchone()[0])
+
+
+def comparison_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Return the view comparison: one row per experiment with its ten columns."""
+    return _rows(connection, "SELECT * FROM comparison")
+
+
+def leaderboard_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Return the view leaderboard: place and test set of each experiment that can be ranked."""
+    return _rows(connection, "SELECT * FROM leaderboard")
+
+
+def figure_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Return the view experiment_figures: per experiment and split, with intervals and seed counts."""
+    return _rows(connection, "SELECT * FROM experiment_figures ORDER BY experiment, split")
+
+
+def study_figures(connection: sqlite3.Connection) -> dict[str, dict[str, float]]:
+    """Return the study's targets and baseline figures as {"target": {...}, "baseline": {...}}."""
+    found: dict[str, dict[str, float]] = {"target": {}, "baseline": {}}
+    for row in connection.execute("SELECT kind, figure, value FROM study_figures"):
+        found[row["kind"]][row["figure"]] = row["value"]
+    return found
+
+
+def selection_order(connection: sqlite3.Connection) -> list[str]:
+    """Return the figures that decide the best experiment, in order."""
+    rows = _rows(connection, "SELECT figure FROM selection_keys ORDER BY position")
+    return [row["figure"] for row in rows]
+
+
+def dataset_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Return the datasets behind the current runs, with counts by centre and class."""
+    rows = _rows(
+        connection,
+        """SELECT DISTINCT d.* FROM datasets d
+           JOIN experiments e ON e.data_fingerprint = d.fingerprint
+           JOIN runs r ON r.experiment_ref = e.id AND r.is_current""",
+    )
+    for row in rows:
+        row |= {"counts": json.loads(row["counts_json"]), "notes": json.loads(row["notes_json"])}
+    return rows
+
+
+def current_runs(connection: sqlite3.Connection, experiment: str) -> list[Row]:
+    """Return the runs of an experiment that were queued last, with state, checkpoint and digests."""
+    return _rows(
+        connection,
+        """SELECT r.*, e.experiment, e.name, e.backbone, e.image_size, e.batch_size, e.annotations,
+                  e.settings_json, e.data_fingerprint
+           FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+           WHERE e.experiment = ? AND r.is_current AND r.state <> 'cancelled'
+           ORDER BY r.split, r.seed""",
+        (experiment,),
+    )
+
+
+def runs_in_state(connection: sqlite3.Connection, states: Sequence[str]) -> list[int]:
+    """Return the ids of the runs in one of `states`."""
+    marks = ", ".join("?" * len(states))
+    rows = _rows(connection, f"SELECT id FROM runs WHERE state IN ({marks}) ORDER BY id", states)
+    return [row["id"] for row in rows]
+
+
+def overlap_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return the Grad-CAM overlaps of a run: one row per image, class and threshold."""
+    query = "SELECT * FROM explanations WHERE run_id = ? ORDER BY image_id, explained_class, threshold"
+    return _rows(connection, query, (run_id,))
+
+
+def promotion_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Return every promotion, oldest first, with its evidence as a dict."""
+    rows = _rows(connection, "SELECT * FROM promotions ORDER BY id")
+    return [{**row, "evidence": json.loads(row["evidence_json"])} for row in rows]
+
+
+def _rows(connection: sqlite3.Connection, query: str, values: Sequence[object] = ()) -> list[Row]:
+    return [dict(row) for row in connection.execute(query, tuple(values))]
+
+
+def settled_promotions(connection: sqlite3.Connection) -> set[int]:
+    """Return the ids of the promotions whose files are all in place."""
+    rows = _rows(connection, "SELECT details_json FROM events WHERE kind = 'promotion-settled'")
+    return {int(json.loads(row["details_json"])["promotion"]) for row in rows}
+
+
+def promotable_runs(connection: sqlite3.Connection, experiment: str) -> list[Row]:
+    """Return an experiment's finished current runs per split, lowest validation loss first.
+
+    Where several seeds were run, validation chooses among them; the test part is never asked.
+    """
+    return _rows(
+        connection,
+        """SELECT r.id AS run, r.split, r.seed, MIN(h.val_loss) AS best_val_loss
+           FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+           LEFT JOIN epoch_history h ON h.run = r.id
+           WHERE e.experiment = ? AND r.is_current AND r.state = 'succeeded'
+           GROUP BY r.id ORDER BY r.split, best_val_loss, r.seed""",
+        (experiment,),
+    )
+
+
+def settings_of(connection: sqlite3.Connection, run_id: int) -> Row:
+    """Return the resolved settings of a run's experiment."""
+    query = "SELECT e.settings_json FROM runs r JOIN experiments e ON e.id = r.experiment_ref WHERE r.id = ?"
+    found: Row = json.loads(connection.execute(query, (run_id,)).fetchone()[0])
+    return found
+
+
+def prediction_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return a run's per-image predictions."""
+    return _rows(connection, "SELECT * FROM predictions WHERE run_id = ? ORDER BY part, image_id", (run_id,))
+
+
+def checkpoint_of(connection: sqlite3.Connection, run_id: int) -> tuple[str, str]:
+    """Return path and SHA-256 of a finished run's best checkpoint."""
+    query = "SELECT checkpoint, checkpoint_sha256 FROM runs WHERE id = ?"
+    row = connection.execute(query, (run_id,)).fetchone()
+    return str(row["checkpoint"]), str(row["checkpoint_sha256"])

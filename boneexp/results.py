@@ -1,0 +1,100 @@
+"""The words a run reports in: its classes, its epochs, and how it ended."""
+
+from dataclasses import dataclass
+
+CLASS_NAMES = ("Normal", "Benign", "Malignant")
+PARTS = ("train", "val", "test")
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch: losses are means per image, the learning rate is that of the last step."""
+
+    epoch: int
+    train_loss: float
+    val_loss: float
+    val_accuracy: float
+    val_macro_auroc: float | None
+    learning_rate: float
+    duration_s: float
+
+
+@dataclass(frozen=True)
+class MetricValue:
+    """One figure with its interval; None where undefined. `class_name` is "" for one over all classes."""
+
+    metric: str
+    class_name: str
+    value: float | None
+    low: float | None
+    high: float | None
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What the model said of one image: probabilities in the order of CLASS_NAMES."""
+
+    part: str
+    image_id: str
+    group: str
+    center: int
+    label: int
+    probabilities: tuple[float, float, float]
+
+
+@dataclass(frozen=True)
+class WrittenFile:
+    """A file of a run: path relative to the artifacts folder, its digest and its size."""
+
+    kind: str
+    path: str
+    sha256: str
+    size_bytes: int
+
+
+@dataclass(frozen=True)
+class Finished:
+    """The run came to its end."""
+
+    best_epoch: int
+    metrics: dict[str, tuple[MetricValue, ...]]  # by part
+    predictions: tuple[Prediction, ...]
+    files: tuple[WrittenFile, ...]
+
+
+@dataclass(frozen=True)
+class Failed:
+    """The attempt ended with an error; `kind` is oom, error, disk or data."""
+
+    kind: str
+    message: str
+    traceback: str
+
+
+@dataclass(frozen=True)
+class Stopped:
+    """The attempt was asked to stop; the run can go on from its last checkpoint."""
+
+    reason: str
+
+
+Outcome = Finished | Failed | Stopped
+
+
+@dataclass(frozen=True)
+class News:
+    """One thing that happened in a run, for whoever watches.
+
+    `kind` is claimed, stage, counted, resumed, step, epoch or settled; `done` of `total` counts images, steps
+    or epochs.
+    """
+
+    run_id: int
+    title: str
+    kind: str
+    text: str = ""
+    done: int = 0
+    total: int = 0
+    record: EpochRecord | None = None
+    epochs_planned: int = 0
+    left_s: float | None = None

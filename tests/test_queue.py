@@ -1,0 +1,279 @@
+import multiprocessing
+import sqlite3
+import time
+
+import pytest
+import specs as make
+from sqlalchemy.exc import IntegrityError
+
+from boneexp.errors import RunNotFinished, RunNotFound
+from boneexp.ledger import views
+from boneexp.ledger.database import open_ledger, reading, writing
+from boneexp.ledger.history import first_broken_event
+from boneexp.ledger.queue import (
+    cancel,
+    claim_next,
+    free_runs_of_dead_processes,
+    holds,
+    renew,
+    retry,
+    stop_requested,
+)
+from boneexp.ledger.settling import fail, finish, keep_epoch, put_back
+from boneexp.results import Failed, Stopped
+
+
+def enqueue(ledger, wanted, now=0.0):
+    with writing(ledger) as connection:
+        return make.queued(connection, wanted, now)
+
+
+def claim(ledger, name="a", now=0.0, lease_s=60.0, run_id=None):
+    with writing(ledger) as connection:
+        return claim_next(connection, make.worker(name), now, lease_s, run_id)
+
+
+def row(ledger, run_id):
+    with reading(ledger) as connection:
+        return views.run_row(connection, run_id)
+
+
+def outcomes(ledger, run_id):
+    with reading(ledger) as connection:
+        return [each["outcome"] for each in views.attempt_rows(connection, run_id)]
+
+
+def test_queueing_twice_is_a_no_op(ledger):
+    assert enqueue(ledger, make.specs(3)).added == (1, 2, 3)
+    again = enqueue(ledger, make.specs(3))
+    assert (again.added, again.known) == ((), 3)
+
+
+def test_the_database_itself_refuses_a_second_run_of_the_same_hash(ledger):
+    enqueue(ledger, make.specs(1))
+    with pytest.raises(IntegrityError, match="UNIQUE"), writing(ledger) as connection:
+        connection.exec_driver_sql(
+            "INSERT INTO runs SELECT 9, experiment_ref, split, seed, config_hash, split_digest, spec_json, 'other',"
+            " is_current, state, failure_kind, failure, attempt, killed_attempts, max_attempts, micro_batch,"
+            " lease_until, stop_requested, best_epoch, checkpoint, checkpoint_sha256, queued_at, settled_at FROM runs"
+        )
+
+
+def test_the_hash_covers_what_decides_the_result_and_nothing_else():
+    base = make.spec().config_hash
+    assert make.spec(notes="x", name="other").config_hash == base
+    assert make.spec(data={"root": "elsewhere", "name": "other"}).config_hash == base
+    changed = [
+        make.spec(seed=43),
+        make.spec(experiment="E2"),
+        make.spec(split="center_holdout"),
+        make.spec(training={"batch_size": 8}),
+        make.spec(model={"dropout": 0.3}),
+        make.spec(data={"image_size": 300}),
+        make.spec().model_copy(update={"data_fingerprint": "e" * 64}),
+        make.spec().model_copy(update={"weights_sha256": "e" * 64}),
+    ]
+    hashes = {each.config_hash for each in changed}
+    assert base not in hashes
+    assert len(hashes) == len(changed)
+
+
+def test_each_run_of_an_experiment_and_split_has_a_folder_of_its_own(ledger):
+    enqueue(ledger, [make.spec(), make.spec(seed=43), make.spec(training={"epochs": 2})])
+    folders = [row(ledger, run_id)["folder"] for run_id in (1, 2, 3)]
+    assert folders[0] == "experiments/E1/stratified"
+    assert folders[1].startswith("experiments/E1/stratified-seed43-")
+    assert len(set(folders)) == 3
+
+
+def test_what_was_queued_last_is_current(ledger):
+    enqueue(ledger, [make.spec(), make.spec(split="center_holdout")])
+    changed = enqueue(ledger, [make.spec(training={"epochs": 2})])
+    assert changed.outdated == (1, 2)
+    assert [row(ledger, run_id)["is_current"] for run_id in (1, 2, 3)] == [0, 0, 1]
+    enqueue(ledger, [make.spec()])
+    assert [row(ledger, run_id)["is_current"] for run_id in (1, 2, 3)] == [1, 0, 0]
+
+
+def test_a_waiting_run_learns_where_moved_data_lie(ledger):
+    enqueue(ledger, [make.spec(data={"root": "old"})])
+    enqueue(ledger, [make.spec(data={"root": "new"})])
+    assert claim(ledger).spec.settings.data.root == "new"
+
+
+def test_an_abandoned_run_is_claimed_again_and_its_first_holder_must_stop(ledger):
+    enqueue(ledger, make.specs(1))
+    lost = claim(ledger, "a", now=0, lease_s=60)
+    assert claim(ledger, "b", now=59) is None
+    taken = claim(ledger, "b", now=61)
+    assert (taken.run_id, taken.attempt) == (lost.run_id, 2)
+    with writing(ledger) as connection:
+        assert not renew(connection, lost, now=62, lease_s=60)
+        assert not keep_epoch(connection, lost, make.epoch(0), now=62)
+        assert not fail(connection, lost, Failed("error", "m", "t"), now=62)
+        assert not put_back(connection, lost, Stopped("s"), now=62)
+        assert renew(connection, taken, now=62, lease_s=60)
+        assert holds(connection, taken)
+    assert outcomes(ledger, 1) == ["lost", None]
+
+
+def test_a_late_result_is_kept_as_evidence_and_does_not_count(ledger):
+    enqueue(ledger, make.specs(1))
+    lost = claim(ledger, "a", now=0, lease_s=60)
+    claim(ledger, "b", now=61)
+    with writing(ledger) as connection:
+        assert not finish(connection, lost, make.finished(accuracy=0.99), now=62)
+    with reading(ledger) as connection:
+        assert views.metric_rows(connection, 1) == []
+        late = [event for event in views.event_rows(connection, 1) if event["kind"] == "late-result"]
+    assert late[0]["details"]["accuracy"] == {"test": 0.99}
+
+
+def test_claims_stop_when_every_attempt_killed_its_worker(ledger):
+    enqueue(ledger, make.specs(1))
+    for attempt in (1, 2, 3):
+        assert claim(ledger, now=attempt * 100, lease_s=60).attempt == attempt
+    assert claim(ledger, now=400) is None
+    settled = row(ledger, 1)
+    assert (settled["state"], settled["failure_kind"], settled["attempts"]) == ("failed", "killed", 3)
+    assert outcomes(ledger, 1) == ["lost"] * 3
+
+
+def test_out_of_memory_halves_the_micro_batch_down_to_one_and_then_fails(ledger):
+    enqueue(ledger, [make.spec(training={"batch_size": 4})])
+    seen = []
+    while (held := claim(ledger)) is not None:
+        seen.append(held.micro_batch)
+        with writing(ledger) as connection:
+            assert fail(connection, held, Failed("oom", "out of memory", "t"), now=1)
+    assert seen == [4, 2, 1]
+    assert (row(ledger, 1)["state"], row(ledger, 1)["failure_kind"]) == ("failed", "oom")
+    with writing(ledger) as connection:
+        retry(connection, 1, now=2)
+    assert claim(ledger).micro_batch == 4
+
+
+def test_an_error_fails_only_that_run_and_retry_keeps_its_history(ledger):
+    enqueue(ledger, make.specs(2))
+    held = claim(ledger)
+    with writing(ledger) as connection:
+        assert fail(connection, held, Failed("error", "ZeroDivisionError: x", "Traceback …"), now=1)
+    assert row(ledger, 1)["failure"] == "ZeroDivisionError: x"
+    assert claim(ledger).run_id == 2
+    with writing(ledger) as connection:
+        retry(connection, 1, now=2)
+    assert claim(ledger).attempt == 2
+    with reading(ledger) as connection:
+        assert views.attempt_rows(connection, 1)[0]["traceback"] == "Traceback …"
+
+
+def test_a_finished_run_has_its_facts_in_rows(ledger):
+    enqueue(ledger, make.specs(1))
+    held = claim(ledger)
+    with writing(ledger) as connection:
+        assert keep_epoch(connection, held, make.epoch(0), now=1)
+        assert finish(connection, held, make.finished(), now=2)
+    settled = row(ledger, 1)
+    assert (settled["state"], settled["accuracy"], settled["malignant_sensitivity"]) == ("succeeded", 0.8, 0.7)
+    assert settled["checkpoint"] == "experiments/E1/stratified/best.pt"
+    with reading(ledger) as connection:
+        assert len(views.prediction_rows(connection, 1)) == 2
+        assert views.file_rows(connection, 1)[0]["sha256"] == "c" * 64
+        assert first_broken_event(connection) is None
+
+
+def test_an_epoch_that_comes_out_the_same_again_is_one_row(ledger):
+    enqueue(ledger, make.specs(1))
+    first = claim(ledger, now=0)
+    with writing(ledger) as connection:
+        keep_epoch(connection, first, make.epoch(0, loss=0.5), now=1)
+    again = claim(ledger, now=100)
+    with writing(ledger) as connection:
+        keep_epoch(connection, again, make.epoch(0, loss=0.5), now=101)
+        keep_epoch(connection, again, make.epoch(0, loss=0.4), now=102)
+    with reading(ledger) as connection:
+        assert [each["val_loss"] for each in views.epoch_rows(connection, 1)] == [0.4]
+        assert connection.execute("SELECT COUNT(*) FROM epochs").fetchone()[0] == 2
+
+
+def test_a_run_that_is_put_back_goes_on_later(ledger):
+    enqueue(ledger, make.specs(1))
+    held = claim(ledger)
+    with writing(ledger) as connection:
+        assert put_back(connection, held, Stopped("SIGTERM"), now=1)
+    assert row(ledger, 1)["state"] == "queued"
+    assert claim(ledger, now=2).attempt == 2
+
+
+def test_cancel_takes_out_a_waiting_run_and_stops_a_running_one(ledger):
+    enqueue(ledger, make.specs(2))
+    held = claim(ledger)
+    with writing(ledger) as connection:
+        assert cancel(connection, 2, now=1) == "cancelled"
+        assert cancel(connection, 1, now=1) == "stopping"
+        assert stop_requested(connection, held)
+        assert put_back(connection, held, Stopped("cancelled"), now=2)
+    assert [row(ledger, run_id)["state"] for run_id in (1, 2)] == ["cancelled", "cancelled"]
+    with writing(ledger) as connection:
+        retry(connection, 1, now=3)
+    assert claim(ledger).run_id == 1
+
+
+def test_runs_that_are_not_there_or_not_in_that_state_are_said_so(ledger):
+    enqueue(ledger, make.specs(1))
+    with writing(ledger) as connection:
+        with pytest.raises(RunNotFound, match="no run 9"):
+            cancel(connection, 9, now=1)
+        with pytest.raises(RunNotFinished, match="run 1 is queued"):
+            retry(connection, 1, now=1)
+
+
+def test_a_run_of_a_dead_process_is_free_at_once_and_of_a_live_one_is_not(ledger):
+    enqueue(ledger, make.specs(2))
+    claim(ledger, now=0, lease_s=600)
+    with writing(ledger) as connection:
+        assert free_runs_of_dead_processes(connection, "elsewhere", lambda *_: False, now=1) == []
+        assert free_runs_of_dead_processes(connection, "host", lambda *_: True, now=1) == []
+        assert free_runs_of_dead_processes(connection, "host", lambda *_: False, now=1) == [1]
+    assert claim(ledger, now=1).run_id == 1
+
+
+def test_a_changed_event_is_found(ledger):
+    enqueue(ledger, make.specs(2))
+    claim(ledger)
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("UPDATE events SET details_json = '{}' WHERE id = 2")
+    with reading(ledger) as connection:
+        assert first_broken_event(connection) == 2
+
+
+def test_a_removed_event_is_found(ledger):
+    enqueue(ledger, make.specs(2))
+    claim(ledger)
+    claim(ledger)
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("DELETE FROM events WHERE id = 2")
+    with reading(ledger) as connection:
+        assert first_broken_event(connection) == 3
+
+
+def claim_all(path, name, found):
+    taken = []
+    while (held := claim(path, name, now=time.time(), lease_s=600)) is not None:
+        taken.append(held.run_id)
+    found.put(taken)
+
+
+def test_eight_processes_claim_two_hundred_runs_each_once(tmp_path):
+    path = open_ledger(tmp_path / "ledger.db")
+    enqueue(path, make.specs(200))
+    context = multiprocessing.get_context("spawn")
+    found = context.Queue()
+    processes = [context.Process(target=claim_all, args=(path, str(n), found)) for n in range(8)]
+    for process in processes:
+        process.start()
+    taken = [run_id for _ in processes for run_id in found.get(timeout=120)]
+    for process in processes:
+        process.join()
+    assert [process.exitcode for process in processes] == [0] * 8
+    assert sorted(taken) == list(range(1, 201))
