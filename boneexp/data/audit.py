@@ -1,0 +1,181 @@
+"""What is in each file: decoded to the end, measured, hashed, and remembered so that the next look is quick.
+
+The index beside the ledger holds the facts of sound images by name, size and time of change; damaged ones are
+looked at again each time. Lose it and it is made again.
+"""
+
+import hashlib
+import json
+import struct
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import asdict, dataclass
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from PIL.JpegImagePlugin import JpegImageFile
+
+from boneexp.artifacts import write_text
+from boneexp.data.radiograph import Grey, drawing
+from boneexp.data.threads import Progress, in_order
+
+INDEX_VERSION = "boneexp-index-1"
+MOST_PIXELS = 100_000_000
+LEAST_SIDE_PX = 16
+_ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
+_WANTED_PX = (128, 128)  # libjpeg decodes to the smallest eighth that still covers this: several times faster
+
+
+def examine(
+    root: Path,
+    pairs: Sequence["Pair"],
+    index_path: Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> list[tuple["ImageFacts", "AnnotationFacts"]]:
+    """Return the facts of each image and its annotation, in order; what is wrong stands in `problem`."""
+    known = _read_index(root, index_path)
+    keys = [_key(root, pair.image) for pair in pairs]
+
+    def look(place: int) -> tuple["ImageFacts", "AnnotationFacts"]:
+        remembered = known.get(keys[place])
+        return remembered or image_facts(pairs[place].image), annotation_facts(pairs[place].annotation)
+
+    facts = list(in_order(look, range(len(pairs)), workers, progress))
+    found = {key: image for key, (image, _) in zip(keys, facts, strict=True) if key and not image.problem}
+    if index_path and found != known:
+        _write_index(root, index_path, found)
+    return facts
+
+
+def image_facts(path: Path) -> "ImageFacts":
+    """Return what the image is, decoded to its last byte, or the problem that it has.
+
+    cv2 fills what is missing of a truncated JPEG with grey and says nothing; Pillow raises.
+    """
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        return ImageFacts(problem=f"cannot be read ({error.strerror})")
+    sha256 = hashlib.sha256(content).hexdigest()
+    try:
+        image = JpegImageFile(BytesIO(content))  # not Image.open: one decoder, whatever the bytes claim to be
+    except (SyntaxError, OSError, ValueError, struct.error):
+        return ImageFacts(sha256, problem="not a JPEG")
+    width, height = image.size
+    if width * height > MOST_PIXELS or min(width, height) < LEAST_SIDE_PX:
+        return ImageFacts(sha256, problem=f"absurd size {width} x {height}")
+    try:
+        image.draft("L", _WANTED_PX)
+        grey = np.asarray(image.convert("L"))
+    except (OSError, SyntaxError, ValueError, struct.error) as error:
+        return ImageFacts(sha256, problem=f"truncated JPEG ({error})")
+    if _lies_on_its_side(image):
+        grey, height, width = grey.T, width, height
+    return ImageFacts(sha256, phash(grey), height, width)
+
+
+def annotation_facts(path: Path | None) -> "AnnotationFacts":
+    """Return what the LabelMe file holds, or its problem; the facts of nothing for None."""
+    if path is None:
+        return AnnotationFacts()
+    try:
+        content = path.read_bytes()
+        drawn = drawing(content)
+    except OSError as error:
+        return AnnotationFacts(problem=f"cannot be read ({error.strerror})")
+    except ValueError as error:
+        return AnnotationFacts(problem=str(error))
+    sha256 = hashlib.sha256(content).hexdigest()
+    return AnnotationFacts(sha256, len(drawn.outlines), drawn.frame_height, drawn.frame_width)
+
+
+def phash(grey: Grey) -> str:
+    """Return the 64-bit perceptual hash of (height, width) grey levels as 16 hex digits.
+
+    Bits say which of the 8 x 8 lowest frequencies of a 32 x 32 thumbnail exceed their median (taken without
+    the mean grey).
+
+    Source: Zauner, Implementation and benchmarking of perceptual image hash functions, 2010.
+    """
+    thumbnail = cv2.resize(np.ascontiguousarray(grey), (32, 32), interpolation=cv2.INTER_AREA)
+    low = cv2.dct(thumbnail.astype(np.float32))[:8, :8].flatten()
+    return np.packbits(low > np.median(low[1:])).tobytes().hex()
+
+
+def _lies_on_its_side(image: JpegImageFile) -> bool:
+    with suppress(
+        OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error
+    ):  # broken EXIF turns nothing
+        return image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
+    return False
+
+
+def _key(root: Path, path: Path) -> str:
+    """Return what the image is remembered by, or "" where it cannot be reached."""
+    try:
+        state = path.stat()
+    except OSError:
+        return ""
+    return f"{path.relative_to(root).as_posix()}|{state.st_size}|{state.st_mtime_ns}"
+
+
+def _read_index(root: Path, index_path: Path | None) -> Mapping[str, "ImageFacts"]:
+    """Return the remembered facts; none where the index is missing, damaged, or another dataset's."""
+    if not index_path:
+        return {}
+    with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
+        index = json.loads(index_path.read_bytes())
+        if index["version"] == INDEX_VERSION and index["root"] == str(root.resolve()):
+            return {key: ImageFacts(**_typed(facts)) for key, facts in index["images"].items()}
+    return {}
+
+
+def _typed(facts: dict[str, Any]) -> dict[str, Any]:
+    kinds = {name: type(value) for name, value in facts.items()}
+    if kinds != {"sha256": str, "phash": str, "height_px": int, "width_px": int, "problem": str}:
+        raise ValueError("not facts of an image")
+    return facts
+
+
+def _write_index(root: Path, index_path: Path, images: Mapping[str, "ImageFacts"]) -> None:
+    index = {
+        "version": INDEX_VERSION,
+        "root": str(root.resolve()),
+        "images": {key: asdict(facts) for key, facts in images.items()},
+    }
+    with suppress(OSError):  # a full or read-only disk costs time at the next look, no more
+        write_text(index_path, json.dumps(index))
+
+
+@dataclass(frozen=True)
+class Pair:
+    """The files of one image."""
+
+    image: Path
+    annotation: Path | None
+
+
+@dataclass(frozen=True)
+class ImageFacts:
+    """What an image is: height and width as `read_grey` gives them; `problem` is "" where it is sound."""
+
+    sha256: str = ""
+    phash: str = ""
+    height_px: int = 0
+    width_px: int = 0
+    problem: str = ""
+
+
+@dataclass(frozen=True)
+class AnnotationFacts:
+    """What an annotation is; `sha256` is "" where there is none, and `shapes` counts the outlines."""
+
+    sha256: str = ""
+    shapes: int = 0
+    frame_height: float = 0
+    frame_width: float = 0
+    problem: str = ""

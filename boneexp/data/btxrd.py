@@ -1,0 +1,263 @@
+"""The reader: a folder in BTXRD's layout becomes one checked, ordered Dataset.
+
+Everything that is wrong anywhere is collected first and raised once. Radiographs come in the order of their
+image_id whatever the order of the rows, so that the fingerprint decides everything made from them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import groupby
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from boneexp.data import table
+from boneexp.data.audit import AnnotationFacts, ImageFacts, Pair, examine
+from boneexp.data.radiograph import Radiograph, digest_of
+from boneexp.data.threads import Progress
+from boneexp.errors import DataInvalid
+from boneexp.results import CLASS_NAMES
+
+COLUMNS = table.COLUMNS
+READER_VERSION = "boneexp-data-1"
+BTXRD_COUNTS = {1: (1593, 1110, 235), 2: (259, 214, 76), 3: (27, 201, 31)}
+_SHOWN = 10
+_ASPECT_TOLERANCE = 0.02
+
+
+def read_dataset(
+    root: Path,
+    *,
+    group_column: str | None = None,
+    index_path: Path | None = None,
+    workers: int | None = None,
+    progress: Progress | None = None,
+) -> "Dataset":
+    """Return the dataset under `root`, each image decoded once to see that it is whole.
+
+    Args:
+        root: the folder with images/, Annotations/ and dataset.csv or dataset.xlsx (csv wins).
+        group_column: a column of the table whose equal values tie images together; None or "" for none.
+        index_path: where facts about images are kept for the next time; None keeps nothing.
+        workers: threads; None for one per core.
+        progress: called with (images done, images in all).
+
+    Raises:
+        DataInvalid: with every place that is wrong.
+    """
+    _check_root(root)
+    path = table.table_path(root)
+    rows, problems = _rows(path, group_column)
+    images, annotations = _images(root), _annotations(root)
+    problems += [
+        f"images/{row.image_id}: missing ({path.name} row {row.line})"
+        for row in rows
+        if _image_of(row, images) is None
+    ]
+    found = [
+        (row, Pair(image, annotations.get(table.stem_of(row.image_id))))
+        for row in rows
+        if (image := _image_of(row, images))
+    ]
+    facts = examine(root, [pair for _, pair in found], index_path, workers, progress)
+    entries = [_Entry(row, pair, *known) for (row, pair), known in zip(found, facts, strict=True)]
+    problems += [problem for entry in entries for problem in _problems(root, entry)]
+    if problems:
+        raise DataInvalid(_message(root, problems), problems)
+    strangers = len(annotations.keys() - {table.stem_of(row.image_id) for row in rows})
+    return _dataset(root, entries, strangers)
+
+
+def duplicates(dataset: "Dataset") -> tuple[tuple[int, ...], ...]:
+    """Return the groups of two or more images with equal perceptual hash, as indices."""
+    hashes = [radiograph.phash for radiograph in dataset.radiographs]
+    order = sorted(range(len(hashes)), key=lambda index: (hashes[index], index))
+    groups = [tuple(group) for _, group in groupby(order, key=hashes.__getitem__)]
+    return tuple(sorted(group for group in groups if len(group) > 1))
+
+
+def _check_root(root: Path) -> None:
+    if root.is_dir() and (root / "images").is_dir():
+        return
+    inner = sorted(root.glob("*/images")) if root.is_dir() else []
+    if inner:
+        raise DataInvalid(f"{root} has no folder images/; did you mean {inner[0].parent}?", [str(root)])
+    missing = "has no folder images/" if root.is_dir() else "does not exist"
+    raise DataInvalid(
+        f"the dataset folder {root} {missing}; set data.root in experiments.toml "
+        f"or give --set data.root=DIR, or try a synthetic one: boneexp data phantom --out DIR",
+        [str(root)],
+    )
+
+
+def _rows(path: Path, group_column: str | None) -> tuple[Sequence[table.Row], list[str]]:
+    read = table.read_table(path, group_column)
+    return sorted(read.rows, key=lambda row: row.image_id), read.problems
+
+
+def _images(root: Path) -> Mapping[str, Path]:
+    """Return the JPEGs under images/ by full name and, for those stored with another extension, by stem."""
+    paths = [path for path in sorted((root / "images").iterdir()) if path.suffix.lower() in (".jpeg", ".jpg")]
+    return {path.stem: path for path in reversed(paths)} | {path.name: path for path in paths}
+
+
+def _image_of(row: table.Row, images: Mapping[str, Path]) -> Path | None:
+    return images.get(row.image_id) or images.get(table.stem_of(row.image_id))
+
+
+def _annotations(root: Path) -> Mapping[str, Path]:
+    """Return the annotation files by stem; BTXRD's zip nests the folder in itself."""
+    folder = root / "Annotations"
+    paths = [*sorted((folder / "Annotations").glob("*.json")), *sorted(folder.glob("*.json"))]
+    # macOS leaves "._IMG000001.json" beside a file.
+    return {path.stem: path for path in paths if not path.name.startswith(".")}
+
+
+def _problems(root: Path, entry: "_Entry") -> Iterator[str]:
+    if entry.image.problem:
+        yield f"{entry.files.image.relative_to(root).as_posix()}: {entry.image.problem}"
+    if not entry.files.annotation:
+        return
+    annotation = entry.files.annotation.relative_to(root).as_posix()
+    if entry.annotation.problem:
+        yield f"{annotation}: {entry.annotation.problem}"
+    if entry.row.label == table.NORMAL and entry.drawn:
+        yield f"{annotation}: label conflict: a lesion is drawn, and row {entry.row.line} says Normal"
+
+
+def _message(root: Path, problems: Sequence[str]) -> str:
+    count = "1 problem makes" if len(problems) == 1 else f"{len(problems)} problems make"
+    shown = [f"  {problem}" for problem in problems[:_SHOWN]]
+    rest = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
+    advice = "Mend the table where it is wrong; for missing or damaged files unpack the download again."
+    return "\n".join([f"{count} the dataset in {root} unusable:", *shown, *rest, advice])
+
+
+def _dataset(root: Path, entries: Sequence["_Entry"], strangers: int) -> "Dataset":
+    radiographs = tuple(_radiograph(entry) for entry in entries)
+    content = [
+        [
+            one.image_id,
+            one.label,
+            one.center,
+            one.group,
+            one.sha256,
+            entry.annotation.sha256 if entry.drawn else "",
+        ]
+        for one, entry in zip(radiographs, entries, strict=True)
+    ]
+    counts = _counts(radiographs)
+    kind = "BTXRD" if counts == BTXRD_COUNTS else "other"
+    if (root / "PHANTOM.md").is_file():
+        kind = "phantom"
+    notes = (*_same_pictures(radiographs), *_annotation_notes(entries, strangers))
+    return Dataset(root, kind, radiographs, digest_of([READER_VERSION, content]), notes)
+
+
+def _radiograph(entry: "_Entry") -> Radiograph:
+    row, facts = entry.row, entry.image
+    return Radiograph(
+        image_id=row.image_id,
+        image_path=entry.files.image,
+        annotation_path=entry.files.annotation if entry.drawn else None,
+        center=row.center,
+        label=row.label,
+        age=row.age,
+        gender=row.gender,
+        sites=row.sites,
+        views=row.views,
+        subtypes=row.subtypes,
+        group=row.group,
+        sha256=facts.sha256,
+        phash=facts.phash,
+        height_px=facts.height_px,
+        width_px=facts.width_px,
+    )
+
+
+def _counts(radiographs: Sequence[Radiograph]) -> dict[int, tuple[int, ...]]:
+    counts = {center: [0] * len(CLASS_NAMES) for center in sorted({one.center for one in radiographs})}
+    for one in radiographs:
+        counts[one.center][one.label] += 1
+    return {center: tuple(by_class) for center, by_class in counts.items()}
+
+
+def _same_pictures(radiographs: Sequence[Radiograph]) -> Iterator[str]:
+    """Say which images show the same picture under different classes."""
+    by_hash: dict[str, list[Radiograph]] = {}
+    for one in radiographs:
+        by_hash.setdefault(one.phash, []).append(one)
+    for same in by_hash.values():
+        if len({one.label for one in same}) > 1:
+            likeness = "are the same picture" if len({one.sha256 for one in same}) == 1 else "look the same"
+            classes = [CLASS_NAMES[one.label] for one in same]
+            yield f"{_listed([one.image_id for one in same])} {likeness} with classes {_listed(classes)}"
+
+
+def _annotation_notes(entries: Sequence["_Entry"], strangers: int) -> Iterator[str]:
+    bare = [entry.row.image_id for entry in entries if entry.row.label != table.NORMAL and not entry.drawn]
+    if bare:
+        tumours = sum(entry.row.label != table.NORMAL for entry in entries)
+        yield f"{len(bare)} of {tumours} tumour images have no annotated lesion, {bare[0]} the first"
+    if strangers:
+        yield f"{strangers} annotation files belong to no row of the table"
+    for entry in entries:
+        drawn, image = entry.annotation, entry.image
+        if entry.drawn and not _same_aspect(drawn, image):
+            frame = f"{drawn.frame_width:g} x {drawn.frame_height:g}"
+            size = f"{image.width_px} x {image.height_px}"
+            yield f"{entry.row.image_id} is {size}, and its annotation's frame {frame}"
+
+
+def _same_aspect(drawn: AnnotationFacts, image: ImageFacts) -> bool:
+    expected = drawn.frame_height * image.width_px
+    return abs(drawn.frame_width * image.height_px - expected) <= _ASPECT_TOLERANCE * expected
+
+
+def _listed(names: Sequence[str]) -> str:
+    return f"{', '.join(names[:-1])} and {names[-1]}"
+
+
+@dataclass(frozen=True)
+class _Entry:
+    row: table.Row
+    files: Pair
+    image: ImageFacts
+    annotation: AnnotationFacts
+
+    @property
+    def drawn(self) -> bool:
+        """Whether the annotation holds a lesion."""
+        return self.annotation.shapes > 0
+
+
+@dataclass(frozen=True)
+class Dataset:
+    """The radiographs in the order of their image_id.
+
+    `kind` is BTXRD (its exact counts by class and center), phantom, or other. `fingerprint` (64 hex digits)
+    stays the same when the folder moves, rows change places or a csv becomes an xlsx. `notes` are oddities
+    worth a line in a report; none of them is an error.
+    """
+
+    root: Path
+    kind: str
+    radiographs: tuple[Radiograph, ...]
+    fingerprint: str
+    notes: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> NDArray[np.int64]:
+        """(n,) indices in CLASS_NAMES."""
+        return np.array([one.label for one in self.radiographs], dtype=np.int64)
+
+    @property
+    def centers(self) -> NDArray[np.int64]:
+        """(n,) centers."""
+        return np.array([one.center for one in self.radiographs], dtype=np.int64)
+
+    @property
+    def counts(self) -> dict[int, tuple[int, ...]]:
+        """By center: how many images of each class, in the order of CLASS_NAMES."""
+        return _counts(self.radiographs)

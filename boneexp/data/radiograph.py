@@ -1,0 +1,189 @@
+"""One radiograph: what the table says of it, its grey levels, and where its lesion lies.
+
+Outlines are kept as fractions of the frame they were drawn on, so they fit the image at any size.
+"""
+
+import hashlib
+import json
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from boneexp.errors import DataInvalid
+
+Grey = NDArray[np.uint8]  # (height, width)
+Outline = NDArray[np.float64]  # (points, 2): x, y as fractions of width and height
+LEAST_POINTS = {"polygon": 3, "rectangle": 2}
+_SHIFT = 8  # fillPoly takes whole numbers: 1/256 of a pixel
+
+
+def digest_of(value: Any) -> str:
+    """Return the SHA-256 (64 hex digits) of the one JSON text of `value`."""
+    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def read_grey(path: Path) -> Grey:
+    """Return the image as (height, width) grey levels, turned as its EXIF orientation says.
+
+    Raises:
+        DataInvalid: the file is missing or no image that can be decoded.
+    """
+    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    if grey is None:
+        raise DataInvalid(f"{path} is missing or no image that can be decoded", [str(path)])
+    return np.asarray(grey, dtype=np.uint8)
+
+
+def clahe(grey: Grey, clip_limit: float, tiles: int) -> Grey:
+    """Return `grey` with its contrast evened out within `tiles` x `tiles` regions.
+
+    Source: Zuiderveld, Contrast limited adaptive histogram equalization, Graphics Gems IV, 1994.
+    """
+    equalizer = cv2.createCLAHE(clipLimit=clip_limit, tileGridSize=(tiles, tiles))
+    return np.asarray(equalizer.apply(grey), dtype=np.uint8)
+
+
+def lesion_shapes(annotation_path: Path) -> list[Outline]:
+    """Return the outlines of a LabelMe file; a rectangle comes back as its four corners.
+
+    Points are fractions of the file's own imageWidth and imageHeight and may lie slightly outside 0 to 1.
+
+    Raises:
+        DataInvalid: the file is missing or not what `drawing` accepts.
+    """
+    try:
+        return drawing(annotation_path.read_bytes()).outlines
+    except (OSError, ValueError) as error:
+        raise DataInvalid(f"{annotation_path}: {error}", [str(annotation_path)]) from error
+
+
+def lesion_mask(annotation_path: Path, height_px: int, width_px: int) -> NDArray[np.bool_]:
+    """Return (height_px, width_px) bools, True on the union of the annotated polygons and rectangles.
+
+    What lies outside the image is cut off; the tiniest lesion keeps one pixel. A file without shapes gives
+    a mask without True.
+
+    Raises:
+        DataInvalid: the annotation cannot be used.
+    """
+    mask = np.zeros((height_px, width_px), dtype=np.uint8)
+    inside = [outline for outline in lesion_shapes(annotation_path) if _touches_image(outline)]
+    for outline in inside:
+        # A pixel's centre has whole coordinates for OpenCV, and half ones in the annotation's frame.
+        points = outline * (width_px, height_px) - 0.5
+        cv2.fillPoly(mask, [np.round(points * 2**_SHIFT).astype(np.int32)], 1, shift=_SHIFT)
+    if inside and not mask.any():
+        x, y = inside[0].mean(axis=0).clip(0, 1) * (width_px - 1, height_px - 1)
+        mask[round(y), round(x)] = 1
+    return mask.astype(np.bool_)
+
+
+def drawing(content: bytes) -> "Drawing":
+    """Return what a LabelMe file's bytes say.
+
+    Raises:
+        ValueError: saying what is wrong: not JSON, no list of shapes, a frame without size, an unknown
+            shape_type, too few points, a point that is no finite number or lies far outside.
+    """
+    try:
+        document = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not valid JSON ({error})") from error
+    if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
+        raise ValueError("no list of shapes in it, so it is no LabelMe annotation")
+    height, width = _side(document, "imageHeight"), _side(document, "imageWidth")
+    outlines = [
+        _outline(shape, f"shape {place}") / (width, height)
+        for place, shape in enumerate(document["shapes"], 1)
+    ]
+    if outlines and not any(_touches_image(outline) for outline in outlines):
+        raise ValueError("every shape lies outside the image")
+    if any(np.abs(outline - 0.5).max() > 1.5 for outline in outlines):
+        raise ValueError("a point lies more than a whole image outside the image")
+    return Drawing(height, width, outlines)
+
+
+def _side(document: dict[str, Any], key: str) -> float:
+    side = _finite(document.get(key))
+    if side is None or side <= 0:
+        raise ValueError(f"{key} is {document.get(key)!r}, not a positive number")
+    return side
+
+
+def _outline(shape: Any, where: str) -> Outline:
+    """Return the corners of one shape, in pixels of the annotation's frame."""
+    kind = shape.get("shape_type", "polygon") if isinstance(shape, dict) else None  # LabelMe's own default
+    if not isinstance(kind, str) or kind not in LEAST_POINTS:
+        raise ValueError(f"{where} has the unknown shape_type {kind!r}; polygon and rectangle are known")
+    points = shape.get("points")
+    if not isinstance(points, list) or len(points) < LEAST_POINTS[kind]:
+        found = len(points) if isinstance(points, list) else 0
+        raise ValueError(f"{where} is a {kind} with {found} points, and needs {LEAST_POINTS[kind]}")
+    corners = np.array([_point(point, where) for point in points])
+    return _rectangle(corners) if kind == "rectangle" else corners
+
+
+def _point(point: Any, where: str) -> tuple[float, float]:
+    pair = [_finite(number) for number in point] if isinstance(point, list) else []
+    if len(pair) != 2 or pair[0] is None or pair[1] is None:
+        raise ValueError(f"{where} has a point that is not two finite numbers: {str(point)[:40]}")
+    return pair[0], pair[1]
+
+
+def _finite(number: object) -> float | None:
+    if isinstance(number, bool) or not isinstance(number, int | float):
+        return None
+    try:
+        return float(number) if math.isfinite(number) else None
+    except OverflowError:  # a whole number beyond the range of floats
+        return None
+
+
+def _rectangle(corners: Outline) -> Outline:
+    """Return the four corners of the box around `corners`, which may come in any order."""
+    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
+    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+
+
+def _touches_image(outline: Outline) -> bool:
+    return bool((outline.max(axis=0) >= 0).all() and (outline.min(axis=0) <= 1).all())
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """A LabelMe file: the frame it was drawn on, and its outlines as fractions of that frame."""
+
+    frame_height: float
+    frame_width: float
+    outlines: list[Outline]
+
+
+@dataclass(frozen=True)
+class Radiograph:
+    """One image: a row of the table, joined with its files.
+
+    `label` is an index in CLASS_NAMES, `group` is "" without a grouping column, `phash` is 16 hex digits,
+    height and width are those of the image as `read_grey` gives it.
+    """
+
+    image_id: str
+    image_path: Path
+    annotation_path: Path | None
+    center: int
+    label: int
+    age: int | None
+    gender: str | None
+    sites: tuple[str, ...]
+    views: tuple[str, ...]
+    subtypes: tuple[str, ...]
+    group: str
+    sha256: str
+    phash: str
+    height_px: int
+    width_px: int

@@ -1,0 +1,47 @@
+"""The dataset and the split that a run's spec asks for, read the same way by `queue` and by every attempt."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+from boneexp.config import DataSettings, SplitSpec, StratifiedSettings
+from boneexp.data.btxrd import Dataset, read_dataset
+from boneexp.data.prepared import Prepared, prepare
+from boneexp.data.splits import Split, center_holdout, stratified
+
+Progress = Callable[[int, int], None]
+
+
+def study_dataset(
+    root: Path, group_column: str, artifacts: Path, progress: Progress | None = None
+) -> Dataset:
+    """Read and check the dataset at `root`; what was checked before is kept under `artifacts`/cache."""
+    index = artifacts / "cache" / "images.json"
+    return read_dataset(root, group_column=group_column or None, index_path=index, progress=progress)
+
+
+def study_split(dataset: Dataset, spec: SplitSpec) -> Split:
+    """Deal the images out as `spec` says."""
+    settings = spec.settings
+    if isinstance(settings, StratifiedSettings):
+        return stratified(dataset, ratios=settings.ratios, seed=spec.seed)
+    return center_holdout(
+        dataset,
+        train_centers=settings.train_centers,
+        test_centers=settings.test_centers,
+        ratios=settings.ratios,
+        seed=spec.seed,
+    )
+
+
+def study_images(
+    dataset: Dataset, settings: DataSettings, artifacts: Path, progress: Progress | None = None
+) -> Prepared:
+    """Decode, equalise and resize every image once; later calls map the result into memory."""
+    return prepare(
+        dataset,
+        artifacts / "cache" / "prepared",
+        size_px=settings.image_size,
+        clip_limit=settings.clahe_clip_limit,
+        tiles=settings.clahe_tiles,
+        progress=progress,
+    )

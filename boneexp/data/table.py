@@ -1,0 +1,276 @@
+"""dataset.csv or dataset.xlsx in, one checked row per image out.
+
+No cell is guessed at and no row is skipped: whatever is wrong becomes a problem with its row number, and all
+problems come back together.
+"""
+
+import csv
+import difflib
+import io
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+from boneexp.errors import DataInvalid
+from boneexp.results import CLASS_NAMES
+
+NORMAL, BENIGN, MALIGNANT = range(len(CLASS_NAMES))
+CENTERS = (1, 2, 3)
+SITES = (
+    *("hand", "ulna", "radius", "humerus", "foot", "tibia", "fibula", "femur", "hip bone", "ankle-joint"),
+    *("knee-joint", "hip-joint", "wrist-joint", "elbow-joint", "shoulder-joint"),
+)
+BENIGN_SUBTYPES = (
+    *("osteochondroma", "multiple osteochondromas", "simple bone cyst", "giant cell tumor", "osteofibroma"),
+    *("synovial osteochondroma", "other bt"),
+)
+MALIGNANT_SUBTYPES = ("osteosarcoma", "other mt")
+VIEWS = ("frontal", "lateral", "oblique")
+FLAGS = (
+    *(*SITES, "tumor", "benign", "malignant", *BENIGN_SUBTYPES, *MALIGNANT_SUBTYPES),
+    *("upper limb", "lower limb", "pelvis", *VIEWS),
+)
+COLUMNS = ("image_id", "center", "age", "gender", *FLAGS)
+
+_FLAG = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
+_IMAGE_ID = re.compile(r"[^./\\:\x00-\x1f][^/\\:\x00-\x1f]*")
+_OLDEST = 130
+
+Line = tuple[int, list[str]]  # the row's number in the file, counted from 1, and its cells
+
+
+def table_path(root: Path) -> Path:
+    """Return the dataset's table: dataset.csv, or dataset.xlsx where there is no csv.
+
+    Raises:
+        DataInvalid: neither is there.
+    """
+    for name in ("dataset.csv", "dataset.xlsx"):
+        if (root / name).is_file():
+            return root / name
+    raise DataInvalid(
+        f"{root} holds neither dataset.csv nor dataset.xlsx; BTXRD's zip brings the latter", [str(root)]
+    )
+
+
+def read_table(path: Path, group_column: str | None = None) -> "Table":
+    """Return the rows with a usable image_id, and everything that is wrong with any row.
+
+    Raises:
+        DataInvalid: the file cannot be read, has no rows, or lacks a column or has it twice.
+    """
+    lines = _excel_lines(path) if path.suffix == ".xlsx" else _csv_lines(path)
+    if not lines:
+        raise DataInvalid(
+            f"{path} is empty; it should hold BTXRD's 37 columns and a row per image", [path.name]
+        )
+    header = lines[0][1]
+    _check_header(path, header, [*COLUMNS, *([group_column] if group_column else [])])
+    if len(lines) == 1:
+        raise DataInvalid(f"{path} has a header and no rows", [path.name])
+    rows: list[Row] = []
+    problems: list[str] = []
+    for line, cells in lines[1:]:
+        row, wrong = _row(line, cells, header, group_column)
+        problems += [f"{path.name} row {line} ({row.image_id}): {reason}" for reason in wrong]
+        rows.append(row)
+    return Table(
+        tuple(row for row in rows if _IMAGE_ID.fullmatch(row.image_id)), problems + _repeated(path, rows)
+    )
+
+
+def stem_of(image_id: str) -> str:
+    """Return the name that an image shares with its annotation: the id without .jpeg or .jpg."""
+    return re.sub(r"\.jpe?g$", "", image_id, flags=re.IGNORECASE)
+
+
+def _csv_lines(path: Path) -> list[Line]:
+    """Return all but blank lines; the separator is what the header has most of: comma, ; or tab."""
+    content = path.read_bytes()
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        text = content.decode("latin-1")  # Excel's plain "CSV" in Europe
+    header = text.split("\n", 1)[0]
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+    lines, start = [], 1
+    try:
+        for cells in reader:
+            lines.append((start, [cell.strip() for cell in cells]))
+            start = reader.line_num + 1
+    except csv.Error as error:
+        raise DataInvalid(
+            f"{path} row {start} cannot be read: {error}", [f"{path.name} row {start}"]
+        ) from error
+    return [(line, cells) for line, cells in lines if any(cells)]
+
+
+def _excel_lines(path: Path) -> list[Line]:
+    """Return the rows of the first sheet that are not blank, cells as text."""
+    import openpyxl  # costs 0.15 s, and most people keep a csv
+    from openpyxl.utils.exceptions import InvalidFileException
+
+    try:
+        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
+        sheet: Any = workbook.worksheets[0]
+        sheet.reset_dimensions()  # some writers note a wrong size, and rows would be missing
+        lines = [(line, [_text(cell) for cell in cells]) for line, cells in enumerate(sheet.values, 1)]
+        workbook.close()
+    except (
+        OSError,
+        BadZipFile,
+        InvalidFileException,
+        KeyError,
+        IndexError,
+        ValueError,
+        SyntaxError,
+    ) as error:
+        raise DataInvalid(f"{path} is no Excel workbook that can be read ({error})", [path.name]) from error
+    return [(line, cells) for line, cells in lines if any(cells)]
+
+
+def _text(cell: object) -> str:
+    if isinstance(cell, bool):
+        return str(int(cell))
+    if isinstance(cell, float) and cell.is_integer():
+        return str(int(cell))
+    return "" if cell is None else str(cell).strip()
+
+
+def _check_header(path: Path, header: Sequence[str], needed: Sequence[str]) -> None:
+    problems = [
+        f"{path.name}: the column {column!r} is {_absence(column, header)}"
+        for column in dict.fromkeys(needed)
+        if header.count(column) != 1
+    ]
+    if problems:
+        text = "\n  ".join(problems[:10] + (["…"] if len(problems) > 10 else []))
+        raise DataInvalid(f"the header of {path} is not BTXRD's; rename the columns:\n  {text}", problems)
+
+
+def _absence(column: str, header: Sequence[str]) -> str:
+    if column in header:
+        return f"there {header.count(column)} times"
+    lowered = {name.lower(): name for name in header}
+    nearest = difflib.get_close_matches(column.lower(), lowered, n=1)
+    return f"missing (nearest: {lowered[nearest[0]]!r})" if nearest else "missing"
+
+
+def _row(
+    line: int, cells: list[str], header: Sequence[str], group_column: str | None
+) -> tuple["Row", list[str]]:
+    """Return what the row says and what is wrong with it; wrong cells leave a placeholder in the row."""
+    wrong: list[str] = []
+    if any(cells[len(header) :]):
+        wrong.append(f"{len(cells)} cells under {len(header)} columns")
+    cell = dict(zip(header, cells + [""] * len(header), strict=False))
+    image_id = cell["image_id"]
+    if not _IMAGE_ID.fullmatch(image_id):
+        wrong.append(
+            f"image_id is {image_id!r}, not the plain name of a file" if image_id else "image_id is blank"
+        )
+    flags = dict(_flags(cell, wrong))
+    row = Row(
+        line=line,
+        image_id=image_id,
+        center=_center(cell["center"], wrong),
+        label=_label(flags, wrong),
+        age=_age(cell["age"], wrong),
+        gender=_gender(cell["gender"], wrong),
+        sites=tuple(name for name in SITES if flags.get(name)),
+        views=tuple(name for name in VIEWS if flags.get(name)),
+        subtypes=tuple(name for name in (*BENIGN_SUBTYPES, *MALIGNANT_SUBTYPES) if flags.get(name)),
+        group=cell[group_column] if group_column else "",
+    )
+    return row, wrong
+
+
+def _flags(cell: dict[str, str], wrong: list[str]) -> Iterator[tuple[str, bool]]:
+    for column in FLAGS:
+        flag = _FLAG.get(cell[column].lower())
+        if flag is None:
+            wrong.append(f"{column} is {cell[column]!r}, not 0 or 1")
+        else:
+            yield column, flag
+
+
+def _center(text: str, wrong: list[str]) -> int:
+    center = _whole(text)
+    if center not in CENTERS:
+        wrong.append(f"unknown center {text!r}; the centers are 1, 2 and 3")
+    return center or 0
+
+
+def _age(text: str, wrong: list[str]) -> int | None:
+    age = _whole(text)
+    if text and (age is None or age > _OLDEST):
+        wrong.append(f"age is {text!r}, not whole years up to {_OLDEST} or blank")
+    return age
+
+
+def _gender(text: str, wrong: list[str]) -> str | None:
+    if text.upper() not in ("", "M", "F"):
+        wrong.append(f"gender is {text!r}, not M, F or blank")
+    return text.upper() or None
+
+
+def _whole(text: str) -> int | None:
+    return int(text.split(".")[0]) if re.fullmatch(r"[0-9]{1,9}(\.0*)?", text) else None
+
+
+def _label(flags: dict[str, bool], wrong: list[str]) -> int:
+    """Return the class, or -1 where flags are missing or contradict each other."""
+    if not flags.keys() >= set(FLAGS):
+        return -1
+    conflicts = list(_conflicts(flags))
+    wrong += [f"label conflict: {conflict}" for conflict in conflicts]
+    if conflicts:
+        return -1
+    return MALIGNANT if flags["malignant"] else BENIGN if flags["benign"] else NORMAL
+
+
+def _conflicts(flags: dict[str, bool]) -> Iterator[str]:
+    if flags["benign"] and flags["malignant"]:
+        yield "benign and malignant are both 1"
+    if flags["tumor"] != (flags["benign"] or flags["malignant"]):
+        yield "tumor is not 1 exactly where benign or malignant is"
+    for kind, subtypes in (("benign", BENIGN_SUBTYPES), ("malignant", MALIGNANT_SUBTYPES)):
+        for subtype in subtypes:
+            if flags[subtype] and not flags[kind]:
+                yield f"{subtype} is 1 and {kind} is 0"
+
+
+def _repeated(path: Path, rows: Sequence["Row"]) -> list[str]:
+    first: dict[str, int] = {}
+    return [
+        f"{path.name} row {row.line} ({row.image_id}): the image of row {line} again"
+        for row in rows
+        if (line := first.setdefault(stem_of(row.image_id), row.line)) != row.line and row.image_id
+    ]
+
+
+@dataclass(frozen=True)
+class Row:
+    """One image as the table has it; `line` is the row's number in the file."""
+
+    line: int
+    image_id: str
+    center: int
+    label: int
+    age: int | None
+    gender: str | None
+    sites: tuple[str, ...]
+    views: tuple[str, ...]
+    subtypes: tuple[str, ...]
+    group: str
+
+
+@dataclass(frozen=True)
+class Table:
+    """The rows whose image_id can be a file, and one line for each thing that is wrong."""
+
+    rows: tuple[Row, ...]
+    problems: list[str]

@@ -1,0 +1,210 @@
+"""One run, from its spec to its outcome: data, training, prediction, metrics, files. Knows no ledger.
+
+Whatever goes wrong comes back as a value, so that the worker that called goes on with the next run.
+"""
+
+import errno
+import traceback
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import nn
+
+from boneexp.artifacts import RunFolder
+from boneexp.config import RunSpec
+from boneexp.data.btxrd import Dataset
+from boneexp.data.prepared import Prepared
+from boneexp.data.splits import Split
+from boneexp.data.study import study_dataset, study_images, study_split
+from boneexp.errors import BoneexpError, DataInvalid
+from boneexp.evaluation.metrics import evaluate
+from boneexp.learning.batches import samples_of
+from boneexp.learning.checkpoint import Progress, load_best
+from boneexp.learning.devices import resolved_device
+from boneexp.learning.models import build
+from boneexp.learning.predicting import predict
+from boneexp.learning.training import Course, Signals, train
+from boneexp.results import (
+    CLASS_NAMES,
+    EpochRecord,
+    Failed,
+    Finished,
+    MetricValue,
+    Outcome,
+    Prediction,
+    Stopped,
+)
+from boneexp.run_files import Evidence, write_config, write_run_files
+
+EVALUATED = ("val", "test")
+
+
+class Report(Protocol):
+    """Whoever runs the run: hears how far it is, and says whether to go on."""
+
+    def stage(self, text: str) -> None:
+        """Hear what happens next."""
+
+    def counted(self, done: int, total: int) -> None:
+        """Hear how far reading or preparing images is."""
+
+    def restored(self, records: list[EpochRecord]) -> bool:
+        """Hear which epochs an earlier attempt has done; say whether to go on."""
+
+    def step(self, epoch: int, done: int, total: int) -> bool:
+        """Hear of one training step; say whether to go on."""
+
+    def epoch(self, record: EpochRecord) -> bool:
+        """Hear of one finished epoch; say whether to go on."""
+
+    def why_stopped(self) -> str:
+        """Say why it said no."""
+
+
+def run(spec: RunSpec, folder: RunFolder, device: str, micro_batch: int, report: Report) -> Outcome:
+    """Do the run, or go on with it from its last checkpoint; every failure comes back as `Failed`."""
+    try:
+        finished = _run(spec, folder, device, micro_batch, report)
+    except Exception as error:  # noqa: BLE001 - one run's failure is a fact, not the worker's end
+        return failure_of(error)
+    return finished or Stopped(report.why_stopped())
+
+
+def failure_of(error: Exception) -> Failed:
+    """Return the kind of a failure: oom, disk, data, or error."""
+    text = "".join(traceback.format_exception(error))
+    message = str(error).strip() or type(error).__name__
+    shown = (
+        message if isinstance(error, BoneexpError) else f"{type(error).__name__}: {message.splitlines()[0]}"
+    )
+    return Failed(_kind_of(error), shown, text)
+
+
+def dataset_of(spec: RunSpec, artifacts: Path, report: Report | None = None) -> tuple[Dataset, Split]:
+    """Read the run's data and deal out its split again, and see that both are what was queued.
+
+    Raises:
+        DataInvalid: the data or the split are not those of the spec any more.
+    """
+    root = Path(spec.settings.data.root)
+    dataset = study_dataset(root, spec.split.group_column, artifacts, report.counted if report else None)
+    if dataset.fingerprint != spec.data_fingerprint:
+        raise DataInvalid(
+            f"the data in {root} have changed since this run was queued (fingerprint "
+            f"{dataset.fingerprint[:12]}, queued with {spec.data_fingerprint[:12]}); "
+            "bring the old data back, or queue the grid again"
+        )
+    split = study_split(dataset, spec.split)
+    if split.digest != spec.split_digest:
+        raise DataInvalid(f"the {split.name} split comes out differently now; queue the grid again")
+    return dataset, split
+
+
+def _run(
+    spec: RunSpec, folder: RunFolder, device_name: str, micro_batch: int, report: Report
+) -> Finished | None:
+    settings = spec.settings
+    device = resolved_device(device_name)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    report.stage("reading the data")
+    dataset, split = dataset_of(spec, folder.artifacts, report)
+    report.stage("preparing the images")
+    prepared = study_images(dataset, settings.data, folder.artifacts, report.counted)
+    write_config(folder, spec)
+    report.stage(f"building {settings.model.backbone}")
+    model = build(settings.model, spec.seed).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    progress = train(model, _course(spec, folder, micro_batch, (dataset, split, prepared)), _signals(report))
+    if progress is None:
+        return None
+    report.stage("evaluating")
+    load_best(_settled_best(folder, progress), progress.best_sha256, model)
+    evidence = _evaluated(spec, model, (dataset, split, prepared), progress)
+    files = write_run_files(folder, spec, evidence)
+    return Finished(
+        best_epoch=progress.best_epoch,
+        metrics=evidence.metrics,
+        predictions=evidence.predictions,
+        files=files,
+    )
+
+
+def _course(
+    spec: RunSpec, folder: RunFolder, micro_batch: int, data: tuple[Dataset, Split, Prepared]
+) -> Course:
+    dataset, split, prepared = data
+    settings = spec.settings
+    labels = dataset.labels
+    val_rows = split.indices("val")
+    return Course(
+        prepared=prepared,
+        samples=samples_of(split.indices("train"), labels, prepared, settings.training.annotations),
+        val_rows=val_rows,
+        val_labels=labels[val_rows],
+        data=settings.data,
+        training=settings.training,
+        seed=spec.seed,
+        micro_batch=micro_batch,
+        config_hash=spec.config_hash,
+        folder=folder,
+    )
+
+
+def _signals(report: Report) -> Signals:
+    return Signals(restored=report.restored, step=report.step, epoch=report.epoch)
+
+
+def _settled_best(folder: RunFolder, progress: Progress) -> Path:
+    """Give the best weights their final name; an attempt before this one may have done so already."""
+    kept = folder.best_of(progress.best_epoch)
+    if kept.is_file():
+        kept.replace(folder.best)
+    return folder.best
+
+
+def _evaluated(
+    spec: RunSpec, model: nn.Module, data: tuple[Dataset, Split, Prepared], progress: Progress
+) -> Evidence:
+    dataset, split, prepared = data
+    settings = spec.settings
+    metrics: dict[str, tuple[MetricValue, ...]] = {}
+    predictions: list[Prediction] = []
+    for part in EVALUATED:
+        rows = split.indices(part)
+        probabilities = predict(model, prepared, rows, settings.data, max(32, settings.training.batch_size))
+        ids = [dataset.radiographs[row].image_id for row in rows]
+        metrics[part] = evaluate(
+            dataset.labels[rows],
+            probabilities,
+            CLASS_NAMES,
+            resamples=settings.evaluation.resamples,
+            confidence=settings.evaluation.confidence,
+            seed=spec.seed,
+            image_ids=ids,
+        )
+        predictions += _rows(part, dataset, rows, probabilities)
+    return Evidence(metrics, tuple(predictions), tuple(progress.history), progress.best_epoch)
+
+
+def _rows(part: str, dataset: Dataset, rows: np.ndarray, probabilities: np.ndarray) -> list[Prediction]:
+    found = []
+    for row, (normal, benign, malignant) in zip(rows, probabilities.tolist(), strict=True):
+        radiograph = dataset.radiographs[row]
+        about = (part, radiograph.image_id, radiograph.group, radiograph.center, radiograph.label)
+        found.append(Prediction(*about, (normal, benign, malignant)))
+    return found
+
+
+def _kind_of(error: Exception) -> str:
+    if isinstance(error, DataInvalid):
+        return "data"
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "disk"
+    said = str(error).lower()
+    out_of_memory = ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
+    if isinstance(error, MemoryError | torch.OutOfMemoryError):
+        return "oom"
+    if isinstance(error, RuntimeError | OSError) and any(words in said for words in out_of_memory):
+        return "oom"
+    return "error"

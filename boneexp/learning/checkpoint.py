@@ -1,0 +1,102 @@
+"""Checkpoints: one literal dict in one whole file, read back without running any code in it.
+
+`last.pt` holds all that changes as training goes on; `best.pt` only the weights. Both name the run they
+belong to by its config hash.
+"""
+
+import hashlib
+import io
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+
+from boneexp.artifacts import whole_file
+from boneexp.errors import Damaged, WeightsUnavailable
+from boneexp.results import EpochRecord
+
+
+@dataclass
+class Progress:
+    """Where training stands: the next step of the current epoch, and what early stopping remembers."""
+
+    epoch: int = 0
+    step: int = 0
+    loss_sum: float = 0.0
+    best_epoch: int = -1
+    best_val_loss: float = float("inf")
+    best_sha256: str = ""
+    done: bool = False
+    history: list[EpochRecord] = field(default_factory=list)
+
+
+def save_best(path: Path, model: nn.Module, config_hash: str, epoch: int) -> str:
+    """Write the weights; return the file's SHA-256."""
+    return _save(path, {"config_hash": config_hash, "epoch": epoch, "model": model.state_dict()})
+
+
+def save_last(path: Path, state: dict[str, Any], config_hash: str, progress: Progress) -> str:
+    """Write everything that training goes on from; `state` maps a part's name to its state dict."""
+    return _save(path, {"config_hash": config_hash, "progress": asdict(progress), **state})
+
+
+def load_last(path: Path, config_hash: str) -> tuple[Progress, dict[str, Any]] | None:
+    """Return where the run of that hash stands and its state dicts; None if there is nothing to go on from.
+
+    A file that is broken or of another run is no reason to fail: the run then begins anew.
+    """
+    if not path.is_file():
+        return None
+    try:
+        content = _load(path)
+        if content["config_hash"] != config_hash:
+            return None
+        kept = dict(content["progress"])
+        kept["history"] = [EpochRecord(**record) for record in kept["history"]]
+        return Progress(**kept), content
+    except (Damaged, KeyError, TypeError):
+        return None
+
+
+def load_best(path: Path, sha256: str, model: nn.Module) -> int:
+    """Load the weights into `model` after checking the file's digest; return the epoch they are from.
+
+    Raises:
+        Damaged: the file is missing, not the one that was recorded, or not a checkpoint.
+        WeightsUnavailable: the weights do not fit the model.
+    """
+    if not path.is_file():
+        raise Damaged(f"the checkpoint {path} is gone")
+    payload = path.read_bytes()
+    found = hashlib.sha256(payload).hexdigest()
+    if found != sha256:
+        raise Damaged(
+            f"the checkpoint {path} has SHA-256 {found[:12]}…, and the ledger recorded {sha256[:12]}…"
+        )
+    content = _load(path, payload)
+    try:
+        model.load_state_dict(content["model"])
+        return int(content["epoch"])
+    except (KeyError, RuntimeError) as error:
+        raise WeightsUnavailable(f"the checkpoint {path} does not fit the model: {error}") from error
+
+
+def _save(path: Path, content: dict[str, Any]) -> str:
+    buffer = io.BytesIO()
+    torch.save(content, buffer)
+    with whole_file(path) as part:
+        part.write_bytes(buffer.getbuffer())
+    return hashlib.sha256(buffer.getbuffer()).hexdigest()
+
+
+def _load(path: Path, payload: bytes | None = None) -> dict[str, Any]:
+    try:
+        source: Any = path if payload is None else io.BytesIO(payload)
+        content = torch.load(source, map_location="cpu", weights_only=True)
+    except Exception as error:
+        raise Damaged(f"{path} is not a checkpoint of boneexp: {str(error).splitlines()[0][:200]}") from error
+    if not isinstance(content, dict):
+        raise Damaged(f"{path} is not a checkpoint of boneexp")
+    return content

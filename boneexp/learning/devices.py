@@ -1,0 +1,47 @@
+"""Which device a run uses, and what software made its numbers."""
+
+import platform
+from importlib.metadata import version
+
+import torch
+
+import boneexp
+from boneexp.errors import DeviceUnavailable
+
+
+def resolved_device(name: str) -> torch.device:
+    """Return the device of that name; "auto" takes a GPU where there is one.
+
+    Raises:
+        DeviceUnavailable: this machine has no such device.
+    """
+    if name == "auto":
+        return torch.device(_best_here())
+    try:
+        device = torch.device(name)
+        torch.empty(1, device=device)
+    except (RuntimeError, AssertionError) as error:
+        said = str(error).splitlines()[0]
+        raise DeviceUnavailable(
+            f"--device {name}: this machine has no such device ({said}); here: {_best_here()}"
+        ) from error
+    return device
+
+
+def software(device: torch.device) -> dict[str, str]:
+    """Return names and versions of all that has a say in the numbers, device and threads included."""
+    found = {
+        package: version(package) for package in ("torch", "torchvision", "timm", "numpy", "scikit-learn")
+    }
+    found |= {"opencv": version("opencv-python-headless"), "boneexp": boneexp.__version__}
+    found |= {"python": platform.python_version(), "platform": platform.platform()}
+    found["threads"] = str(torch.get_num_threads())
+    if device.type == "cuda":
+        found |= {"gpu": torch.cuda.get_device_name(device), "cuda": str(torch.version.cuda)}
+    return found
+
+
+def _best_here() -> str:
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"

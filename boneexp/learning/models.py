@@ -1,0 +1,106 @@
+"""Networks by name, through timm: with ImageNet weights, weights of one's own, or random ones.
+
+An attention layer that the pretrained network does not have (CBAM) starts from random weights; everything
+else must fit, tensor by tensor.
+"""
+
+import difflib
+from pathlib import Path
+from typing import Any
+
+import timm
+import torch
+from torch import nn
+
+from boneexp.config import ModelSettings
+from boneexp.errors import GridInvalid, WeightsUnavailable
+from boneexp.results import CLASS_NAMES
+
+
+def build(settings: ModelSettings, seed: int) -> nn.Module:
+    """Return the network with a three-class head; its random weights depend on `seed` alone.
+
+    Raises:
+        GridInvalid: timm has no such backbone, or the backbone takes no attention layer.
+        WeightsUnavailable: the pretrained weights cannot be had or do not fit.
+    """
+    check_name(settings.backbone)
+    torch.manual_seed(seed)
+    model = _create(settings)
+    if settings.pretrained is not False:
+        _start_from(_pretrained(settings), model, settings)
+    return model
+
+
+def check_name(backbone: str) -> None:
+    """Raise GridInvalid, with the nearest name, unless timm has `backbone`."""
+    if not timm.is_model(backbone):
+        close = difflib.get_close_matches(backbone, timm.list_models(), n=1)
+        hint = f"did you mean {close[0]!r}?" if close else "see timm.list_models()"
+        raise GridInvalid(f"model.backbone: timm has no model {backbone!r}; {hint}")
+
+
+def last_feature_layer(model: nn.Module) -> tuple[str, nn.Module]:
+    """Return name and module of the last layer with a spatial map, where Grad-CAM looks.
+
+    Raises:
+        GridInvalid: the architecture is not known to have one.
+    """
+    for name in ("bn2", "layer4", "norm_head", "conv_head", "stages", "features", "blocks"):
+        layer = getattr(model, name, None)
+        if isinstance(layer, nn.Sequential | nn.ModuleList):
+            return f"{name}[-1]", layer[-1]
+        if isinstance(layer, nn.Module) and not isinstance(layer, nn.Identity):
+            return name, layer
+    raise GridInvalid(f"{type(model).__name__} has no layer that Grad-CAM is known to work on")
+
+
+def _create(settings: ModelSettings, **changed: Any) -> nn.Module:
+    arguments: dict[str, Any] = {"num_classes": len(CLASS_NAMES), "drop_rate": settings.dropout}
+    if settings.attn_layer:
+        arguments["block_args"] = {"attn_layer": settings.attn_layer}
+    arguments.update(changed)
+    try:
+        model: nn.Module = timm.create_model(settings.backbone, **arguments)
+    except (TypeError, KeyError, AssertionError, ImportError) as error:
+        raise GridInvalid(
+            f"{settings.backbone} cannot be built with attn_layer = {settings.attn_layer!r}: {error}"
+        ) from error
+    return model
+
+
+def _pretrained(settings: ModelSettings) -> nn.Module:
+    """Return the plain backbone with its pretrained weights, loaded strictly."""
+    overlay: dict[str, Any] = {}
+    if isinstance(settings.pretrained, str):
+        if not Path(settings.pretrained).is_file():
+            raise WeightsUnavailable(f"model.pretrained: there is no file {settings.pretrained}")
+        overlay = {"pretrained_cfg_overlay": {"file": settings.pretrained}}
+    try:
+        model: nn.Module = timm.create_model(
+            settings.backbone, pretrained=True, num_classes=len(CLASS_NAMES), **overlay
+        )
+    except Exception as error:
+        raise WeightsUnavailable(_ways_out(settings, error)) from error
+    return model
+
+
+def _start_from(pretrained: nn.Module, model: nn.Module, settings: ModelSettings) -> None:
+    missing, unexpected = model.load_state_dict(pretrained.state_dict(), strict=False)
+    if unexpected or (missing and not settings.attn_layer):
+        raise WeightsUnavailable(
+            f"the weights of {settings.backbone} do not fit: {[*missing, *unexpected][:3]}"
+        )
+
+
+def _ways_out(settings: ModelSettings, error: Exception) -> str:
+    said = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
+    if isinstance(settings.pretrained, str):
+        return f"model.pretrained: {settings.pretrained} does not fit {settings.backbone}: {said}"
+    return (
+        f"the ImageNet weights of {settings.backbone} cannot be had from the model hub ({said}). "
+        f"Three ways out: (1) go online once and run again, the weights stay in the cache; "
+        f'(2) bring a weights file and set model.pretrained = "FILE" (or --set model.pretrained=FILE); '
+        f"(3) start from random weights with model.pretrained = false (or --set model.pretrained=false). "
+        f"Then queue again: boneexp queue --grid experiments.toml"
+    )

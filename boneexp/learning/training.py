@@ -1,0 +1,251 @@
+"""The training loop: epochs of batches, validation, early stopping, and a checkpoint after each epoch.
+
+Every random draw is a function of (seed, epoch, step) and the loop's whole state is in `last.pt`, so a run
+that stopped anywhere goes on to the same weights as one that did not.
+"""
+
+import math
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from sklearn.metrics import roc_auc_score
+from torch import nn
+from torch.nn.functional import cross_entropy
+
+from boneexp.artifacts import RunFolder
+from boneexp.config import DataSettings, TrainingSettings
+from boneexp.data.prepared import Prepared
+from boneexp.errors import DataInvalid
+from boneexp.learning.batches import Samples, batch_slices, epoch_order, normalised, training_pixels
+from boneexp.learning.checkpoint import Progress, load_last, save_best, save_last
+from boneexp.learning.predicting import predict_logits
+from boneexp.results import CLASS_NAMES, EpochRecord
+
+
+class NotFinite(Exception):
+    """The loss became NaN or infinite."""
+
+
+@dataclass(frozen=True)
+class Course:
+    """All that training needs and does not change."""
+
+    prepared: Prepared
+    samples: Samples
+    val_rows: np.ndarray
+    val_labels: np.ndarray
+    data: DataSettings
+    training: TrainingSettings
+    seed: int
+    micro_batch: int
+    config_hash: str
+    folder: RunFolder
+
+
+@dataclass(frozen=True)
+class Signals:
+    """How the loop talks to whoever runs it."""
+
+    restored: Callable[[list[EpochRecord]], bool]  # the epochs that are done already -> go on?
+    step: Callable[[int, int, int], bool]  # (epoch, steps done, steps in an epoch) -> go on?
+    epoch: Callable[[EpochRecord], bool]  # -> go on?
+
+
+def train(model: nn.Module, course: Course, signals: Signals) -> Progress | None:
+    """Train to the end; return the final progress, or None if a signal asked to stop (all is saved then).
+
+    Raises:
+        NotFinite: the loss left the numbers.
+        DataInvalid: a class has no training image.
+    """
+    device = next(model.parameters()).device
+    weights = class_weights(course.samples.labels, course.training.class_weights).to(device)
+    loop = _Loop(model, course, weights, _optimizer(model, course.training), _scaler(device))
+    progress = loop.restored()
+    if not signals.restored(progress.history):
+        return None
+    while not progress.done:
+        began_s = time.monotonic()
+        if not loop.train_epoch(progress, signals):
+            return None
+        if not signals.epoch(loop.close_epoch(progress, began_s)):
+            return None
+    return progress
+
+
+def class_weights(labels: np.ndarray, weighted: bool) -> torch.Tensor:
+    """Return inverse class frequencies, n / (classes x count), as (3,) floats; ones when not `weighted`.
+
+    Raises:
+        DataInvalid: a class is absent.
+    """
+    counts = np.bincount(labels, minlength=len(CLASS_NAMES))
+    if not weighted:
+        return torch.ones(len(CLASS_NAMES))
+    if (counts == 0).any():
+        absent = CLASS_NAMES[int(np.argmin(counts))]
+        raise DataInvalid(f"the training part has no {absent} image, so its class weight is undefined")
+    return torch.tensor(len(labels) / (len(CLASS_NAMES) * counts), dtype=torch.float32)
+
+
+def learning_rate(settings: TrainingSettings, epoch: int, step: int, steps: int) -> float:
+    """Return the rate of a step: linear over the warm-up epochs, then half a cosine down to zero."""
+    now = epoch + (step + 1) / steps
+    warmup = min(settings.warmup_epochs, settings.epochs)
+    if now <= warmup:
+        return settings.learning_rate * now / warmup
+    share = (now - warmup) / max(settings.epochs - warmup, 1)
+    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
+
+
+@dataclass
+class _Loop:
+    """One model in training: the five steps, the end of an epoch, and what is saved."""
+
+    model: nn.Module
+    course: Course
+    weights: torch.Tensor
+    optimizer: torch.optim.Optimizer
+    scaler: torch.amp.GradScaler
+
+    def restored(self) -> Progress:
+        """Load the last checkpoint, if there is one of this run, and return where it stands."""
+        found = load_last(self.course.folder.last, self.course.config_hash)
+        if found is None:
+            return Progress()
+        progress, content = found
+        self.model.load_state_dict(content["model"])
+        if not progress.done:
+            self.optimizer.load_state_dict(content["optimizer"])
+            self.scaler.load_state_dict(content["scaler"])
+        return progress
+
+    def train_epoch(self, progress: Progress, signals: Signals) -> bool:
+        """Train the rest of the current epoch; False if a signal asked to stop."""
+        course, epoch = self.course, progress.epoch
+        order = epoch_order(course.seed, epoch, len(course.samples))
+        batches = batch_slices(len(order), course.training.batch_size)
+        device = self.weights.device
+        loss_sum = torch.tensor(progress.loss_sum, device=device)
+        self.model.train()
+        for step in range(progress.step, len(batches)):
+            torch.manual_seed(step_seed(course.seed, epoch, step))  # dropout and friends
+            for group in self.optimizer.param_groups:
+                group["lr"] = learning_rate(course.training, epoch, step, len(batches))
+            positions = order[batches[step]]
+            loss_sum += self._step(positions, epoch) * len(positions)
+            if not signals.step(epoch, step + 1, len(batches)):
+                progress.step, progress.loss_sum = step + 1, loss_sum.item()
+                self._save(progress)
+                return False
+        progress.step, progress.loss_sum = len(batches), loss_sum.item()
+        return True
+
+    def close_epoch(self, progress: Progress, began_s: float) -> EpochRecord:
+        """Validate, keep the best weights, decide on stopping early, and save."""
+        course = self.course
+        record = self._validated(progress, began_s)
+        if record.val_loss < progress.best_val_loss:
+            path = course.folder.best_of(record.epoch)
+            progress.best_epoch, progress.best_val_loss = record.epoch, record.val_loss
+            progress.best_sha256 = save_best(path, self.model, course.config_hash, record.epoch)
+        progress.history.append(record)
+        progress.epoch, progress.step, progress.loss_sum = record.epoch + 1, 0, 0.0
+        waited = record.epoch - progress.best_epoch
+        progress.done = progress.epoch >= course.training.epochs or waited >= course.training.patience
+        self._save(progress)
+        course.folder.drop_former_bests(progress.best_epoch)
+        return record
+
+    def _step(self, positions: np.ndarray, epoch: int) -> torch.Tensor:
+        """One optimizer step over a batch, in micro-batches that add up to its weighted mean loss."""
+        course, device = self.course, self.weights.device
+        labels = torch.from_numpy(course.samples.labels[positions]).to(device)
+        weight_sum = self.weights[labels].sum()
+        moment = (course.seed, epoch)
+        pixels = training_pixels(course.samples, positions, course.prepared, course.training, moment)
+        total = torch.zeros((), device=device)
+        self.optimizer.zero_grad(set_to_none=True)
+        for part in batch_slices(len(positions), course.micro_batch):
+            images = normalised(torch.from_numpy(pixels[part]).to(device), course.data)
+            with _autocast(device):
+                logits = self.model(images)
+            smoothing = course.training.label_smoothing
+            loss = cross_entropy(
+                logits.float(), labels[part], self.weights, reduction="sum", label_smoothing=smoothing
+            )
+            loss = loss / weight_sum
+            self.scaler.scale(loss).backward()  # type: ignore[no-untyped-call]
+            total += loss.detach()
+        self.scaler.step(self.optimizer)
+        self.scaler.update()
+        return total
+
+    def _validated(self, progress: Progress, began_s: float) -> EpochRecord:
+        course = self.course
+        train_loss = progress.loss_sum / len(course.samples)
+        logits = predict_logits(
+            self.model, course.prepared, course.val_rows, course.data, max(course.micro_batch, 32)
+        )
+        labels = torch.from_numpy(course.val_labels)
+        val_loss = cross_entropy(logits, labels).item()
+        if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
+            raise NotFinite(
+                f"the loss is not finite in epoch {progress.epoch + 1} (training {train_loss:g}, validation "
+                f"{val_loss:g}); a lower training.learning_rate usually helps"
+            )
+        return EpochRecord(
+            epoch=progress.epoch,
+            train_loss=train_loss,
+            val_loss=val_loss,
+            val_accuracy=(logits.argmax(1) == labels).double().mean().item(),
+            val_macro_auroc=_macro_auroc(course.val_labels, torch.softmax(logits.double(), 1).numpy()),
+            learning_rate=self.optimizer.param_groups[0]["lr"],
+            duration_s=time.monotonic() - began_s,
+        )
+
+    def _save(self, progress: Progress) -> None:
+        state: dict[str, Any] = {"model": self.model.state_dict()}
+        if not progress.done:  # a finished run is never trained further: a third of the size
+            state |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
+        save_last(self.course.folder.last, state, self.course.config_hash, progress)
+
+
+def step_seed(seed: int, epoch: int, step: int) -> int:
+    """Return the seed of one step's dropout: far apart for any two steps of any two seeds."""
+    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
+    on_cuda = next(model.parameters()).device.type == "cuda"
+    return torch.optim.AdamW(
+        model.parameters(),
+        lr=settings.learning_rate,
+        weight_decay=settings.weight_decay,
+        fused=on_cuda or None,
+    )
+
+
+def _amp_type(device: torch.device) -> torch.dtype:
+    half_range = device.type == "cuda" and not torch.cuda.is_bf16_supported()
+    return torch.float16 if half_range else torch.bfloat16
+
+
+def _autocast(device: torch.device) -> torch.autocast:
+    return torch.autocast(device.type, dtype=_amp_type(device), enabled=device.type == "cuda")
+
+
+def _scaler(device: torch.device) -> torch.amp.GradScaler:
+    return torch.amp.GradScaler(
+        device.type, enabled=device.type == "cuda" and _amp_type(device) == torch.float16
+    )
+
+
+def _macro_auroc(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
+    if len(np.unique(labels)) < len(CLASS_NAMES):
+        return None
+    return float(roc_auc_score(labels, probabilities, multi_class="ovr"))

@@ -1,0 +1,131 @@
+"""What a finished run leaves in its folder: tables, figures and the resolved configuration."""
+
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from boneexp.artifacts import RunFolder, write_text
+from boneexp.config import RunSpec
+from boneexp.evaluation import plots
+from boneexp.evaluation.metrics import classification_report, confusion
+from boneexp.results import CLASS_NAMES, EpochRecord, MetricValue, Prediction, WrittenFile
+
+RESEARCH_ONLY = "Research use only, not for clinical use."
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a finished run knows: metrics by part, predictions, and its epochs."""
+
+    metrics: dict[str, tuple[MetricValue, ...]]
+    predictions: tuple[Prediction, ...]
+    history: tuple[EpochRecord, ...]
+    best_epoch: int
+
+
+def write_config(folder: RunFolder, spec: RunSpec) -> None:
+    """Write the resolved configuration with its hash."""
+    content = {"config_hash": spec.config_hash, **spec.model_dump(mode="json")}
+    write_text(folder.file("config.json"), json.dumps(content, indent=2) + "\n")
+
+
+def write_run_files(folder: RunFolder, spec: RunSpec, evidence: Evidence) -> tuple[WrittenFile, ...]:
+    """Write every table and figure of a finished run; return all files of the run with their digests."""
+    labels, probabilities = _arrays(evidence, "test")
+    write_text(folder.file("metrics_summary.json"), _json(_summary(spec, evidence)))
+    report = classification_report(labels, probabilities, CLASS_NAMES)
+    write_text(folder.file("classification_report.json"), _json(report))
+    write_text(folder.file("predictions.csv"), _predictions_csv(evidence.predictions))
+    write_text(folder.file("history.csv"), _csv([asdict(record) for record in evidence.history]))
+    _draw(folder, spec, evidence, (labels, probabilities))
+    kinds = {
+        "best checkpoint": "best.pt",
+        "last checkpoint": "last.pt",
+        "resolved config": "config.json",
+        "metrics summary": "metrics_summary.json",
+        "classification report": "classification_report.json",
+        "predictions": "predictions.csv",
+        "history": "history.csv",
+        "ROC curves": "roc_curves.png",
+        "PR curves": "pr_curves.png",
+        "confusion matrix": "confusion_matrix.png",
+        "loss curves": "loss_curves.png",
+    }
+    return tuple(folder.written(kind, folder.file(name)) for kind, name in kinds.items())
+
+
+def _draw(
+    folder: RunFolder, spec: RunSpec, evidence: Evidence, tested: tuple[np.ndarray, np.ndarray]
+) -> None:
+    labels, probabilities = tested
+    named = f" {spec.settings.name}" if spec.settings.name else ""
+    title = f"{spec.experiment}{named}, {spec.split.name}, seed {spec.seed}, test part, n = {len(labels)}"
+    title = f"{title} ({spec.settings.data.name})"
+    plots.draw_roc(folder.file("roc_curves.png"), labels, probabilities, CLASS_NAMES, title)
+    plots.draw_precision_recall(folder.file("pr_curves.png"), labels, probabilities, CLASS_NAMES, title)
+    matrix = confusion(labels, probabilities.argmax(axis=1), len(CLASS_NAMES))
+    plots.draw_confusion(folder.file("confusion_matrix.png"), matrix, CLASS_NAMES, title)
+    plots.draw_losses(folder.file("loss_curves.png"), evidence.history, evidence.best_epoch, title)
+
+
+def _arrays(evidence: Evidence, part: str) -> tuple[np.ndarray, np.ndarray]:
+    rows = [prediction for prediction in evidence.predictions if prediction.part == part]
+    labels = np.array([row.label for row in rows], dtype=int)
+    return labels, np.array([row.probabilities for row in rows], dtype=float).reshape(-1, len(CLASS_NAMES))
+
+
+def _summary(spec: RunSpec, evidence: Evidence) -> dict[str, Any]:
+    parts: dict[str, Any] = {}
+    for part, values in evidence.metrics.items():
+        overall = {value.metric: _interval(value) for value in values if not value.class_name}
+        classes: dict[str, Any] = {name: {} for name in CLASS_NAMES}
+        for value in values:
+            if value.class_name:
+                classes[value.class_name][value.metric] = _interval(value)
+        parts[part] = {**overall, "per_class": classes}
+    return {
+        "note": RESEARCH_ONLY,
+        "experiment": spec.experiment,
+        "name": spec.settings.name,
+        "data": spec.settings.data.name,
+        "split": spec.split.name,
+        "seed": spec.seed,
+        "config_hash": spec.config_hash,
+        "best_epoch": evidence.best_epoch,
+        "epochs": len(evidence.history),
+        "interval": f"{spec.settings.evaluation.confidence:.0%} percentile bootstrap, stratified by class, "
+        f"{spec.settings.evaluation.resamples} resamples",
+        "parts": parts,
+    }
+
+
+def _interval(value: MetricValue) -> dict[str, float | None]:
+    return {"value": value.value, "low": value.low, "high": value.high}
+
+
+def _predictions_csv(predictions: tuple[Prediction, ...]) -> str:
+    rows = []
+    for each in predictions:
+        predicted = CLASS_NAMES[int(np.argmax(each.probabilities))]
+        shares = {
+            f"p_{name.lower()}": share for name, share in zip(CLASS_NAMES, each.probabilities, strict=True)
+        }
+        about = {"part": each.part, "image_id": each.image_id, "group": each.group, "center": each.center}
+        rows.append({**about, "label": CLASS_NAMES[each.label], "predicted": predicted, **shares})
+    return _csv(rows)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return out.getvalue()
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"

@@ -1,0 +1,415 @@
+"""Every metric against scikit-learn, weighted and not; every interval against a plain loop."""
+
+import json
+import math
+import tracemalloc
+
+import numpy as np
+import pytest
+import sklearn
+from sklearn import metrics as sk
+
+from boneexp.evaluation import metrics
+from boneexp.evaluation.metrics import (
+    OVERALL,
+    PER_CLASS,
+    classification_report,
+    confusion,
+    evaluate,
+    metric_columns,
+    metric_matrix,
+)
+from boneexp.evaluation.statistics import stratified_resample_counts
+from boneexp.results import CLASS_NAMES
+
+TOLERANCE = 1e-12
+FIGURES = len(OVERALL) + len(CLASS_NAMES) * len(PER_CLASS)
+
+
+def model_output(labels, seed, signal=1.0):
+    """Softmax of noise that leans towards the true class by `signal`; negative leans away."""
+    logits = np.random.default_rng(seed).normal(size=(len(labels), 3))
+    logits[np.arange(len(labels)), labels] += signal
+    odds = np.exp(logits)
+    return odds / odds.sum(axis=1, keepdims=True)
+
+
+def of_sizes(*sizes):
+    return np.random.default_rng(7).permutation(np.repeat([0, 1, 2], sizes))
+
+
+def heavy_ties(labels):
+    """Probabilities in quarters: at most five different scores per class."""
+    generator = np.random.default_rng(3)
+    return np.stack([generator.multinomial(4, row) for row in model_output(labels, 3)]) / 4
+
+
+def never_malignant(labels):
+    output = model_output(labels, 5)
+    output[:, 2] *= 1e-3
+    return output / output.sum(axis=1, keepdims=True)
+
+
+def certain(labels):
+    return np.eye(3)[labels]
+
+
+def certainly_wrong(labels):
+    return np.eye(3)[(labels + 1) % 3]
+
+
+def reverse_ranked(labels):
+    """Every image of a class below every other in that class's probability: each AUROC is 0."""
+    return (1 - np.eye(3)[labels]) / 2
+
+
+CASES = {
+    "random": (of_sizes(60, 45, 12), lambda y: model_output(y, 1)),
+    "single precision": (of_sizes(60, 45, 12), lambda y: model_output(y, 1).astype(np.float32)),
+    "no signal": (of_sizes(40, 40, 40), lambda y: model_output(y, 2, signal=0)),
+    "worse than chance": (of_sizes(40, 30, 10), lambda y: model_output(y, 4, signal=-2)),
+    "heavy ties": (of_sizes(50, 40, 10), heavy_ties),
+    "all tied": (of_sizes(20, 10, 5), lambda y: np.full((len(y), 3), 1 / 3)),
+    "one image of a class": (of_sizes(20, 15, 1), lambda y: model_output(y, 6)),
+    "one image of each class": (of_sizes(1, 1, 1), lambda y: model_output(y, 6)),
+    "a class absent": (of_sizes(20, 15, 0), lambda y: model_output(y, 8, signal=0)),
+    "one class only": (of_sizes(0, 9, 0), lambda y: model_output(y, 9)),
+    "a class never predicted": (of_sizes(30, 20, 10), never_malignant),
+    "certain": (of_sizes(9, 8, 7), certain),
+    "certainly wrong": (of_sizes(9, 8, 7), certainly_wrong),
+    "reverse ranked": (of_sizes(9, 8, 7), reverse_ranked),
+}
+
+
+def reference(labels, probabilities, weights):
+    """All figures by scikit-learn, in the order of `metric_columns`; nan where we call one undefined."""
+    drawn = weights > 0
+    labels, probabilities, weights = labels[drawn], probabilities[drawn].astype(float), weights[drawn]
+    with sklearn.config_context(assume_finite=True, skip_parameter_validation=True):  # thrice as fast
+        return _reference(labels, probabilities, weights, np.unique(labels))
+
+
+def _reference(labels, probabilities, weights, present):
+    predicted, given = probabilities.argmax(axis=1), {"sample_weight": weights}
+    cells = sk.multilabel_confusion_matrix(labels, predicted, labels=[0, 1, 2], **given)
+    precision, recall, f1, _ = sk.precision_recall_fscore_support(
+        labels, predicted, labels=[0, 1, 2], zero_division=np.nan, **given
+    )
+    per_class = np.full((3, len(PER_CLASS)), np.nan)
+    for k, ((true_negatives, false_positives), _) in enumerate(cells):
+        truth, scores = labels == k, probabilities[:, k]
+        if truth.any():
+            per_class[k, 1] = sk.average_precision_score(truth, scores, **given)
+            per_class[k, 5] = f1[k]
+        if not truth.all():
+            per_class[k, 3] = true_negatives / (true_negatives + false_positives)
+        if truth.any() and not truth.all():
+            per_class[k, 0] = sk.roc_auc_score(truth, scores, **given)
+    per_class[:, 2], per_class[:, 4] = recall, precision
+    overall = [
+        sk.accuracy_score(labels, predicted, **given),
+        recall[present].mean(),
+        sk.roc_auc_score(labels, probabilities, multi_class="ovr", **given) if len(present) == 3 else np.nan,
+        sk.f1_score(labels, predicted, labels=present, average="macro", **given),
+    ]
+    return np.append(overall, per_class)
+
+
+def found(values, metric, class_name=""):
+    return next(v for v in values if (v.metric, v.class_name) == (metric, class_name))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_figure_is_scikit_learns(case):
+    labels, made = CASES[case]
+    values = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=0)
+    ours = np.array([np.nan if v.value is None else v.value for v in values])
+    np.testing.assert_allclose(
+        ours, reference(labels, made(labels), np.ones(len(labels))), rtol=0, atol=TOLERANCE
+    )
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_figure_of_a_weighted_resample_is_scikit_learns(case):
+    labels, made = CASES[case]
+    probabilities = made(labels)
+    stratified = stratified_resample_counts(labels, 6, seed=1)
+    uniform = np.full(len(labels), 1 / len(labels))
+    plain = np.random.default_rng(2).multinomial(len(labels), uniform, size=6)  # classes may vanish
+    counts = np.concatenate([stratified, plain])
+    expected = np.stack([reference(labels, probabilities, row) for row in counts])
+    np.testing.assert_allclose(metric_matrix(labels, probabilities, counts), expected, rtol=0, atol=TOLERANCE)
+
+
+def test_balanced_accuracy_is_scikit_learns_where_every_class_is_present():
+    labels, made = CASES["random"]
+    value = found(evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=0), "balanced_accuracy")
+    expected = sk.balanced_accuracy_score(labels, made(labels).argmax(axis=1))
+    assert value.value == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_auroc_counts_a_tie_half_and_a_weight_whole():
+    labels = np.array([0, 0, 1, 2])
+    malignant = np.array([0.5, 0.2, 0.2, 0.2])
+    probabilities = np.stack([(1 - malignant) / 2, (1 - malignant) / 2, malignant], axis=1)
+    column = metric_columns(CLASS_NAMES).index(("auroc", "Malignant"))
+    weights = np.array([[1, 1, 1, 1], [3, 1, 0, 1], [0, 1, 1, 5]])
+    aurocs = metric_matrix(labels, probabilities, weights)[:, column]
+    assert aurocs.tolist() == [1 / 3, 1 / 8, 1 / 2]  # above none; beside 2 of 3, 1 of 4, 2 of 2
+
+
+def test_every_interval_is_that_of_a_plain_loop_over_the_same_resamples():
+    labels, made = of_sizes(25, 18, 3), never_malignant
+    values = evaluate(labels, made(labels), CLASS_NAMES, seed=11, resamples=40, confidence=0.9)
+    counts = stratified_resample_counts(labels, 40, seed=11)
+    looped = np.stack([reference(labels, made(labels), row) for row in counts])
+    for value, column in zip(values, looped.T, strict=True):
+        defined = column[~np.isnan(column)]
+        if value.metric == "precision" and value.class_name == "Malignant":
+            assert (value.low, value.high) == (None, None)
+            continue
+        assert len(defined) == 40
+        assert value.low == pytest.approx(np.percentile(defined, 5), abs=TOLERANCE)
+        assert value.high == pytest.approx(np.percentile(defined, 95), abs=TOLERANCE)
+
+
+def test_the_values_come_overall_first_and_then_class_by_class():
+    labels, made = CASES["random"]
+    values = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=20)
+    assert [(v.metric, v.class_name) for v in values] == list(metric_columns(CLASS_NAMES))
+    assert [v.metric for v in values[:4]] == ["accuracy", "balanced_accuracy", "macro_auroc", "macro_f1"]
+    assert [(v.metric, v.class_name) for v in values[4:10]] == [
+        ("auroc", "Normal"),
+        ("average_precision", "Normal"),
+        ("sensitivity", "Normal"),
+        ("specificity", "Normal"),
+        ("precision", "Normal"),
+        ("f1", "Normal"),
+    ]
+    assert len(values) == FIGURES == 22
+    assert all(type(number) is float for v in values for number in (v.value, v.low, v.high))
+
+
+def test_what_an_absent_class_leaves_undefined_is_none():
+    labels, made = CASES["a class absent"]
+    assert (made(labels).argmax(axis=1) == 2).any()  # it is predicted all the same
+    values = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=50)
+    undefined = {(v.metric, v.class_name) for v in values if v.value is None}
+    of_the_class = {(metric, "Malignant") for metric in ("auroc", "average_precision", "sensitivity", "f1")}
+    assert undefined == of_the_class | {("macro_auroc", "")}
+    assert all((v.low is None) == (v.high is None) == (v.value is None) for v in values)
+    assert found(values, "precision", "Malignant").value == 0  # all those calls were wrong: a true 0
+
+
+def test_a_class_never_predicted_has_no_precision_but_a_sensitivity_of_zero():
+    labels, made = CASES["a class never predicted"]
+    values = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=50)
+    assert found(values, "precision", "Malignant").value is None
+    assert found(values, "sensitivity", "Malignant").value == 0
+    assert found(values, "f1", "Malignant").value == 0
+
+
+def test_of_equal_probabilities_the_first_class_is_predicted():
+    labels = np.array([0, 1, 2])
+    values = evaluate(labels, np.full((3, 3), 1 / 3), CLASS_NAMES, seed=0, resamples=0)
+    assert found(values, "sensitivity", "Normal").value == 1
+    assert found(values, "accuracy").value == pytest.approx(1 / 3)
+
+
+def test_certain_and_right_is_one_everywhere_and_reverse_ranked_is_an_auroc_of_zero():
+    labels, made = CASES["certain"]
+    right = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=30)
+    assert all((v.value, v.low, v.high) == (1, 1, 1) for v in right)
+    labels, made = CASES["reverse ranked"]
+    wrong = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=30)
+    assert found(wrong, "macro_auroc").value == 0
+    assert found(wrong, "macro_auroc").high == 0
+
+
+def test_with_image_ids_the_order_of_the_images_changes_nothing():
+    labels = of_sizes(60, 45, 12)
+    probabilities = model_output(labels, 1)
+    ids = [f"IMG{number:06d}.jpeg" for number in range(len(labels))]
+    shuffled = np.random.default_rng(5).permutation(len(labels))
+    given = {"class_names": CLASS_NAMES, "seed": 3, "resamples": 200}
+    straight = evaluate(labels, probabilities, image_ids=ids, **given)
+    mixed_ids = [ids[position] for position in shuffled]
+    mixed = (labels[shuffled], probabilities[shuffled])
+    assert evaluate(*mixed, image_ids=mixed_ids, **given) == straight
+    assert evaluate(labels, probabilities, **given) == straight  # sorted already
+    assert evaluate(*mixed, **given) != straight  # without ids, the draws fall on other images
+
+
+def test_the_same_seed_gives_the_same_intervals_and_another_seed_others():
+    labels, made = CASES["random"]
+    first, again, other = (
+        evaluate(labels, made(labels), CLASS_NAMES, seed=seed, resamples=200) for seed in (4, 4, 5)
+    )
+    assert first == again
+    assert [v.value for v in first] == [v.value for v in other]
+    assert found(first, "accuracy") != found(other, "accuracy")
+
+
+@pytest.mark.parametrize("cells", [1, 117 * 7, 10**9])
+def test_the_size_of_the_blocks_changes_nothing(monkeypatch, cells):
+    labels, made = CASES["random"]
+    usual = evaluate(labels, made(labels), CLASS_NAMES, seed=4, resamples=50)
+    monkeypatch.setattr(metrics, "BLOCK_CELLS", cells)
+    assert evaluate(labels, made(labels), CLASS_NAMES, seed=4, resamples=50) == usual
+
+
+def test_memory_stays_bounded_however_many_resamples_there_are():
+    labels = of_sizes(282, 231, 51)
+    probabilities = model_output(labels, 1)
+    tracemalloc.start()
+    evaluate(labels, probabilities, CLASS_NAMES, seed=0, resamples=10_000)
+    peak_bytes = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak_bytes < 15e6  # the counts alone would be 45 MB as int64
+
+
+def test_intervals_get_wider_with_confidence_and_hold_the_figure():
+    labels, made = CASES["random"]
+    narrow, wide = (
+        evaluate(labels, made(labels), CLASS_NAMES, seed=1, resamples=500, confidence=confidence)
+        for confidence in (0.5, 0.99)
+    )
+    for inner, outer in zip(narrow, wide, strict=True):
+        assert outer.low <= inner.low <= inner.high <= outer.high
+        assert outer.low <= outer.value <= outer.high
+
+
+def test_a_95_percent_interval_of_the_accuracy_covers_the_truth_about_95_times_in_100():
+    labels = np.repeat([0, 1, 2], [60, 50, 40])
+    generator = np.random.default_rng(8)
+    covered = 0
+    for trial in range(200):
+        right = generator.random(len(labels)) < 0.8
+        predicted = np.where(right, labels, (labels + 1) % 3)
+        value = evaluate(labels, np.eye(3)[predicted], CLASS_NAMES, seed=trial, resamples=200)[0]
+        covered += value.low <= 0.8 <= value.high
+    assert 0.90 <= covered / 200 <= 0.98
+
+
+GOOD = np.array([[0.2, 0.3, 0.5], [0.6, 0.2, 0.2], [0.1, 0.8, 0.1]])
+
+
+def changed(row, values):
+    output = GOOD.copy()
+    output[row] = values
+    return output
+
+
+@pytest.mark.parametrize(
+    ("labels", "probabilities", "told"),
+    [
+        (np.array([2, 0]), GOOD, r"probabilities is \(3, 3\), not \(2, 3\)"),
+        (np.array([2, 0, 1]), GOOD[:, :2], r"probabilities is \(3, 2\), not \(3, 3\)"),
+        (np.array([2, 0, 3]), GOOD, r"labels spans 0 to 3, not within 0\.\.2"),
+        (np.array([2, 0, -1]), GOOD, r"labels spans -1 to 2"),
+        (np.array([2.0, 0.0, 1.0]), GOOD, r"labels is \(3,\) of float64"),
+        (np.array([[2, 0, 1]]), GOOD, r"labels is \(1, 3\)"),
+        (np.array([], int), np.empty((0, 3)), r"with n > 0"),
+        (np.array([2, 0, 1]), changed(1, [np.nan, 0.5, 0.5]), "probabilities of image 1 .* not finite"),
+        (np.array([2, 0, 1]), changed(2, [np.inf, 0, 0]), "probabilities of image 2 .* not finite"),
+        (np.array([2, 0, 1]), changed(2, [1.2, -0.1, -0.1]), "probabilities of image 2 .* below 0"),
+        (np.array([2, 0, 1]), changed(0, [0.2, 0.3, 0.502]), "probabilities of image 0 sum to 1.002"),
+    ],
+)
+def test_input_that_cannot_be_right_is_refused_with_what_is_wrong(labels, probabilities, told):
+    with pytest.raises(ValueError, match=told):
+        evaluate(labels, probabilities, CLASS_NAMES, seed=0, resamples=10)
+    with pytest.raises(ValueError, match=told):
+        classification_report(labels, probabilities, CLASS_NAMES)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        ({"image_ids": ["a", "b"]}, "2 image ids, 2 different, for 3 images"),
+        ({"image_ids": ["a", "b", "a"]}, "3 image ids, 2 different, for 3 images"),
+        ({"class_names": ("A", "B", "A")}, "at least two different names"),
+        ({"confidence": 95}, "confidence is 95"),
+        ({"seed": -1}, "seed -1"),
+        ({"resamples": -1}, "resamples -1"),
+    ],
+)
+def test_settings_that_cannot_be_right_are_refused(given, told):
+    settings = {"class_names": CLASS_NAMES, "seed": 0, "resamples": 10} | given
+    with pytest.raises(ValueError, match=told):
+        evaluate(np.array([2, 0, 1]), GOOD, **settings)
+
+
+def test_rounded_probabilities_are_accepted_and_the_arrays_given_are_left_alone():
+    labels, probabilities = np.array([2, 0, 1], np.uint8), changed(0, [0.2, 0.3, 0.5009])
+    before = probabilities.copy()
+    evaluate(labels, probabilities, CLASS_NAMES, seed=0, resamples=10, image_ids=["c", "b", "a"])
+    assert (probabilities == before).all()
+    assert labels.tolist() == [2, 0, 1]
+
+
+def test_the_confusion_matrix_has_the_truth_in_its_rows():
+    labels, made = CASES["random"]
+    predicted = made(labels).argmax(axis=1)
+    matrix = confusion(labels, predicted, 3)
+    assert matrix.tolist() == sk.confusion_matrix(labels, predicted, labels=[0, 1, 2]).tolist()
+    assert (matrix != matrix.T).any()  # or this test could not tell rows from columns
+    assert matrix.sum(axis=1).tolist() == [60, 45, 12]
+
+
+def test_a_confusion_matrix_keeps_classes_that_do_not_occur_and_refuses_those_that_cannot():
+    assert confusion(np.array([0, 0]), np.array([0, 1]), 3).tolist() == [[1, 1, 0], [0, 0, 0], [0, 0, 0]]
+    assert confusion(np.array([], int), np.array([], int), 2).tolist() == [[0, 0], [0, 0]]
+    with pytest.raises(ValueError, match=r"predicted spans 0 to 3"):
+        confusion(np.array([0, 0]), np.array([0, 3]), 3)
+    with pytest.raises(ValueError, match=r"predicted is \(3,\)"):
+        confusion(np.array([0, 0]), np.array([0, 1, 1]), 3)
+
+
+@pytest.mark.parametrize("case", ["random", "heavy ties", "worse than chance", "certainly wrong"])
+def test_the_report_is_scikit_learns_with_the_specificity_beside_it(case):
+    labels, made = CASES[case]
+    probabilities = made(labels)
+    predicted = probabilities.argmax(axis=1)
+    report = classification_report(labels, probabilities, CLASS_NAMES)
+    theirs = sk.classification_report(
+        labels, predicted, labels=[0, 1, 2], target_names=CLASS_NAMES, output_dict=True, zero_division=np.nan
+    )
+    assert report.pop("accuracy") == pytest.approx(sk.accuracy_score(labels, predicted), abs=TOLERANCE)
+    theirs.pop("accuracy", None)
+    assert list(report) == list(theirs) == [*CLASS_NAMES, "macro avg", "weighted avg"]
+    for row in report:
+        specificity = report[row].pop("specificity")
+        assert report[row] == pytest.approx(theirs[row], abs=TOLERANCE)
+        if row in CLASS_NAMES:
+            this = CLASS_NAMES.index(row)
+            expected = sk.recall_score(labels != this, predicted != this)
+            assert specificity == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_the_report_agrees_with_the_metrics():
+    labels, made = CASES["random"]
+    report = classification_report(labels, made(labels), CLASS_NAMES)
+    values = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=0)
+    assert report["macro avg"]["recall"] == pytest.approx(found(values, "balanced_accuracy").value)
+    assert report["macro avg"]["f1-score"] == pytest.approx(found(values, "macro_f1").value)
+    for name in CLASS_NAMES:
+        assert report[name]["specificity"] == found(values, "specificity", name).value
+
+
+def test_the_report_says_null_where_a_figure_is_undefined():
+    labels, made = CASES["a class never predicted"]
+    report = classification_report(labels, made(labels), CLASS_NAMES)
+    assert report["Malignant"]["precision"] is None
+    assert report["macro avg"]["precision"] is None  # leaving it out would reward never saying Malignant
+    assert report["macro avg"]["recall"] > 0
+    labels, made = CASES["a class absent"]
+    report = classification_report(labels, made(labels), CLASS_NAMES)
+    assert report["Malignant"]["recall"] is None
+    assert report["Malignant"]["support"] == 0
+    present = (report["Normal"]["recall"] + report["Benign"]["recall"]) / 2
+    assert report["macro avg"]["recall"] == pytest.approx(present)
+    assert not any(
+        math.isnan(v) for row in report.values() if isinstance(row, dict) for v in row.values() if v
+    )
+    assert json.loads(json.dumps(report, allow_nan=False)) == report

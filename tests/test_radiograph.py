@@ -1,0 +1,168 @@
+import json
+
+import cv2
+import numpy as np
+import pytest
+from PIL import Image
+from tiny_dataset import SQUARE, write_annotation, write_image
+
+from boneexp.data.audit import image_facts
+from boneexp.data.radiograph import clahe, lesion_mask, lesion_shapes, read_grey
+from boneexp.errors import DataInvalid
+
+
+@pytest.fixture
+def annotation(tmp_path):
+    def write(points=SQUARE, kind="polygon", **changes):
+        write_annotation(tmp_path / "IMG1.json", points, kind, **changes)
+        return tmp_path / "IMG1.json"
+
+    return write
+
+
+def test_grey_levels_come_back_as_height_by_width_bytes(tmp_path):
+    write_image(tmp_path / "a.jpeg", height=48, width=40)
+    grey = read_grey(tmp_path / "a.jpeg")
+    assert (grey.shape, grey.dtype) == ((48, 40), np.uint8)
+
+
+def test_a_missing_image_is_named(tmp_path):
+    with pytest.raises(DataInvalid, match="a.jpeg is missing or no image"):
+        read_grey(tmp_path / "a.jpeg")
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_the_size_that_is_noted_is_the_size_that_is_read_whatever_the_exif_orientation(tmp_path, orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.new("RGB", (40, 48)).save(tmp_path / "a.jpeg", exif=exif)
+    facts = image_facts(tmp_path / "a.jpeg")
+    assert read_grey(tmp_path / "a.jpeg").shape == (facts.height_px, facts.width_px)
+    assert facts.width_px == (40 if orientation <= 4 else 48)
+
+
+def test_clahe_widens_the_contrast_and_bears_more_tiles_than_pixels(tmp_path):
+    ramp = np.tile(np.linspace(100, 120, 64).astype(np.uint8), (64, 1))
+    assert clahe(ramp, 4.0, 1).std() > 1.5 * ramp.std()
+    assert clahe(ramp[:16, :16].copy(), 2.0, 64).shape == (16, 16)
+
+
+def test_the_mask_of_a_square_covers_its_area_to_a_pixel(annotation):
+    mask = lesion_mask(annotation(SQUARE), 48, 40)
+    assert mask.dtype == np.bool_
+    assert mask[10:30, 10:30].all()
+    assert mask.sum() <= 21 * 21
+
+
+def test_the_annotation_is_scaled_where_its_frame_differs_from_the_image(annotation):
+    half = lesion_mask(annotation(SQUARE, frame=(48, 40)), 24, 20)
+    assert half[5:15, 5:15].all()
+    assert half.sum() <= 11 * 11
+    assert np.allclose(lesion_shapes(annotation(SQUARE, frame=(48, 40)))[0][2], (30 / 40, 30 / 48))
+
+
+@pytest.mark.parametrize("corners", [[[10, 10], [30, 30]], [[30, 30], [10, 10]], [[30, 10], [10, 30]]])
+def test_a_rectangle_is_the_same_from_any_two_opposite_corners(annotation, corners):
+    assert (
+        lesion_mask(annotation(corners, "rectangle"), 48, 40) == lesion_mask(annotation(SQUARE), 48, 40)
+    ).all()
+
+
+def test_the_mask_is_the_union_of_overlapping_shapes(annotation):
+    shapes = [
+        {"label": "x", "points": [[5, 5], [25, 25]], "shape_type": "rectangle"},
+        {"label": "x", "points": [[15, 15], [35, 35]], "shape_type": "rectangle"},
+    ]
+    mask = lesion_mask(annotation(shapes=shapes), 48, 40)
+    assert mask[20, 20]
+    assert mask[7, 7]
+    assert mask[33, 33]
+    assert not mask[7, 33]
+
+
+def test_points_outside_the_image_are_cut_off_and_not_bent_in(annotation):
+    mask = lesion_mask(annotation([[-20, 24], [20, -24], [60, 24], [20, 72]]), 48, 40)
+    assert mask.all(where=np.hypot(*np.indices((48, 40)) - np.array([[[23.5]], [[19.5]]])) < 18)
+    corner = lesion_mask(annotation([[-10, -10], [5, -10], [5, 5], [-10, 5]]), 48, 40)
+    assert corner[:5, :5].all()
+    assert not corner[6:].any()
+
+
+@pytest.mark.parametrize("x", [0, 0.01, 12.34, 39.99, 40])
+def test_the_tiniest_lesion_keeps_a_pixel_even_on_the_rim(annotation, x):
+    tiny = annotation([[x, 47.99], [x, 48], [max(x - 0.01, 0), 48]])
+    for size in (8, 48, 64):
+        assert 1 <= lesion_mask(tiny, size, size).sum() <= 2
+
+
+def test_two_lesions_one_of_them_outside_leave_the_one_inside(annotation):
+    shapes = [
+        {"points": [[50, 50], [55, 55]], "shape_type": "rectangle"},
+        {"points": SQUARE, "shape_type": "polygon"},
+    ]
+    assert (lesion_mask(annotation(shapes=shapes), 48, 40) == lesion_mask(annotation(SQUARE), 48, 40)).all()
+
+
+def test_an_annotation_without_shapes_has_an_empty_mask(annotation):
+    assert not lesion_mask(annotation(shapes=[]), 48, 40).any()
+
+
+def test_embedded_image_data_and_a_byte_order_mark_do_no_harm(annotation):
+    path = annotation(SQUARE, imageData="A" * 100_000)
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert len(lesion_shapes(path)) == 1
+
+
+SHAPE = {"points": SQUARE, "shape_type": "polygon"}
+WRONG = {
+    "no list of shapes": {"shapes": None},
+    "imageWidth is 0, not a positive number": {"imageWidth": 0},
+    "imageHeight is None, not a positive number": {"imageHeight": None},
+    "imageHeight is True": {"imageHeight": True},
+    "shape 2 has the unknown shape_type 'circle'; polygon and rectangle": {
+        "shapes": [SHAPE, {**SHAPE, "shape_type": "circle"}]
+    },
+    "shape 1 has the unknown shape_type None": {"shapes": ["polygon"]},
+    r"unknown shape_type \['polygon'\]": {"shapes": [{**SHAPE, "shape_type": ["polygon"]}]},
+    "shape 1 is a polygon with 2 points, and needs 3": {"shapes": [{**SHAPE, "points": SQUARE[:2]}]},
+    "shape 1 is a rectangle with 1 points, and needs 2": {
+        "shapes": [{"points": SQUARE[:1], "shape_type": "rectangle"}]
+    },
+    "shape 1 is a polygon with 0 points": {"shapes": [{**SHAPE, "points": None}]},
+    r"not two finite numbers: \[nan, 1\]": {"shapes": [{**SHAPE, "points": [[float("nan"), 1], *SQUARE]}]},
+    r"not two finite numbers: \[inf, 1\]": {"shapes": [{**SHAPE, "points": [[float("inf"), 1], *SQUARE]}]},
+    r"not two finite numbers: \[1, 2, 3\]": {"shapes": [{**SHAPE, "points": [[1, 2, 3], *SQUARE]}]},
+    r"not two finite numbers: \['1', 2\]": {"shapes": [{**SHAPE, "points": [["1", 2], *SQUARE]}]},
+    "not two finite numbers: 7": {"shapes": [{**SHAPE, "points": [7, *SQUARE]}]},
+    "not two finite numbers: .1000": {"shapes": [{**SHAPE, "points": [[10**400, 1], *SQUARE]}]},
+    "every shape lies outside the image": {
+        "shapes": [{"points": [[50, 50], [55, 55]], "shape_type": "rectangle"}]
+    },
+    "more than a whole image outside": {"shapes": [{**SHAPE, "points": [[1e9, 1], *SQUARE]}]},
+}
+
+
+@pytest.mark.parametrize(("reason", "changes"), WRONG.items(), ids=WRONG)
+def test_an_annotation_that_cannot_be_used_says_why(annotation, reason, changes):
+    path = annotation(SQUARE, **changes)
+    with pytest.raises(DataInvalid, match=f"IMG1.json: .*{reason}"):
+        lesion_shapes(path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"{", b"\xff\xfe\x00", b"[" * 100_000, b"[]", json.dumps("x").encode()]
+)
+def test_a_file_that_is_no_annotation_says_so(tmp_path, content):
+    (tmp_path / "IMG1.json").write_bytes(content)
+    with pytest.raises(DataInvalid, match="IMG1.json: (not valid JSON|no list of shapes)"):
+        lesion_shapes(tmp_path / "IMG1.json")
+
+
+def test_a_missing_annotation_is_named(tmp_path):
+    with pytest.raises(DataInvalid, match="IMG1.json"):
+        lesion_mask(tmp_path / "IMG1.json", 8, 8)
+
+
+def test_colour_is_read_as_luminance(tmp_path):
+    cv2.imwrite(str(tmp_path / "a.jpeg"), np.full((48, 40, 3), (0, 0, 255), np.uint8))
+    assert abs(int(read_grey(tmp_path / "a.jpeg")[20, 20]) - 76) <= 2
