@@ -63,12 +63,13 @@ def _draw(
 ) -> None:
     labels, probabilities = tested
     named = f" {spec.settings.name}" if spec.settings.name else ""
-    title = f"{spec.experiment}{named}, {spec.split.name}, seed {spec.seed}, test part, n = {len(labels)}"
-    title = f"{title} ({spec.settings.data.name})"
+    about = f"{spec.experiment}{named}, {spec.split.name}, seed {spec.seed}"
+    title = f"{about}, test part, n = {len(labels)} ({spec.settings.data.name})"
     plots.draw_roc(folder.file("roc_curves.png"), labels, probabilities, CLASS_NAMES, title)
     plots.draw_precision_recall(folder.file("pr_curves.png"), labels, probabilities, CLASS_NAMES, title)
     matrix = confusion(labels, probabilities.argmax(axis=1), len(CLASS_NAMES))
     plots.draw_confusion(folder.file("confusion_matrix.png"), matrix, CLASS_NAMES, title)
+    title = f"{about} ({spec.settings.data.name})"
     plots.draw_losses(folder.file("loss_curves.png"), evidence.history, evidence.best_epoch, title)
 
 

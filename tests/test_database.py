@@ -103,7 +103,9 @@ def test_a_reader_cannot_write(ledger):
         connection.execute("DELETE FROM runs")
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere; the next test covers the file's rights")
+@pytest.mark.skipif(
+    os.geteuid() == 0, reason="root may write everywhere; the next test covers the file's rights"
+)
 def test_a_ledger_in_a_read_only_folder_can_be_read(ledger):
     ledger.parent.chmod(stat.S_IRUSR | stat.S_IXUSR)
     try:

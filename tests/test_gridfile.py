@@ -43,7 +43,12 @@ def test_the_shipped_grid_is_the_table_of_the_study():
         "E4": ("resnet50_cbam", "resnet50", "cbam", 224, 16, 0.3, True),
     }
     recipe = grid.experiments["E4"].training
-    assert (recipe.epochs, recipe.learning_rate, recipe.weight_decay, recipe.warmup_epochs) == (80, 3e-4, 1e-4, 3)
+    assert (recipe.epochs, recipe.learning_rate, recipe.weight_decay, recipe.warmup_epochs) == (
+        80,
+        3e-4,
+        1e-4,
+        3,
+    )
     assert (recipe.label_smoothing, recipe.patience, recipe.dim_factor) == (0.1, 15, 0.5)
     assert (recipe.flip_probability, recipe.rotation_degrees, recipe.class_weights) == (0.5, 15, True)
     assert [split.name for split in grid.splits] == ["stratified", "center_holdout"]
@@ -130,7 +135,9 @@ def test_a_relative_data_root_is_relative_to_the_file_and_an_override_to_the_fol
     monkeypatch.chdir(tmp_path)
     assert load_grid(path).experiments["E1"].data.root == str(inside / "D")
     assert load_grid(path, ["data.root=D"]).experiments["E1"].data.root == str(tmp_path / "D")
-    assert load_grid(path, ["data.root=2024-01-01"]).experiments["E1"].data.root == str(tmp_path / "2024-01-01")
+    assert load_grid(path, ["data.root=2024-01-01"]).experiments["E1"].data.root == str(
+        tmp_path / "2024-01-01"
+    )
 
 
 def test_a_file_that_is_no_grid_gets_one_sentence(tmp_path):

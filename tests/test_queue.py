@@ -20,6 +20,7 @@ from boneexp.ledger.queue import (
     stop_requested,
 )
 from boneexp.ledger.settling import fail, finish, keep_epoch, put_back
+from boneexp.ledger.tables import runs
 from boneexp.results import Failed, Stopped
 
 
@@ -52,11 +53,9 @@ def test_queueing_twice_is_a_no_op(ledger):
 def test_the_database_itself_refuses_a_second_run_of_the_same_hash(ledger):
     enqueue(ledger, make.specs(1))
     with pytest.raises(IntegrityError, match="UNIQUE"), writing(ledger) as connection:
-        connection.exec_driver_sql(
-            "INSERT INTO runs SELECT 9, experiment_ref, split, seed, config_hash, split_digest, spec_json, 'other',"
-            " is_current, state, failure_kind, failure, attempt, killed_attempts, max_attempts, micro_batch,"
-            " lease_until, stop_requested, best_epoch, checkpoint, checkpoint_sha256, queued_at, settled_at FROM runs"
-        )
+        columns = [column.name for column in runs.columns]
+        copied = ", ".join({"id": "9", "folder": "'other'"}.get(name, name) for name in columns)
+        connection.exec_driver_sql(f"INSERT INTO runs SELECT {copied} FROM runs")
 
 
 def test_the_hash_covers_what_decides_the_result_and_nothing_else():
@@ -174,7 +173,11 @@ def test_a_finished_run_has_its_facts_in_rows(ledger):
         assert keep_epoch(connection, held, make.epoch(0), now=1)
         assert finish(connection, held, make.finished(), now=2)
     settled = row(ledger, 1)
-    assert (settled["state"], settled["accuracy"], settled["malignant_sensitivity"]) == ("succeeded", 0.8, 0.7)
+    assert (settled["state"], settled["accuracy"], settled["malignant_sensitivity"]) == (
+        "succeeded",
+        0.8,
+        0.7,
+    )
     assert settled["checkpoint"] == "experiments/E1/stratified/best.pt"
     with reading(ledger) as connection:
         assert len(views.prediction_rows(connection, 1)) == 2

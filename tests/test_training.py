@@ -161,7 +161,7 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch(tmp_path):
     for micro_batch in (6, 2):
         where = course(tmp_path / str(micro_batch), micro_batch=micro_batch, epochs=1)
         where = replace(where, prepared=bigger(where.prepared))
-        model = build(settings, 7)
+        model = with_a_head(build(settings, 7))
         loop = training._Loop(
             model,
             where,
@@ -176,6 +176,12 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch(tmp_path):
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found[0][1], found[1][1], strict=True))
 
 
+def with_a_head(model):
+    """A head that is not level, so that gradients reach every layer at the first step."""
+    torch.nn.init.normal_(model.get_classifier().weight, generator=torch.Generator().manual_seed(1))
+    return model
+
+
 def bigger(prepared):
     return Prepared(
         prepared.pixels.repeat(5, 1).repeat(5, 2),
@@ -187,7 +193,7 @@ def bigger(prepared):
 
 def test_the_loss_is_torchs_own_weighted_smoothed_mean(tmp_path):
     where = course(tmp_path, epochs=1)
-    model = build(TINY.model_copy(update={"dropout": 0.0}), 7)
+    model = with_a_head(build(TINY.model_copy(update={"dropout": 0.0}), 7))
     weights = class_weights(where.samples.labels, True)
     loop = training._Loop(
         model,
@@ -287,6 +293,13 @@ def test_the_networks_are_those_of_the_study(name, parameters):
     attention = [module for module in model.modules() if type(module).__name__ == "CbamModule"]
     assert len(attention) == (16 if name == "E4" else 0)
     assert last_feature_layer(model)[0] == ("layer4[-1]" if name == "E4" else "bn2")
+
+
+@pytest.mark.parametrize("settings", [FOUR["E1"], FOUR["E4"], TINY], ids=["b0", "cbam", "tiny"])
+def test_every_network_starts_from_equal_probabilities(settings):
+    prepared, _ = images(6)
+    said = predict(build(settings, 7), prepared, np.arange(6), DataSettings(), 6)
+    assert np.allclose(said, 1 / 3)
 
 
 def test_pretrained_weights_from_a_file_are_loaded_and_attention_starts_random(tmp_path):

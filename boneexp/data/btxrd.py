@@ -12,9 +12,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from boneexp.config import digest_of
 from boneexp.data import table
 from boneexp.data.audit import AnnotationFacts, ImageFacts, Pair, examine
-from boneexp.data.radiograph import Radiograph, digest_of
+from boneexp.data.radiograph import Radiograph
 from boneexp.data.threads import Progress
 from boneexp.errors import DataInvalid
 from boneexp.results import CLASS_NAMES

@@ -22,8 +22,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boneexp.artifacts import sha256_of, write_text
+from boneexp.config import digest_of
 from boneexp.data.btxrd import Dataset
-from boneexp.data.radiograph import Grey, Radiograph, clahe, digest_of, lesion_mask, read_grey
+from boneexp.data.radiograph import Grey, Radiograph, clahe, lesion_mask, read_grey
 from boneexp.data.threads import Progress, in_order
 from boneexp.errors import DataInvalid
 

@@ -3,7 +3,6 @@
 Outlines are kept as fractions of the frame they were drawn on, so they fit the image at any size.
 """
 
-import hashlib
 import json
 import math
 from dataclasses import dataclass
@@ -20,12 +19,6 @@ Grey = NDArray[np.uint8]  # (height, width)
 Outline = NDArray[np.float64]  # (points, 2): x, y as fractions of width and height
 LEAST_POINTS = {"polygon": 3, "rectangle": 2}
 _SHIFT = 8  # fillPoly takes whole numbers: 1/256 of a pixel
-
-
-def digest_of(value: Any) -> str:
-    """Return the SHA-256 (64 hex digits) of the one JSON text of `value`."""
-    text = json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False)
-    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def read_grey(path: Path) -> Grey:

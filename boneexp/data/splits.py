@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boneexp.artifacts import write_text
+from boneexp.config import digest_of
 from boneexp.data.btxrd import Dataset
-from boneexp.data.radiograph import digest_of
 from boneexp.errors import DataInvalid
 from boneexp.results import CLASS_NAMES, PARTS
 

@@ -74,6 +74,9 @@ def _plain(text: str) -> str:
 
 
 def _save(figure: Figure, path: Path) -> None:
+    engine = figure.get_layout_engine()
+    if engine is not None:
+        engine.set(rect=(0, 0.03, 1, 0.97))  # type: ignore[call-arg]
     figure.text(0.995, 0.004, FOOT, ha="right", va="bottom", fontsize=6, color="0.4")
     with whole_file(path) as part:
         figure.savefig(part, format="png", dpi=130, metadata={"Software": None})

@@ -29,6 +29,7 @@ def build(settings: ModelSettings, seed: int) -> nn.Module:
     model = _create(settings)
     if settings.pretrained is not False:
         _start_from(_pretrained(settings), model, settings)
+    _level_head(model)
     return model
 
 
@@ -67,6 +68,13 @@ def _create(settings: ModelSettings, **changed: Any) -> nn.Module:
             f"{settings.backbone} cannot be built with attn_layer = {settings.attn_layer!r}: {error}"
         ) from error
     return model
+
+
+def _level_head(model: nn.Module) -> None:
+    """Start from equal probabilities: timm's own start differs much from one architecture to another."""
+    head = model.get_classifier()  # type: ignore[operator]
+    nn.init.zeros_(head.weight)
+    nn.init.zeros_(head.bias)
 
 
 def _pretrained(settings: ModelSettings) -> nn.Module:

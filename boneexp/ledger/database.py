@@ -154,7 +154,9 @@ def _read_only(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         connection = _probed(f"{address}&immutable=1")
     except sqlite3.DatabaseError as error:
-        raise LedgerUnusable(f"{path} is not a boneexp ledger ({error}); name yours with --ledger FILE") from error
+        raise LedgerUnusable(
+            f"{path} is not a boneexp ledger ({error}); name yours with --ledger FILE"
+        ) from error
     connection.row_factory = sqlite3.Row
     return connection
 

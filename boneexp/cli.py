@@ -1,0 +1,426 @@
+"""The command line: one command per verb. Each reads, calls one room, and prints.
+
+Research use only, not for clinical use.
+"""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+import boneexp
+from boneexp import screen
+from boneexp.errors import BoneexpError, NothingToDo, RunNotFinished
+from boneexp.ledger import views
+from boneexp.ledger.database import open_ledger, reading, upgrade, writing
+
+LedgerPath = Annotated[
+    Path, typer.Option("--ledger", envvar="BONEEXP_LEDGER", help="The ledger, an SQLite file.")
+]
+ArtifactsPath = Annotated[
+    Path,
+    typer.Option("--artifacts", envvar="BONEEXP_ARTIFACTS", help="Folder of checkpoints, figures, tables."),
+]
+GridPath = Annotated[Path, typer.Option("--grid", envvar="BONEEXP_GRID", help="The grid file.")]
+DocsPath = Annotated[Path, typer.Option("--docs", envvar="BONEEXP_DOCS", help="Folder of the two documents.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")]
+Markdown = Annotated[bool, typer.Option("--md", help="Print a Markdown table on stdout.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Device = Annotated[
+    str, typer.Option("--device", envvar="BONEEXP_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
+]
+
+LEDGER, ARTIFACTS, GRID, DOCS = Path("ledger.db"), Path("artifacts"), Path("experiments.toml"), Path("docs")
+
+
+class Commands(TyperGroup):
+    """The one place where an error becomes a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; what the user can mend ends with one message and the error's own exit code."""
+        try:
+            return super().invoke(ctx)
+        except BoneexpError as error:
+            typer.secho(f"Error: {error}", err=True, fg="red")
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+
+
+app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+    help="Run, compare and defend a grid of bone-radiograph classifiers; every fact in one SQLite ledger.\n\n"
+    "Research use only, not for clinical use.",
+)
+data_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Datasets: write a phantom to try things on.")
+app.add_typer(data_app, name="data")
+
+
+@app.callback(invoke_without_command=True)
+def _main(version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False) -> None:
+    if version:
+        screen.data(f"boneexp {boneexp.__version__}")
+        raise typer.Exit
+
+
+@app.command()
+def queue(
+    *,
+    grid: GridPath = GRID,
+    only: Annotated[str, typer.Option(help="Just these experiments: E1,E2.")] = "",
+    split: Annotated[str, typer.Option(help="Just this split: stratified or center_holdout.")] = "",
+    seeds: Annotated[str, typer.Option(help="These seeds instead of the grid's: 42,43.")] = "",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key: training.batch_size=8. Repeatable.")
+    ] = None,
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Put every new combination of the grid in the queue; what is there already stays as it is."""
+    from boneexp.queueing import planned, put_in_queue
+
+    made = planned(grid, set_ or [], (_names(only), _names(split), _seeds(seeds)), artifacts)
+    if dry_run:
+        known = _known_hashes(ledger)
+        rows = [{**row, "new": row["config_hash"] not in known} for row in made.rows()]
+        return screen.as_json(rows) if json else screen.show(screen.plan_table(rows))
+    done = put_in_queue(made, open_ledger(ledger), artifacts, time.time())
+    if json:
+        return screen.as_json(
+            {"queued": list(done.added), "known": done.known, "outdated": list(done.outdated)}
+        )
+    screen.data(f"{len(done.added)} queued, {done.known} already in {ledger}")
+    if done.outdated:
+        numbers = " ".join(map(str, done.outdated))
+        screen.talk(f"Runs of earlier settings still wait; take them out with: boneexp cancel {numbers}")
+    return None
+
+
+@app.command()
+def run(
+    *,
+    run_id: Annotated[int | None, typer.Argument(metavar="[RUN]", help="Just this run.")] = None,
+    next_: Annotated[bool, typer.Option("--next", help="The next run that waits.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every run that waits.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes side by side (with --all).")] = 1,
+    device: Device = "auto",
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    json: Json = False,
+) -> None:
+    """Work through the queue on this machine; Ctrl-C once saves and puts the run back."""
+    if (run_id is not None) + next_ + all_ != 1:
+        raise typer.BadParameter("say which: --next, --all, or the number of a run")
+    if workers > 1 and not all_:
+        raise typer.BadParameter("--workers goes with --all")
+    _require_waiting(ledger, run_id)
+    from boneexp.engines.attempt import StopFlag, Workplace
+    from boneexp.engines.local import run_local
+    from boneexp.progress import run_progress
+
+    with run_progress() as announce:
+        place = Workplace(ledger, artifacts, device, announce, StopFlag())
+        limit = None if all_ else 1
+        tally = run_local(place, workers=workers, limit=limit, run_id=run_id)
+    if json:
+        screen.as_json({"succeeded": tally.succeeded, "failed": tally.failed, "stopped_by": tally.stopped_by})
+    screen.talk(f"{tally.sentence()}; see them with: boneexp status")
+    raise typer.Exit(_exit_code(tally.stopped_by, tally.failed, tally.succeeded))
+
+
+@app.command()
+def status(
+    ledger: LedgerPath = LEDGER,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
+    json: Json = False,
+    csv: Csv = False,
+    md: Markdown = False,
+) -> None:
+    """Show every run: its state, how far it is, and what came out. Changes nothing."""
+    if watch:
+        from boneexp.progress import watch as watch_table
+
+        return watch_table(lambda: _status_now(ledger), every_s=2)
+    with reading(ledger) as connection:
+        rows = views.run_rows(connection)
+    if json or csv or md:
+        return _machine_readable(rows, json, csv)
+    screen.show(screen.status_table(rows, time.time()))
+    waiting = sum(row["state"] == "queued" for row in rows)
+    if waiting:
+        screen.talk(f"{waiting} waiting; run them with: boneexp run --all")
+    return None
+
+
+@app.command()
+def show(
+    run_id: Annotated[int, typer.Argument(metavar="RUN")], ledger: LedgerPath = LEDGER, json: Json = False
+) -> None:
+    """Show one run in detail: settings, attempts, epochs, metrics, files, and the traceback of a failure."""
+    with reading(ledger) as connection:
+        row, attempts = views.run_row(connection, run_id), views.attempt_rows(connection, run_id)
+        metrics, files = views.metric_rows(connection, run_id), views.file_rows(connection, run_id)
+        more = {
+            "epochs": views.epoch_rows(connection, run_id),
+            "events": views.event_rows(connection, run_id),
+        }
+        spec = views.spec_json(connection, run_id)
+    if json:
+        from json import loads
+
+        details = {
+            **row,
+            "attempts": attempts,
+            "metrics": metrics,
+            "files": files,
+            **more,
+            "spec": loads(spec),
+        }
+        return screen.as_json(details)
+    return screen.show(*screen.run_detail(row, attempts, metrics, files))
+
+
+@app.command()
+def compare(
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    json: Json = False,
+    csv: Csv = False,
+    md: Markdown = False,
+) -> None:
+    """Compare the experiments, name the best by the study's rule, and write comparison.csv and .json."""
+    from boneexp.documents import comparison as document
+    from boneexp.selection import compared
+
+    with reading(ledger) as connection:
+        found = compared(connection)
+    if not found.rows:
+        raise NothingToDo(
+            "no experiment is in the ledger yet; queue one with: boneexp queue --grid experiments.toml"
+        )
+    table, full = document.write_comparison(found, artifacts)
+    if json:
+        return screen.as_json(document.as_json(found))
+    if csv or md:
+        return screen.data(document.as_csv(found) if csv else document.as_markdown(found))
+    screen.show(*screen.comparison_parts(found))
+    return screen.talk(f"Written: {table} and {full}")
+
+
+@app.command()
+def promote(
+    *,
+    experiment: Annotated[
+        str | None, typer.Argument(help="The experiment that becomes the default: E3.")
+    ] = None,
+    best: Annotated[bool, typer.Option("--best", help="The best by the study's rule.")] = False,
+    keep_baseline: Annotated[
+        bool, typer.Option("--keep-baseline", help="None of them; the baseline stays.")
+    ] = False,
+    rollback: Annotated[bool, typer.Option("--rollback", help="Undo the last promotion.")] = False,
+    reason: Annotated[str, typer.Option(help="Why; stands in both documents.")] = "",
+    grid: GridPath = GRID,
+    docs: DocsPath = DOCS,
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    dry_run: DryRun = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    json: Json = False,
+) -> None:
+    """Make an experiment the default model: checkpoints, experiments.toml, model card and report."""
+    if (experiment is not None) + best + keep_baseline + rollback != 1:
+        raise typer.BadParameter("say which: an experiment such as E3, --best, --keep-baseline or --rollback")
+    from boneexp import promotion
+
+    action = "rollback" if rollback else "keep-baseline" if keep_baseline else "promote"
+    place = promotion.Place(ledger, artifacts, grid, docs)
+    decision = promotion.decide(place, action, experiment, reason)
+    if dry_run:
+        return (
+            screen.as_json(decision.as_json()) if json else screen.data(decision.preview(place, time.time()))
+        )
+    if not yes and sys.stdin.isatty() and not json:
+        screen.talk(decision.sentence())
+        typer.confirm("Go on?", abort=True, err=True)
+    written = promotion.carry_out(place, decision, time.time())
+    if json:
+        return screen.as_json({**decision.as_json(), "written": [str(path) for path in written]})
+    screen.data(decision.sentence())
+    return screen.talk("\n".join(["Written:", *(f"  {path}" for path in written)]))
+
+
+@app.command()
+def gradcam(
+    *,
+    experiment: Annotated[str | None, typer.Option(help="Another experiment than the promoted.")] = None,
+    split: Annotated[
+        str, typer.Option(help="Which of its runs: stratified or center_holdout.")
+    ] = "stratified",
+    images: Annotated[str, typer.Option(help="Just these images: IMG000001.jpeg,IMG000002.jpeg.")] = "",
+    count: Annotated[int, typer.Option(min=1, max=1000, help="Overlays per class and outcome.")] = 3,
+    device: Device = "auto",
+    docs: DocsPath = DOCS,
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    json: Json = False,
+) -> None:
+    """Draw where the promoted model looks, and measure the overlap with the annotated lesions."""
+    from boneexp import explaining, promotion
+    from boneexp.progress import counting
+
+    request = explaining.Request(experiment, split, _names(images), count, device)
+    with counting("Grad-CAM") as progress:
+        done = explaining.explain_and_record(ledger, artifacts, request, progress, time.time())
+    written = list(done.galleries)
+    if experiment is None:  # the promoted model: its documents show what was measured
+        written += promotion.refresh_documents(promotion.Place(ledger, artifacts, GRID, docs), time.time())
+    if json:
+        return screen.as_json(done.as_json())
+    screen.show(*screen.overlap_parts(done.as_json()))
+    return screen.talk("\n".join(["Written:", *(f"  {path}" for path in written)]))
+
+
+@app.command()
+def retry(
+    run_ids: Annotated[list[int] | None, typer.Argument(metavar="[RUN]...")] = None,
+    failed: Annotated[bool, typer.Option("--failed", help="Every failed run.")] = False,
+    ledger: LedgerPath = LEDGER,
+    json: Json = False,
+) -> None:
+    """Queue failed or cancelled runs again; they go on from their last checkpoint, and history stays."""
+    from boneexp.ledger.queue import retry as queue_again
+
+    chosen = _chosen(ledger, run_ids, failed)
+    with writing(ledger) as connection:
+        for run_id in chosen:
+            queue_again(connection, run_id, time.time())
+    return screen.as_json({"queued": chosen}) if json else screen.data(f"{len(chosen)} queued again")
+
+
+@app.command()
+def cancel(
+    run_ids: Annotated[list[int], typer.Argument(metavar="RUN...")],
+    ledger: LedgerPath = LEDGER,
+    json: Json = False,
+) -> None:
+    """Take runs out of the queue; a run that is running is stopped by its worker."""
+    from boneexp.ledger.queue import cancel as take_out
+
+    with writing(ledger) as connection:
+        done = {run_id: take_out(connection, run_id, time.time()) for run_id in dict.fromkeys(run_ids)}
+    if json:
+        return screen.as_json([{"run": run_id, "state": state} for run_id, state in done.items()])
+    return screen.data("\n".join(f"run {run_id}: {state}" for run_id, state in done.items()))
+
+
+@app.command("upgrade")
+def upgrade_ledger(ledger: LedgerPath = LEDGER, json: Json = False) -> None:
+    """Bring an old ledger to this version's schema; a backup is made first."""
+    backup = upgrade(ledger, time.time())
+    if json:
+        return screen.as_json({"upgraded": backup is not None, "backup": str(backup) if backup else None})
+    return screen.data(f"upgraded; the backup is {backup}" if backup else f"{ledger} is up to date")
+
+
+@data_app.command()
+def phantom(
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; new or empty.")],
+    images: Annotated[int, typer.Option(help="How many radiographs.")] = 240,
+    seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 42,
+    json: Json = False,
+) -> None:
+    """Write synthetic radiographs in BTXRD's layout, to try things on; they say nothing about tumours."""
+    from boneexp.data.phantom import write_phantom
+
+    summary = write_phantom(out, images=images, seed=seed)
+    if json:
+        return screen.as_json({"folder": str(out), "images": summary.images, "patients": summary.patients})
+    return screen.data(
+        f"{summary.images} synthetic radiographs of {summary.patients} phantom patients in {out}"
+    )
+
+
+def main() -> None:
+    """Start the program."""
+    app()
+
+
+def _names(text: str) -> list[str]:
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(name) for name in _names(text)]
+    except ValueError:
+        raise typer.BadParameter(f"--seeds {text}: seeds are whole numbers, such as 42,43") from None
+
+
+def _known_hashes(ledger: Path) -> set[str]:
+    if not ledger.is_file():
+        return set()
+    with reading(ledger) as connection:
+        return {row["config_hash"] for row in views.run_rows(connection)}
+
+
+def _require_waiting(ledger: Path, run_id: int | None) -> None:
+    """Say so at once, before torch is loaded, when there is nothing to run."""
+    with reading(ledger) as connection:
+        rows = views.run_rows(connection) if run_id is None else [views.run_row(connection, run_id)]
+    if run_id is not None and rows[0]["state"] not in ("queued", "running"):
+        state = rows[0]["state"]
+        more = f"; queue it again with: boneexp retry {run_id}" if state in ("failed", "cancelled") else ""
+        raise RunNotFinished(f"run {run_id} is {state}, not waiting{more}")
+    if not any(row["state"] in ("queued", "running") for row in rows):
+        raise NothingToDo("no run waits; see what there is with: boneexp status")
+
+
+def _exit_code(stopped_by: str, failed: int, succeeded: int) -> int:
+    if stopped_by:
+        return {"SIGINT": 130, "SIGTERM": 143}.get(stopped_by, 1)
+    if failed:
+        return 3
+    return 0 if succeeded else 4
+
+
+def _chosen(ledger: Path, run_ids: list[int] | None, failed: bool) -> list[int]:
+    if bool(run_ids) == failed:
+        raise typer.BadParameter("say which: run numbers, or --failed")
+    if run_ids:
+        return list(dict.fromkeys(run_ids))
+    with reading(ledger) as connection:
+        found = views.runs_in_state(connection, ("failed",))
+    if not found:
+        raise NothingToDo("no run has failed; see them with: boneexp status")
+    return found
+
+
+def _status_now(ledger: Path) -> tuple[Any, bool]:
+    with reading(ledger) as connection:
+        rows = views.run_rows(connection)
+    final = not any(row["state"] in ("queued", "running") for row in rows)
+    return screen.status_table(rows, time.time()), final
+
+
+def _machine_readable(rows: list[dict[str, Any]], json: bool, csv: bool) -> None:
+    if json:
+        screen.as_json(rows)
+    elif csv:
+        screen.as_csv(rows)
+    else:
+        screen.as_markdown(rows)
+
+
+if __name__ == "__main__":
+    os.environ.setdefault("PYTHONUNBUFFERED", "1")
+    main()

@@ -1,0 +1,1 @@
+"""Rows in, files out: comparison tables, the model card, the report."""

@@ -1,0 +1,94 @@
+"""artifacts/comparison.csv and comparison.json: one row per experiment, the numbers of the ledger's view."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+from boneexp.artifacts import write_text
+from boneexp.selection import Comparison, Row, Target
+
+COLUMNS = {
+    "Experiment ID": "experiment_id",
+    "Backbone": "backbone",
+    "Image Size": "image_size",
+    "Annotations": "annotations",
+    "Stratified Accuracy": "stratified_accuracy",
+    "Stratified Macro AUC": "stratified_macro_auroc",
+    "Stratified Malignant Sensitivity": "stratified_malignant_sensitivity",
+    "Center-Holdout Accuracy": "center_holdout_accuracy",
+    "Center-Holdout Macro AUC": "center_holdout_macro_auroc",
+    "Center-Holdout Malignant Sensitivity": "center_holdout_malignant_sensitivity",
+}
+
+
+def titled(row: Row) -> dict[str, Any]:
+    """Return a comparison row under the column names of comparison.csv."""
+    return {title: row[column] for title, column in COLUMNS.items()}
+
+
+def as_json(comparison: Comparison) -> dict[str, Any]:
+    """Return all that `compare` says, ready for json.dumps."""
+    return {
+        "note": "Research use only, not for clinical use.",
+        "best": comparison.best,
+        "why": comparison.why,
+        "selection": list(comparison.order),
+        "experiments": [_full(comparison, row) for row in comparison.rows],
+        "baseline": dict(comparison.baseline),
+        "targets": dict(comparison.targets),
+        "warnings": list(comparison.warnings),
+    }
+
+
+def as_csv(comparison: Comparison) -> str:
+    """Return comparison.csv's text."""
+    out = io.StringIO()
+    writer = csv.DictWriter(out, fieldnames=list(COLUMNS), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(titled(row) for row in comparison.rows)
+    return out.getvalue()
+
+
+def as_markdown(comparison: Comparison) -> str:
+    """Return the comparison as a Markdown table, figures with their intervals."""
+    lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
+    for row in comparison.rows:
+        cells = [shown(comparison, row, column) for column in COLUMNS.values()]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def shown(comparison: Comparison, row: Row, column: str, between: str = " ") -> str:
+    """Return one cell as text: "0.812 (0.781-0.842)", or "not reported"."""
+    value = row[column]
+    if not isinstance(value, float):
+        return "not reported" if value is None else str(value)
+    low, high = comparison.interval(row["experiment_id"], column)
+    interval = "" if low is None or high is None else f"{between}({low:.3f}-{high:.3f})"
+    return f"{value:.3f}{interval}"
+
+
+def write_comparison(comparison: Comparison, artifacts: Path) -> tuple[Path, Path]:
+    """Write comparison.csv and comparison.json; return their paths."""
+    table, full = artifacts / "comparison.csv", artifacts / "comparison.json"
+    write_text(table, as_csv(comparison))
+    write_text(full, json.dumps(as_json(comparison), indent=2, allow_nan=False) + "\n")
+    return table, full
+
+
+def _full(comparison: Comparison, row: Row) -> dict[str, Any]:
+    experiment = row["experiment_id"]
+    figures = [column for column in COLUMNS.values() if column.startswith(("stratified_", "center_holdout_"))]
+    return {
+        **titled(row),
+        "intervals": {figure: list(comparison.interval(experiment, figure)) for figure in figures},
+        "delta_to_baseline": comparison.deltas(experiment),
+        "targets": [_target(target) for target in comparison.targets_of(experiment)],
+    }
+
+
+def _target(target: Target) -> dict[str, Any]:
+    about = {"figure": target.figure, "target": target.target, "value": target.value}
+    return {**about, "met": target.met, "met_by_interval": target.met_by_interval}

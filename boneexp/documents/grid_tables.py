@@ -1,0 +1,213 @@
+"""Facts -> the tables about the grid: its experiments, their figures, the baseline and the targets."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from markupsafe import Markup
+
+from boneexp.documents.comparison import COLUMNS, shown
+from boneexp.documents.facts import Estimate, Facts, setting_of
+from boneexp.documents.sentences import rule
+from boneexp.documents.wording import UNKNOWN, data_label, moment, share, signed, split_label, table
+from boneexp.selection import Row, label
+
+NOT_COMPARABLE = "not comparable"
+IN_THE_GRID = {
+    "model.backbone": "Backbone",
+    "data.image_size": "Input, px",
+    "training.batch_size": "Batch",
+    "model.dropout": "Dropout",
+    "model.attn_layer": "Attention",
+    "training.annotations": "Lesion annotations in training",
+}
+RECIPE = {
+    "model.pretrained": "Weights at the start",
+    "training.learning_rate": "Learning rate (AdamW)",
+    "training.weight_decay": "Weight decay",
+    "training.warmup_epochs": "Warm-up epochs (linear; then half a cosine down to 0)",
+    "training.epochs": "Epochs at most",
+    "training.patience": "Epochs without a lower validation loss before a run stops",
+    "training.label_smoothing": "Label smoothing",
+    "training.class_weights": "Cross-entropy weighted by inverse class frequency",
+    "training.flip_probability": "Horizontal flip, probability",
+    "training.rotation_degrees": "Rotation at most, degrees either way",
+    "training.dim_factor": "Left of the pixels outside the lesion, in annotated copies",
+    "data.clahe_clip_limit": "CLAHE clip limit",
+    "data.clahe_tiles": "CLAHE tiles per side",
+    "data.mean": "Channel means taken off",
+    "data.std": "Channel deviations divided by",
+    "evaluation.resamples": "Bootstrap resamples",
+    "evaluation.confidence": "Confidence of the intervals",
+}
+_NAMES_AND_PLACES = ("data.root", "data.name")
+
+
+def grid_table(facts: Facts) -> Markup:
+    """Return the experiments with what sets each apart; any setting that differs gets a column."""
+    apart = [key for key in _keys(facts) if key not in IN_THE_GRID and len(_values(facts, key)) > 1]
+    titles = [*IN_THE_GRID.values(), *(RECIPE.get(key, key) for key in apart)]
+    header = ["Experiment", "Name", "Images", *titles, "Splits", "Seeds", "Finished runs"]
+    return table(header, (_grid_row(row, [*IN_THE_GRID, *apart]) for row in facts.grid))
+
+
+def recipe_table(facts: Facts) -> Markup:
+    """Return every setting that all experiments share, with its value."""
+    shared = [key for key in _keys(facts) if key not in IN_THE_GRID and len(_values(facts, key)) == 1]
+    first = facts.grid[0]["settings"] if facts.grid else {}
+    return table(["Setting", "Value"], ([RECIPE.get(key, key), setting_shown(first, key)] for key in shared))
+
+
+def results_table(facts: Facts) -> Markup:
+    """Return the ten columns of the comparison, with intervals; and the images, where they differ."""
+    images = {row["experiment"]: data_label(row["data_name"], row["data_kind"]) for row in facts.grid}
+    mixed = len(facts.comparison.datasets) > 1
+    rows = (
+        [
+            *(_result(facts, row, column) for column in COLUMNS.values()),
+            *([images.get(row["experiment_id"])] if mixed else []),
+        ]
+        for row in facts.comparison.rows
+    )
+    return table([*COLUMNS, *(["Images"] if mixed else [])], rows)
+
+
+def seeds_table(facts: Facts) -> Markup:
+    """Return the spread over seeds of every experiment that has several."""
+    rows = (
+        [row["experiment"], split_label(row["split"]), row["finished_runs"], *_spreads(row)]
+        for row in facts.comparison.figures.values()
+        if row["finished_runs"] > 1
+    )
+    header = ["Experiment", "Split", "Seeds", "Accuracy", "Macro AUROC", "Malignant sensitivity"]
+    return table(header, rows)
+
+
+def against_baseline_table(facts: Facts) -> Markup:
+    """Return each figure's difference to the baseline; "not comparable" where the data are not BTXRD."""
+    header = ["Figure", "Baseline", _subject_name(facts), "Difference", "Whole interval above the baseline"]
+    rows = (
+        [
+            label(held.figure),
+            share(held.baseline),
+            held.estimate.shown,
+            signed(held.delta) if facts.comparable else NOT_COMPARABLE,
+            held.clears if facts.comparable else NOT_COMPARABLE,
+        ]
+        for held in facts.held
+        if held.baseline is not None
+    )
+    return table(header, rows)
+
+
+def targets_table(facts: Facts) -> Markup:
+    """Return which targets are met, by the figure itself and by the lower end of its interval."""
+    header = [
+        "Figure",
+        "Target",
+        _subject_name(facts),
+        "Met by the figure",
+        "Met by its interval's lower end",
+    ]
+    rows = (
+        [
+            label(held.figure),
+            f"above {held.target.target:.3f}",
+            held.estimate.shown,
+            held.target.met if facts.comparable else NOT_COMPARABLE,
+            _met_by_interval(held.estimate, held.target.met_by_interval, facts.comparable),
+        ]
+        for held in facts.held
+        if held.target is not None
+    )
+    return table(header, rows)
+
+
+def decision_table(facts: Facts) -> Markup:
+    """Return who decided what, and why."""
+    promotion = facts.promotion or {}
+    what = {"promote": "promote", "keep-baseline": "keep the baseline", "rollback": "undo a promotion"}
+    action = promotion.get("action")
+    rows: list[list[object]] = [
+        ["Decision", what.get(action, action) if action else "none has been taken"],
+        ["Experiment", promotion.get("experiment") or "none"],
+        ["Decided by", promotion.get("decided_by")],
+        ["Decided on", moment(promotion.get("decided_at"))],
+        ["Reason", promotion.get("reason")],
+        ["Selection rule", rule(facts)],
+        ["Best by the rule", facts.comparison.best or "none"],
+    ]
+    return table(["Fact", "Value"], rows)
+
+
+def attempts_table(facts: Facts) -> Markup:
+    """Return how the attempts of all runs ended."""
+    header = ["Attempts", "Ended", "Kind of failure"]
+    return table(
+        header, ([row["attempts"], row["outcome"], row["failure_kind"] or "none"] for row in facts.attempts)
+    )
+
+
+def setting_shown(settings: Mapping[str, Any], dotted: str) -> Any:
+    """Return a setting as a reader says it; of a weights file only the name."""
+    value = setting_of(settings, dotted)
+    if dotted == "model.pretrained" and isinstance(value, bool):
+        return "ImageNet, through timm" if value else "random"
+    if dotted == "model.pretrained" and isinstance(value, str):
+        return f"the file {PurePath(value).name}"
+    return "none" if value == "" else value
+
+
+def _subject_name(facts: Facts) -> str:
+    return facts.subject.experiment if facts.subject else "Reached"
+
+
+def _keys(facts: Facts) -> list[str]:
+    """Return the settings of the grid by dotted name, the known ones first."""
+    present = dict.fromkeys(
+        f"{section}.{key}"
+        for row in facts.grid
+        for section, values in row["settings"].items()
+        if isinstance(values, Mapping)
+        for key in values
+    )
+    ordered = [*(key for key in (*IN_THE_GRID, *RECIPE) if key in present), *present]
+    return [key for key in dict.fromkeys(ordered) if key not in _NAMES_AND_PLACES]
+
+
+def _values(facts: Facts, key: str) -> set[str]:
+    return {repr(setting_of(row["settings"], key)) for row in facts.grid}
+
+
+def _grid_row(row: Row, keys: Sequence[str]) -> list[Any]:
+    settings = [setting_shown(row["settings"], key) for key in keys]
+    data = data_label(row["data_name"], row["data_kind"])
+    finished = f"{row['finished_runs']} of {row['runs']}"
+    return [row["experiment"], row["name"], data, *settings, row["splits"], row["seeds"], finished]
+
+
+def _result(facts: Facts, row: Row, column: str) -> str:
+    """Return a cell of the comparison; a mean over seeds says so in the place of an interval."""
+    split = next(
+        (
+            split
+            for name, split in facts.comparison.figures
+            if name == row["experiment_id"] and column.startswith(split)
+        ),
+        "",
+    )
+    seeds = facts.comparison.figures.get((row["experiment_id"], split), {}).get("finished_runs", 0)
+    text = shown(facts.comparison, row, column)
+    return f"{text} (mean of {seeds} seeds)" if seeds > 1 and row[column] is not None else text
+
+
+def _met_by_interval(estimate: Estimate, met: bool, comparable: bool) -> Any:
+    if not comparable:
+        return NOT_COMPARABLE
+    return None if estimate.low is None else met
+
+
+def _spreads(row: Row) -> Iterator[str]:
+    for metric in ("accuracy", "macro_auroc", "malignant_sensitivity"):
+        low, high = row[f"{metric}_min"], row[f"{metric}_max"]
+        yield UNKNOWN if low is None else f"{row[metric]:.3f}, from {low:.3f} to {high:.3f}"

@@ -1,0 +1,233 @@
+"""Facts -> what the documents say in words: the decision, the distance to the baseline, the limitations.
+
+Good news and bad news take the same form: the figures stand beside every claim.
+"""
+
+from collections.abc import Sequence
+
+from boneexp.documents.facts import IOU_THRESHOLD, Facts, Held, Subject
+from boneexp.documents.wording import UNKNOWN, counted, data_label, listed, moment, share, signed, split_label
+from boneexp.selection import LEAK, label
+
+FEW_IMAGES = 200  # below this, one image moves a class's sensitivity by half a point or more
+
+
+def titled(subject: Subject | None) -> str:
+    """Return an experiment with its name, "E3 (b3_annotated)"."""
+    if subject is None:
+        return UNKNOWN
+    return f"{subject.experiment} ({subject.name})" if subject.name else subject.experiment
+
+
+def decision(facts: Facts) -> str:
+    """Return what was decided, by whom and when."""
+    promotion = facts.promotion
+    if promotion is None:
+        return "No decision has been taken: no model of this grid is promoted."
+    by = f"decided by {promotion['decided_by'] or UNKNOWN} on {moment(promotion['decided_at'])}"
+    if promotion["action"] == "keep-baseline":
+        return f"The baseline is kept, and no model of this grid is promoted; {by}."
+    if promotion["experiment"] is None:
+        return f"The last promotion was undone, and no model of this grid is promoted; {by}."
+    verb = "is promoted again" if promotion["action"] == "rollback" else "is promoted"
+    return f"{titled(facts.subject)} {verb}; {by}."
+
+
+def reason(facts: Facts) -> str:
+    """Return why it was decided so, as the person put it."""
+    given = str((facts.promotion or {}).get("reason") or UNKNOWN).strip()
+    return f"Reason: {given}" if given.endswith((".", "!", "?")) else f"Reason: {given}."
+
+
+def role(facts: Facts) -> str:
+    """Return why the documents describe this experiment."""
+    if facts.subject is None:
+        return "No experiment has finished the runs that the selection rule needs, so none is described."
+    if facts.promotion and facts.promotion["experiment"]:
+        return f"What follows describes {titled(facts.subject)}, the promoted experiment."
+    why = (
+        "the candidate that the rule ranks first"
+        if facts.comparison.best
+        else "one of several equal candidates"
+    )
+    return f"What follows describes {titled(facts.subject)}, {why}."
+
+
+def rule(facts: Facts) -> str:
+    """Return the study's selection rule."""
+    order = facts.comparison.order
+    return f"The highest {', then '.join(label(figure) for figure in order)}." if order else f"{UNKNOWN}."
+
+
+def ranking(facts: Facts) -> str:
+    """Return what the rule says, and whether the person's decision is another."""
+    best, why = facts.comparison.best, facts.comparison.why
+    says = f"The rule ranks {best} first: {why}." if best else f"The rule names no best experiment: {why}."
+    promotion = facts.promotion
+    if promotion is None:
+        return f"{says} The decision is a person's, and none has been taken."
+    if promotion["action"] == "keep-baseline":
+        return f"{says} The baseline was kept all the same, by a person's decision." if best else says
+    if promotion["experiment"] is None or best is None:
+        return f"{says} The decision was a person's."
+    if promotion["experiment"] == best:
+        return f"{says} The person's decision is the same."
+    return f"{says} {promotion['experiment']} was chosen all the same, by a person's decision."
+
+
+def headline(facts: Facts) -> str:
+    """Return in one clause whether the subject is better than the baseline; `differences` has the figures."""
+    above, others = _above_and_others(facts)
+    if facts.subject is None or not above + others:
+        return "No figure can be held against the baseline"
+    name = facts.subject.experiment
+    if not facts.comparable:
+        return f"The figures of {name} are not comparable with the baseline"
+    if not above:
+        return f"No figure of {name} lies above the baseline"
+    how_many = f"{len(above)} of {len(above + others)}" if others else f"all {len(above)}"
+    return f"{name} lies above the baseline in {how_many} figures"
+
+
+def differences(facts: Facts) -> str:
+    """Return figure by figure what `headline` says; why not, where it says that nothing is comparable."""
+    above, others = _above_and_others(facts)
+    if facts.subject is None or not above + others:
+        return "none is known of both sides."
+    if not facts.comparable:
+        return f"the images are {data_label(facts.subject.dataset['name'], facts.subject.dataset['kind'])}."
+    if above and others:
+        return f"{_differences(above)}. At or below it: {_differences(others)}."
+    return f"{_differences(above + others)}."
+
+
+def certainty(facts: Facts) -> str:
+    """Return for which figures the whole interval lies above the baseline; "" where nothing is comparable."""
+    known = [held for held in facts.held if held.delta is not None]
+    if not facts.comparable or not known:
+        return ""
+    clear = [label(held.figure) for held in known if held.clears]
+    open_ = [label(held.figure) for held in known if held.clears is None]
+    said = (
+        f"The whole interval lies above the baseline for {listed(clear)}."
+        if clear
+        else ("For no figure does the whole interval lie above the baseline.")
+    )
+    return f"{said} No interval is known for {listed(open_)}." if open_ else said
+
+
+def targets(facts: Facts) -> str:
+    """Return how many targets are met."""
+    held = [each.target for each in facts.held if each.target is not None]
+    if not held:
+        return "The study names no target."
+    if not facts.comparable:
+        return "The study's targets are for BTXRD and say nothing about these data."
+    met = [label(each.figure) for each in held if each.met]
+    sure = [label(each.figure) for each in held if each.met_by_interval]
+    unknown = [label(each.figure) for each in held if each.met is None]
+    said = f"Targets met by the figure itself: {len(met)} of {len(held)}{_in_brackets(met)}; "
+    said += f"by the lower end of its interval too: {len(sure)}{_in_brackets(sure)}."
+    return f"{said} Not known: {listed(unknown)}." if unknown else said
+
+
+def history(facts: Facts) -> str:
+    """Return how many runs and attempts there were, and how they ended."""
+    runs = facts.runs
+    states = ("succeeded", "failed", "running", "queued", "cancelled")
+    ended = listed([f"{runs[state]} {state}" for state in states if runs[state]])
+    attempts = sum(row["attempts"] for row in facts.attempts)
+    failures = sum(row["attempts"] for row in facts.attempts if row["failure_kind"])
+    earlier = runs["runs"] - runs["current"]
+    said = f"The ledger has {counted(runs['runs'], 'run')} ({ended or 'none ended'}) in "
+    said += f"{counted(attempts, 'attempt')}; failed or lost: {failures}."
+    return (
+        f"{said} {counted(earlier, 'run is', 'runs are')} of earlier settings or splits." if earlier else said
+    )
+
+
+def looks(facts: Facts) -> str:
+    """Return how often the test parts were evaluated."""
+    if not facts.tested:
+        return "No test part has been evaluated yet."
+    said = listed(
+        [f"{counted(times, 'time')} ({split_label(split)})" for split, times in facts.tested.items()]
+    )
+    return f"The test parts have been evaluated {said}: once by each finished run."
+
+
+def intervals(facts: Facts) -> str:
+    """Return how the intervals were made."""
+    subject = facts.subject
+    resamples = subject.setting("evaluation.resamples") if subject else None
+    confidence = subject.setting("evaluation.confidence") if subject else None
+    if resamples is None or confidence is None:
+        return f"Intervals: {UNKNOWN}."
+    return (
+        f"Intervals are {confidence * 100:g} % percentile bootstrap intervals over the images of the part, "
+        f"drawn again {resamples:,} times within each class."
+    )
+
+
+def leak(facts: Facts) -> str:
+    """Return what is wrong with figures of the stratified split; "" where there are none."""
+    run = facts.subject.chosen.get("stratified") if facts.subject else None
+    if run is not None and (column := run.split.get("group_column")):
+        return (
+            f"The splits keep images of equal {column} together. Whether that column tells patients apart is "
+            "for whoever filled it in to say; if it does not, the stratified figures are optimistic."
+        )
+    finished = {split for (_, split), row in facts.comparison.figures.items() if row["finished_runs"]}
+    return LEAK if run is not None or "stratified" in finished else ""
+
+
+def warnings(facts: Facts) -> list[str]:
+    """Return the comparison's own warnings, without those that the documents say elsewhere."""
+    elsewhere = {LEAK, *facts.banners}
+    return [warning for warning in facts.comparison.warnings if warning not in elsewhere]
+
+
+def gradcam(facts: Facts) -> str:
+    """Return the overlap of the heat maps with annotated lesions in one sentence."""
+    runs = facts.subject.chosen.items() if facts.subject else ()
+    found = [
+        f"{share(run.iou)} over {counted(row['images'], 'annotated image')} ({split_label(split)})"
+        for split, run in runs
+        for row in run.overlaps
+        if abs(row["threshold"] - IOU_THRESHOLD) < 1e-9
+    ]
+    said = f"Mean IoU at threshold {IOU_THRESHOLD}"
+    return f"{said}: {listed(found)}." if found else f"{said}: {UNKNOWN}; boneexp gradcam measures it."
+
+
+def most_seeds(facts: Facts) -> int:
+    """Return with how many seeds the experiments were trained, at most."""
+    return max((row["finished_runs"] for row in facts.comparison.figures.values()), default=0)
+
+
+def few_malignant(facts: Facts) -> list[str]:
+    """Return for each test part with few malignant images how much one of them weighs."""
+    runs = facts.subject.chosen.values() if facts.subject else ()
+    counts = [(split_label(run.row["split"]), run.images("test", label="Malignant")) for run in runs]
+    return [
+        f"The {split} test part has only {counted(images, 'malignant image')}: one of them more or less "
+        f"moves the malignant sensitivity by {1 / images:.3f}."
+        for split, images in counts
+        if 0 < images < FEW_IMAGES
+    ]
+
+
+def _in_brackets(names: Sequence[str]) -> str:
+    return f" ({listed(names)})" if names else ""
+
+
+def _above_and_others(facts: Facts) -> tuple[list[Held], list[Held]]:
+    known = [(held, held.delta) for held in facts.held if held.delta is not None]
+    return [held for held, delta in known if delta > 0], [held for held, delta in known if delta <= 0]
+
+
+def _differences(held: Sequence[Held]) -> str:
+    return "; ".join(
+        f"{label(each.figure)} {each.estimate.shown} against {share(each.baseline)} ({signed(each.delta)})"
+        for each in held
+    )

@@ -1,0 +1,100 @@
+"""docs/model_card.md and docs/poc_report.md, written from the facts into their templates.
+
+A template is the whole document as it is first written. Later only its marked blocks are taken from it, and
+put into the document that a person may have worked on since.
+"""
+
+import re
+from functools import lru_cache
+from pathlib import Path
+
+from jinja2 import Environment, PackageLoader, StrictUndefined
+
+from boneexp.artifacts import write_text
+from boneexp.documents import grid_tables, model_tables, sentences, wording
+from boneexp.documents.facts import Facts
+from boneexp.documents.marked import blocks_of, with_blocks
+from boneexp.errors import BoneexpError
+
+MODEL_CARD = "model_card.md"
+POC_REPORT = "poc_report.md"
+NOTICE = "notice"
+
+
+def model_card(facts: Facts, existing: str | None, document: str = MODEL_CARD) -> str:
+    """Return the model card; of an `existing` one, everything outside the marked blocks stays.
+
+    Raises:
+        BoneexpError: the markers of the existing document are broken; `document` names it in the message.
+    """
+    return _brought_up_to_date(_rendered(MODEL_CARD, facts), existing, document)
+
+
+def poc_report(facts: Facts, existing: str | None, document: str = POC_REPORT) -> str:
+    """Return the proof-of-concept report; of an `existing` one, everything outside the marked blocks stays.
+
+    Raises:
+        BoneexpError: the markers of the existing document are broken; `document` names it in the message.
+    """
+    return _brought_up_to_date(_rendered(POC_REPORT, facts), existing, document)
+
+
+def render_documents(docs: Path, facts: Facts) -> dict[Path, str]:
+    """Return the texts that both documents are to have, by path; nothing is written.
+
+    Raises:
+        BoneexpError: a document that is there cannot be read, or its markers are broken.
+    """
+    card, report = docs / MODEL_CARD, docs / POC_REPORT
+    return {
+        card: model_card(facts, _read(card), str(card)),
+        report: poc_report(facts, _read(report), str(report)),
+    }
+
+
+def write_documents(docs: Path, facts: Facts) -> tuple[Path, Path]:
+    """Write both documents, each whole; nothing is written unless both can be rendered. Return their paths.
+
+    Raises:
+        BoneexpError: as `render_documents`.
+    """
+    card, report = render_documents(docs, facts).items()
+    for path, text in (card, report):
+        write_text(path, text)
+    return card[0], report[0]
+
+
+def _rendered(name: str, facts: Facts) -> str:
+    text = _environment().get_template(f"{name}.j2").render(facts=facts, subject=facts.subject)
+    return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
+
+
+def _brought_up_to_date(fresh: str, existing: str | None, document: str) -> str:
+    if existing is None or not existing.strip("\ufeff \t\r\n"):
+        return fresh
+    return with_blocks(existing, blocks_of(fresh), document, on_top=NOTICE)
+
+
+@lru_cache(maxsize=1)
+def _environment() -> Environment:
+    """Return the templates' environment: unknown names are errors, and every value passes `printed`."""
+    environment = Environment(
+        loader=PackageLoader("boneexp.documents", "templates"),
+        undefined=StrictUndefined,
+        autoescape=True,
+        finalize=wording.printed,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.globals.update(grid=grid_tables, model=model_tables, say=sentences, words=wording)
+    return environment
+
+
+def _read(path: Path) -> str | None:
+    """Return the document with the line ends that it has; None if there is none."""
+    try:
+        return path.read_bytes().decode("utf-8") if path.exists() else None
+    except OSError as error:
+        raise BoneexpError(f"{path} cannot be read ({error.strerror}); see to its rights") from error
+    except UnicodeDecodeError as error:
+        raise BoneexpError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error

@@ -1,0 +1,1 @@
+"""Who runs the runs: an attempt under a lease, by worker processes on this machine."""

@@ -1,0 +1,64 @@
+"""Who this process is, and whether another one still lives: by pid, start time and boot together."""
+
+import os
+import platform
+import socket
+from pathlib import Path
+
+from boneexp.ledger.queue import Worker
+
+
+def this_worker(device: str, versions: dict[str, str]) -> Worker:
+    """Return the identity under which this process claims runs."""
+    host = socket.gethostname()
+    return Worker(
+        name=f"{host}:{os.getpid()}",
+        host=host,
+        pid=os.getpid(),
+        boot_id=_boot_id(),
+        process_started=_started(os.getpid()),
+        device=device,
+        versions=versions,
+    )
+
+
+def is_alive(pid: int, process_started: str, boot_id: str) -> bool:
+    """Tell whether that very process of this host still runs; in doubt, yes."""
+    boot, _, namespace = boot_id.partition("/")
+    own_boot, _, own_namespace = _boot_id().partition("/")
+    if boot != own_boot:
+        return False  # the machine has been started again since
+    if namespace != own_namespace:
+        return True  # another container: its pids mean nothing here, so the lease decides
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        pass
+    return _started(pid) == process_started and not _is_zombie(pid)
+
+
+def _boot_id() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+        return f"{boot}/{Path('/proc/self/ns/pid').readlink()}"
+    except OSError:  # not Linux
+        return f"{platform.system()}/"
+
+
+def _started(pid: int) -> str:
+    """Return the start time in clock ticks since boot; "" where the system does not tell."""
+    fields = _stat(pid)
+    return fields[19] if fields else ""
+
+
+def _is_zombie(pid: int) -> bool:
+    return _stat(pid)[:1] == ["Z"]
+
+
+def _stat(pid: int) -> list[str]:
+    try:  # the second field, the name in brackets, may hold spaces
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return []

@@ -1,0 +1,79 @@
+"""`queue`, from the grid file to rows in the ledger: read, check, plan; then write once."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boneexp.data.btxrd import Dataset
+from boneexp.gridfile import Grid, load_grid
+from boneexp.ledger.database import writing
+from boneexp.ledger.enqueue import DatasetFacts, Enqueued, enqueue, record_dataset, record_study
+from boneexp.planning import Plan, narrowed, plan, write_manifests
+from boneexp.progress import counting
+from boneexp.results import CLASS_NAMES
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A grid that was read and checked, with its runs."""
+
+    grid: Grid
+    plan: Plan
+
+    def rows(self) -> list[dict[str, Any]]:
+        """Return one row per run, for `--dry-run`."""
+        return [
+            {
+                "experiment": spec.experiment,
+                "name": spec.settings.name,
+                "split": spec.split.name,
+                "seed": spec.seed,
+                "backbone": spec.settings.model.backbone,
+                "image_size": spec.settings.data.image_size,
+                "batch_size": spec.settings.training.batch_size,
+                "config_hash": spec.config_hash,
+            }
+            for spec in self.plan.specs
+        ]
+
+
+def planned(
+    path: Path,
+    overrides: Sequence[str],
+    chosen: tuple[Sequence[str], Sequence[str], Sequence[int]],
+    artifacts: Path,
+) -> Planned:
+    """Read the grid file and the data; nothing is written but the index of checked images.
+
+    `chosen` narrows the grid: experiments, splits, seeds.
+    """
+    grid = narrowed(load_grid(path, overrides), *chosen)
+    with counting("checking the images") as progress:
+        return Planned(grid, plan(grid, artifacts, progress))
+
+
+def put_in_queue(made: Planned, ledger: Path, artifacts: Path, now: float) -> Enqueued:
+    """Write the split manifests, then everything else in one transaction."""
+    write_manifests(made.plan, artifacts)
+    grid = made.grid
+    with writing(ledger) as connection:
+        for name, dataset in made.plan.datasets:
+            record_dataset(connection, _facts(name, dataset), now)
+        record_study(connection, grid.selection, grid.targets, grid.baseline)
+        return enqueue(connection, made.plan.specs, now)
+
+
+def _facts(name: str, dataset: Dataset) -> DatasetFacts:
+    counts: dict[str, dict[str, int]] = {}
+    for radiograph in dataset.radiographs:
+        of_center = counts.setdefault(str(radiograph.center), dict.fromkeys(CLASS_NAMES, 0))
+        of_center[CLASS_NAMES[radiograph.label]] += 1
+    return DatasetFacts(
+        fingerprint=dataset.fingerprint,
+        name=name,
+        kind=dataset.kind,
+        images=len(dataset.radiographs),
+        counts=counts,
+        notes=dataset.notes,
+    )

@@ -1,0 +1,284 @@
+"""Rows -> rich tables, or JSON, CSV and Markdown.
+
+Data go to stdout, talk goes to stderr; no colours under NO_COLOR or where there is no terminal.
+"""
+
+import csv
+import io
+import json
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from rich.console import Console, RenderableType
+    from rich.table import Table
+
+    from boneexp.selection import Comparison
+
+Row = dict[str, Any]
+STATE_COLOURS = {
+    "queued": "cyan",
+    "running": "yellow",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "dim",
+}
+
+
+def talk(text: str) -> None:
+    """Say something to the person, on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def data(text: str) -> None:
+    """Give data to whatever reads stdout."""
+    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    sys.stdout.flush()
+
+
+def as_json(value: object) -> None:
+    """Print a value as JSON on stdout."""
+    data(json.dumps(value, indent=2, allow_nan=False))
+
+
+def as_csv(rows: Sequence[Row]) -> None:
+    """Print rows as CSV on stdout."""
+    out = io.StringIO()
+    if rows:
+        writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+    data(out.getvalue())
+
+
+def as_markdown(rows: Sequence[Row]) -> None:
+    """Print rows as a Markdown table on stdout."""
+    if rows:
+        cells = [
+            list(rows[0]),
+            ["---"] * len(rows[0]),
+            *([_text(value) for value in row.values()] for row in rows),
+        ]
+        data("\n".join(f"| {' | '.join(line)} |" for line in cells))
+
+
+def show(*parts: "RenderableType") -> None:
+    """Print tables and text on stdout; where stdout is no terminal, wide enough for all columns."""
+    out = console()
+    for part in parts:
+        out.print(part)
+
+
+def status_table(rows: Sequence[Row], now: float) -> "Table":
+    """Return the table of all runs."""
+    table = _table(
+        "run", "experiment", "split", "seed", "state", "epochs", "attempts", "accuracy", "macro AUROC"
+    )
+    for column in ("mal. sens.", "time", "what"):
+        table.add_column(column)
+    for row in rows:
+        table.add_row(
+            str(row["run"]),
+            f"{row['experiment']} {row['name']}".strip(),
+            row["split"],
+            str(row["seed"]),
+            f"[{STATE_COLOURS[row['state']]}]{row['state']}[/]",
+            f"{row['epochs_done'] or 0}/{row['epochs_planned']}",
+            str(row["attempts"]),
+            *(_share(row[figure]) for figure in ("accuracy", "macro_auroc", "malignant_sensitivity")),
+            duration(row["training_s"]),
+            escaped(_what(row, now)),
+        )
+    return table
+
+
+def plan_table(rows: Sequence[Row]) -> "Table":
+    """Return the table of the runs that a grid would queue."""
+    table = _table("experiment", "split", "seed", "backbone", "size", "batch", "config hash", "new")
+    for row in rows:
+        table.add_row(
+            f"{row['experiment']} {row['name']}".strip(),
+            row["split"],
+            str(row["seed"]),
+            row["backbone"],
+            str(row["image_size"]),
+            str(row["batch_size"]),
+            row["config_hash"][:12],
+            "yes" if row["new"] else "in the ledger",
+        )
+    return table
+
+
+def run_detail(
+    row: Row, attempts: Sequence[Row], metrics: Sequence[Row], files: Sequence[Row]
+) -> "list[Any]":
+    """Return one run in detail: its facts, attempts, metrics and files."""
+    facts = _table("fact", "value", title=f"Run {row['run']}")
+    for key in (
+        "experiment",
+        "name",
+        "split",
+        "seed",
+        "state",
+        "failure_kind",
+        "failure",
+        "config_hash",
+        "folder",
+        "checkpoint",
+        "best_epoch",
+        "epochs_done",
+        "epochs_planned",
+        "batch_size",
+        "micro_batch",
+    ):
+        if row[key] not in (None, ""):
+            facts.add_row(key, escaped(str(row[key] + 1 if key == "best_epoch" else row[key])))
+    parts: list[Any] = [facts, _attempts_table(attempts)]
+    if metrics:
+        figures = _table("test metric", "class", "value", "95 % interval")
+        for each in metrics:
+            interval = "" if each["low"] is None else f"{each['low']:.3f}-{each['high']:.3f}"
+            figures.add_row(each["metric"], each["class_name"] or "all", _share(each["value"]), interval)
+        parts.append(figures)
+    if files:
+        listed = _table("file", "kind", "SHA-256", "bytes")
+        for file in files:
+            listed.add_row(
+                escaped(file["path"]), file["kind"], file["sha256"][:12], f"{file['size_bytes']:,}"
+            )
+        parts.append(listed)
+    parts += [escaped(each["traceback"]) for each in attempts[-1:] if each["traceback"]]
+    return parts
+
+
+def comparison_parts(comparison: "Comparison") -> "list[Any]":
+    """Return the comparison: table with intervals, deltas and targets, the winner and why, warnings."""
+    from boneexp.documents.comparison import COLUMNS, shown
+
+    table = _table(*COLUMNS, title="Comparison on the test parts (95 % bootstrap intervals)")
+    for row in comparison.rows:
+        style = "bold green" if row["experiment_id"] == comparison.best else None
+        table.add_row(
+            *(escaped(shown(comparison, row, column, "\n")) for column in COLUMNS.values()), style=style
+        )
+    parts: list[Any] = [table, _baseline_table(comparison)]
+    best = f"Best: [bold green]{comparison.best}[/]" if comparison.best else "Best: none"
+    parts.append(f"{best} ({escaped(comparison.why)})")
+    parts += [f"[yellow]Note:[/] {escaped(warning)}" for warning in comparison.warnings]
+    parts.append("Research use only, not for clinical use.")
+    return parts
+
+
+def overlap_parts(done: Row) -> "list[Any]":
+    """Return what Grad-CAM found: the overlap with the annotated lesions, and each drawn image."""
+    overlap = done["overlap"]
+    table = _table("image", "class", "outcome", "is", "said", "IoU at 0.5", "overlay")
+    for each in done["explanations"]:
+        if each["overlay"]:
+            iou = "" if each["iou"] is None else _share(each["iou"]["0.5"])
+            words = [each[key] for key in ("image_id", "explained_class", "outcome", "label", "predicted")]
+            table.add_row(*map(escaped, words), iou, escaped(each["overlay"]))
+    levels = ", ".join(f"{value:.3f} at {level}" for level, value in overlap["iou"].items())
+    mean = (
+        f"Mean IoU with the lesion over {overlap['images']} annotated test images: {levels or 'not reported'}"
+    )
+    return [table, mean, "Research use only, not for clinical use."]
+
+
+def duration(seconds: float | None) -> str:
+    """Return a time as h:mm:ss or m:ss; "" for None."""
+    if seconds is None:
+        return ""
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+def _attempts_table(attempts: Sequence[Row]) -> "Table":
+    table = _table("attempt", "worker", "device", "started (UTC)", "took", "micro-batch", "outcome", "why")
+    for each in attempts:
+        ended = each["ended_at"] or each["renewed_at"]
+        table.add_row(
+            str(each["number"]),
+            escaped(each["worker"]),
+            each["device"],
+            time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(each["started_at"])),
+            duration(ended - each["started_at"]),
+            f"{each['micro_batch']} of {each['batch_size']}",
+            each["outcome"] or "running",
+            escaped(f"{each['failure_kind'] or ''} {each['failure'] or ''}".strip()),
+        )
+    return table
+
+
+def _baseline_table(comparison: "Comparison") -> "Table":
+    from boneexp.selection import label
+
+    table = _table("Experiment", "Figure", "Value", "Baseline", "Delta", "Target", "Met")
+    for row in comparison.rows:
+        experiment = row["experiment_id"]
+        deltas = comparison.deltas(experiment)
+        targets = {target.figure: target for target in comparison.targets_of(experiment)}
+        for figure in dict.fromkeys([*targets, *deltas]):
+            delta, target = deltas.get(figure), targets.get(figure)
+            table.add_row(
+                experiment,
+                label(figure),
+                _share(row[figure]),
+                _share(comparison.baseline.get(figure)),
+                "" if delta is None else f"{delta:+.3f}",
+                "" if target is None else f"> {target.target:.3f}",
+                "" if target is None else _met(target),
+            )
+    return table
+
+
+def _met(target: Any) -> str:
+    if target.met is None:
+        return "not known"
+    if not target.met:
+        return "[red]no[/]"
+    return "[green]yes[/]" if target.met_by_interval else "[yellow]point estimate only[/]"
+
+
+def _what(row: Row, now: float) -> str:
+    if row["state"] == "failed":
+        return f"{row['failure_kind']}: {row['failure']}"
+    if row["state"] == "running":
+        if row["lease_expired"]:
+            return "its worker is gone; goes on with: boneexp run --all"
+        return f"{row['worker']}, heard of {duration(max(now - row['renewed_at'], 0))} ago"
+    smaller = row["micro_batch"] < row["batch_size"]
+    notes = [f"micro-batch {row['micro_batch']} of {row['batch_size']} (out of memory)"] if smaller else []
+    return "; ".join(notes if row["is_current"] else [*notes, "earlier settings"])
+
+
+def _table(*columns: str, title: str | None = None) -> "Table":
+    from rich.table import Table
+
+    return Table(*columns, title=title, title_justify="left")
+
+
+def console(stderr: bool = False) -> "Console":
+    """Return a console of the terminal's width; wide enough for every column where there is none."""
+    from rich.console import Console
+
+    found = Console(stderr=stderr, highlight=False)
+    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=200)
+
+
+def escaped(text: str) -> str:
+    """Return text that rich prints as it is."""
+    from rich.markup import escape
+
+    return escape(text)
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.3f}"
+
+
+def _text(value: object) -> str:
+    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")

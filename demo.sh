@@ -1,0 +1,44 @@
+#!/usr/bin/env bash
+# The main job in small: synthetic radiographs, the grid, comparison, promotion, Grad-CAM.
+# Killed half-way, it goes on where it stopped when it is run again.
+#   demo.sh BONEEXP FOLDER
+set -euo pipefail
+boneexp=$(realpath "$1") grid=$(dirname "$(realpath "$0")")/examples/demo.toml
+mkdir -p "$2"
+cd "$2"
+step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
+
+step "1/6 synthetic radiographs in BTXRD's layout"
+[ -f ledger.db ] || "$boneexp" data phantom --images 240 --out data
+[ -f experiments.toml ] || cp "$grid" experiments.toml
+
+step "2/6 boneexp queue --grid experiments.toml"
+"$boneexp" queue --grid experiments.toml
+
+step "3/6 boneexp run --all"
+code=0
+"$boneexp" run --all || code=$?
+[ "$code" -eq 0 ] || [ "$code" -eq 4 ] || exit "$code" # 4: an earlier demo has run everything
+
+step "4/6 boneexp compare"
+"$boneexp" status
+"$boneexp" compare
+
+step "5/6 boneexp promote --best"
+"$boneexp" promote --best --yes --reason "shown in the demo; synthetic images, no evidence for anything"
+
+step "6/6 boneexp gradcam"
+"$boneexp" gradcam --count 3
+
+folder=$(pwd)
+cat <<END
+
+Done. Synthetic images: none of these numbers says anything about bone tumours.
+Research use only, not for clinical use. Open:
+  $folder/artifacts/comparison.csv                       the comparison
+  $folder/docs/poc_report.md                             the report
+  $folder/docs/model_card.md                             the model card
+  $folder/artifacts/experiments/E1/stratified/           one run: figures, tables, log, checkpoints
+  $(ls "$folder"/artifacts/experiments/*/stratified/gradcam/gallery-Malignant-*.png | tail -n 1)
+  sqlite3 $folder/ledger.db 'SELECT * FROM leaderboard'  the same numbers, by hand
+END

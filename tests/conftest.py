@@ -1,0 +1,120 @@
+"""What most tests share: a ledger made by Alembic, a phantom dataset, the command line, finished runs."""
+
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from boneexp.cli import app
+from boneexp.ledger.database import open_ledger
+
+GRID = """
+seeds = [42]
+
+[data]
+root = "{root}"
+name = "phantom"
+image_size = 32
+
+[model]
+backbone = "test_efficientnet"
+pretrained = false
+dropout = 0.1
+
+[training]
+epochs = 2
+batch_size = 8
+warmup_epochs = 1
+learning_rate = 1e-3
+
+[evaluation]
+resamples = 200
+
+[experiments.E1]
+name = "plain"
+
+[experiments.E2]
+name = "annotated"
+training.annotations = true
+
+[baseline]
+stratified_accuracy = 0.1
+center_holdout_accuracy = 0.9
+
+[targets]
+stratified_accuracy = 0.2
+center_holdout_accuracy = 0.95
+
+[promoted]   # written by boneexp promote
+"""
+
+
+@pytest.fixture
+def ledger(tmp_path: Path) -> Path:
+    return open_ledger(tmp_path / "ledger.db")
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from boneexp.data.phantom import write_phantom
+
+    folder = tmp_path_factory.mktemp("phantom") / "data"
+    write_phantom(folder, images=72, seed=1)
+    return folder
+
+
+@dataclass
+class Study:
+    """A folder with a grid file, and boneexp run inside it."""
+
+    folder: Path
+
+    @property
+    def ledger(self) -> Path:
+        return self.folder / "ledger.db"
+
+    @property
+    def artifacts(self) -> Path:
+        return self.folder / "artifacts"
+
+    @property
+    def grid(self) -> Path:
+        return self.folder / "experiments.toml"
+
+    def __call__(self, *arguments: str, code: int = 0) -> Result:
+        before = Path.cwd()
+        os.chdir(self.folder)
+        try:
+            result = CliRunner().invoke(app, list(arguments), catch_exceptions=False)
+        finally:
+            os.chdir(before)
+        assert result.exit_code == code, f"exit {result.exit_code}: {result.output}"
+        return result
+
+    def json(self, *arguments: str):
+        return json.loads(self(*arguments, "--json").stdout)
+
+
+def new_study(folder: Path, root: Path) -> Study:
+    folder.mkdir(parents=True, exist_ok=True)
+    study = Study(folder)
+    study.grid.write_text(GRID.format(root=root))
+    return study
+
+
+@pytest.fixture
+def study(tmp_path: Path, phantom: Path) -> Study:
+    return new_study(tmp_path / "study", phantom)
+
+
+@pytest.fixture(scope="session")
+def finished_study(tmp_path_factory: pytest.TempPathFactory, phantom: Path) -> Study:
+    """Two experiments on both splits, run to the end; tests must not change it."""
+    made = new_study(tmp_path_factory.mktemp("finished"), phantom)
+    made("queue")
+    made("run", "--all")
+    return made
