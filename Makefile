@@ -5,7 +5,7 @@ READY := .venv/ready
 # Threads that wait without spinning: a demo beside other work on few cores is then not slowed down many times.
 export OMP_WAIT_POLICY ?= PASSIVE
 
-.PHONY: setup demo test lint types check-tests bench clean
+.PHONY: setup demo test lint types check-tests clean
 
 setup: $(READY)
 

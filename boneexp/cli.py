@@ -14,7 +14,7 @@ from typer.core import TyperGroup
 
 import boneexp
 from boneexp import screen
-from boneexp.errors import BoneexpError, NothingToDo, RunNotFinished
+from boneexp.errors import BoneexpError, Busy, NothingToDo, RunNotFinished
 from boneexp.ledger import views
 from boneexp.ledger.database import open_ledger, reading, upgrade, writing
 
@@ -50,6 +50,12 @@ class Commands(TyperGroup):
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            typer.secho(f"Error: {error.strerror or error}{where}", err=True, fg="red")
+            raise typer.Exit(1) from error
 
 
 app = typer.Typer(
@@ -72,6 +78,20 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 
 
 @app.command()
+def init(
+    grid: GridPath = GRID,
+    root: Annotated[
+        str, typer.Option("--root", help="Folder of the dataset, as the grid file names it.")
+    ] = "",
+) -> None:
+    """Write the study's commented grid file, to begin with; a file that is there stays as it is."""
+    from boneexp.gridfile import write_study_grid
+
+    write_study_grid(grid, root)
+    screen.data(f"{grid} written; set data.root in it, then: boneexp queue --grid {grid}")
+
+
+@app.command()
 def queue(
     *,
     grid: GridPath = GRID,
@@ -87,9 +107,12 @@ def queue(
     json: Json = False,
 ) -> None:
     """Put every new combination of the grid in the queue; what is there already stays as it is."""
+    from boneexp.progress import counting
     from boneexp.queueing import planned, put_in_queue
 
-    made = planned(grid, set_ or [], (_names(only), _names(split), _seeds(seeds)), artifacts)
+    chosen = (_names(only), _names(split), _seeds(seeds))
+    with counting("checking the images") as progress:
+        made = planned(grid, set_ or [], chosen, None if dry_run else artifacts, progress)
     if dry_run:
         known = _known_hashes(ledger)
         rows = [{**row, "new": row["config_hash"] not in known} for row in made.rows()]
@@ -135,6 +158,8 @@ def run(
     if json:
         screen.as_json({"succeeded": tally.succeeded, "failed": tally.failed, "stopped_by": tally.stopped_by})
     screen.talk(f"{tally.sentence()}; see them with: boneexp status")
+    if not tally.succeeded + tally.failed and not tally.stopped_by:
+        _say_who_holds(ledger, run_id)
     raise typer.Exit(_exit_code(tally.stopped_by, tally.failed, tally.succeeded))
 
 
@@ -208,13 +233,13 @@ def compare(
         raise NothingToDo(
             "no experiment is in the ledger yet; queue one with: boneexp queue --grid experiments.toml"
         )
-    table, full = document.write_comparison(found, artifacts)
+    said = _written_or_why_not(found, artifacts)
     if json:
         return screen.as_json(document.as_json(found))
     if csv or md:
         return screen.data(document.as_csv(found) if csv else document.as_markdown(found))
     screen.show(*screen.comparison_parts(found))
-    return screen.talk(f"Written: {table} and {full}")
+    return screen.talk(said)
 
 
 @app.command()
@@ -269,6 +294,7 @@ def gradcam(
     images: Annotated[str, typer.Option(help="Just these images: IMG000001.jpeg,IMG000002.jpeg.")] = "",
     count: Annotated[int, typer.Option(min=1, max=1000, help="Overlays per class and outcome.")] = 3,
     device: Device = "auto",
+    grid: GridPath = GRID,
     docs: DocsPath = DOCS,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
@@ -283,7 +309,7 @@ def gradcam(
         done = explaining.explain_and_record(ledger, artifacts, request, progress, time.time())
     written = list(done.galleries)
     if experiment is None:  # the promoted model: its documents show what was measured
-        written += promotion.refresh_documents(promotion.Place(ledger, artifacts, GRID, docs), time.time())
+        written += promotion.refresh_documents(promotion.Place(ledger, artifacts, grid, docs), time.time())
     if json:
         return screen.as_json(done.as_json())
     screen.show(*screen.overlap_parts(done.as_json()))
@@ -314,8 +340,10 @@ def cancel(
     json: Json = False,
 ) -> None:
     """Take runs out of the queue; a run that is running is stopped by its worker."""
+    from boneexp.engines.processes import free_dead_runs_here
     from boneexp.ledger.queue import cancel as take_out
 
+    free_dead_runs_here(ledger, time.time())
     with writing(ledger) as connection:
         done = {run_id: take_out(connection, run_id, time.time()) for run_id in dict.fromkeys(run_ids)}
     if json:
@@ -355,6 +383,16 @@ def main() -> None:
     app()
 
 
+def _written_or_why_not(found: Any, artifacts: Path) -> str:
+    """Write the comparison's files; a place that cannot be written to is no reason to show nothing."""
+    from boneexp.documents.comparison import write_comparison
+
+    try:
+        return "Written: {} and {}".format(*write_comparison(found, artifacts))
+    except OSError as error:
+        return f"comparison.csv and .json could not be written under {artifacts}: {error.strerror}"
+
+
 def _names(text: str) -> list[str]:
     return [name.strip() for name in text.split(",") if name.strip()]
 
@@ -383,6 +421,14 @@ def _require_waiting(ledger: Path, run_id: int | None) -> None:
         raise RunNotFinished(f"run {run_id} is {state}, not waiting{more}")
     if not any(row["state"] in ("queued", "running") for row in rows):
         raise NothingToDo("no run waits; see what there is with: boneexp status")
+
+
+def _say_who_holds(ledger: Path, run_id: int | None) -> None:
+    with reading(ledger) as connection:
+        rows = views.run_rows(connection) if run_id is None else [views.run_row(connection, run_id)]
+    held = [f"run {row['run']} by {row['worker']}" for row in rows if row["state"] == "running"]
+    if held:
+        raise Busy(f"what waits is held by other workers ({', '.join(held)}); watch it with: boneexp status")
 
 
 def _exit_code(stopped_by: str, failed: int, succeeded: int) -> int:

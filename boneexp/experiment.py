@@ -25,7 +25,7 @@ from boneexp.learning.checkpoint import Progress, load_best
 from boneexp.learning.devices import resolved_device
 from boneexp.learning.models import build
 from boneexp.learning.predicting import predict
-from boneexp.learning.training import Course, Signals, train
+from boneexp.learning.training import Course, Signals, evaluation_batch, train
 from boneexp.results import (
     CLASS_NAMES,
     EpochRecord,
@@ -120,7 +120,8 @@ def _run(
         return None
     report.stage("evaluating")
     load_best(_settled_best(folder, progress), progress.best_sha256, model)
-    evidence = _evaluated(spec, model, (dataset, split, prepared), progress)
+    batch_size = evaluation_batch(settings.training.batch_size, micro_batch)
+    evidence = _evaluated(spec, model, (dataset, split, prepared), progress, batch_size)
     files = write_run_files(folder, spec, evidence)
     return Finished(
         best_epoch=progress.best_epoch,
@@ -164,7 +165,11 @@ def _settled_best(folder: RunFolder, progress: Progress) -> Path:
 
 
 def _evaluated(
-    spec: RunSpec, model: nn.Module, data: tuple[Dataset, Split, Prepared], progress: Progress
+    spec: RunSpec,
+    model: nn.Module,
+    data: tuple[Dataset, Split, Prepared],
+    progress: Progress,
+    batch_size: int,
 ) -> Evidence:
     dataset, split, prepared = data
     settings = spec.settings
@@ -172,7 +177,7 @@ def _evaluated(
     predictions: list[Prediction] = []
     for part in EVALUATED:
         rows = split.indices(part)
-        probabilities = predict(model, prepared, rows, settings.data, max(32, settings.training.batch_size))
+        probabilities = predict(model, prepared, rows, settings.data, batch_size)
         ids = [dataset.radiographs[row].image_id for row in rows]
         metrics[part] = evaluate(
             dataset.labels[rows],

@@ -6,6 +6,7 @@ dotted keys; `--set` overrides both. A mistake is reported with its line and the
 
 import copy
 import difflib
+import json
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -16,6 +17,7 @@ from typing import Annotated, Any, TypeVar
 from pydantic import BaseModel, Field, StringConstraints, ValidationError
 from pydantic_core import ErrorDetails
 
+from boneexp.artifacts import write_text
 from boneexp.config import (
     EXPERIMENT_ID,
     REFERENCE_FIGURES,
@@ -25,6 +27,7 @@ from boneexp.config import (
     Seed,
     SelectionSettings,
     Settings,
+    Share,
     SplitSpec,
     SplitsSettings,
     StratifiedSettings,
@@ -63,8 +66,8 @@ class GridText(Settings):
     evaluation: dict[str, Any] = {}
     splits: SplitsSettings = SplitsSettings()
     selection: SelectionSettings = SelectionSettings()
-    targets: dict[str, float] = {}
-    baseline: dict[str, float] = {}
+    targets: dict[str, Share] = {}
+    baseline: dict[str, Share] = {}
     promoted: PromotedSettings = PromotedSettings()
     experiments: Annotated[dict[ExperimentId, dict[str, Any]], Field(min_length=1)]
 
@@ -112,6 +115,22 @@ def load_grid(path: Path, overrides: Sequence[str] = ()) -> Grid:
         baseline=top.baseline,
         promoted=top.promoted,
     )
+
+
+def write_study_grid(path: Path, root: str) -> None:
+    """Write the grid file of the study, with `root` as its data root if one is given.
+
+    Raises:
+        GridInvalid: there is a file already.
+    """
+    if path.exists():
+        raise GridInvalid(f"{path} is there already and stays as it is; name another with --grid FILE")
+    package = Path(__file__).resolve().parent
+    inside = package / "experiments.toml"  # in the installed package; beside it in a checkout
+    text = (inside if inside.is_file() else package.parent / "experiments.toml").read_text(encoding="utf-8")
+    if root:
+        text = text.replace('root = "BTXRD" ', f"root = {json.dumps(root)} ", 1)
+    write_text(path, text)
 
 
 def key_lines(text: str) -> dict[tuple[str, ...], int]:

@@ -22,7 +22,7 @@ class Plan:
     splits: tuple[tuple[Split, Dataset], ...]
 
 
-def plan(grid: Grid, artifacts: Path, progress: Callable[[int, int], None] | None = None) -> Plan:
+def plan(grid: Grid, artifacts: Path | None, progress: Callable[[int, int], None] | None = None) -> Plan:
     """Read the data, deal out the splits, and span the grid.
 
     Raises:

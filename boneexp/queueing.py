@@ -1,6 +1,6 @@
 """`queue`, from the grid file to rows in the ledger: read, check, plan; then write once."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,6 @@ from boneexp.gridfile import Grid, load_grid
 from boneexp.ledger.database import writing
 from boneexp.ledger.enqueue import DatasetFacts, Enqueued, enqueue, record_dataset, record_study
 from boneexp.planning import Plan, narrowed, plan, write_manifests
-from boneexp.progress import counting
 from boneexp.results import CLASS_NAMES
 
 
@@ -42,15 +41,16 @@ def planned(
     path: Path,
     overrides: Sequence[str],
     chosen: tuple[Sequence[str], Sequence[str], Sequence[int]],
-    artifacts: Path,
+    artifacts: Path | None,
+    progress: Callable[[int, int], None] | None = None,
 ) -> Planned:
-    """Read the grid file and the data; nothing is written but the index of checked images.
+    """Read the grid file and the data.
 
-    `chosen` narrows the grid: experiments, splits, seeds.
+    `chosen` narrows the grid: experiments, splits, seeds. Which images were checked is remembered under
+    `artifacts`; with None nothing is written.
     """
     grid = narrowed(load_grid(path, overrides), *chosen)
-    with counting("checking the images") as progress:
-        return Planned(grid, plan(grid, artifacts, progress))
+    return Planned(grid, plan(grid, artifacts, progress))
 
 
 def put_in_queue(made: Planned, ledger: Path, artifacts: Path, now: float) -> Enqueued:

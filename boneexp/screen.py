@@ -137,7 +137,7 @@ def run_detail(
             facts.add_row(key, escaped(str(row[key] + 1 if key == "best_epoch" else row[key])))
     parts: list[Any] = [facts, _attempts_table(attempts)]
     if metrics:
-        figures = _table("test metric", "class", "value", "95 % interval")
+        figures = _table("test metric", "class", "value", "interval")
         for each in metrics:
             interval = "" if each["low"] is None else f"{each['low']:.3f}-{each['high']:.3f}"
             figures.add_row(each["metric"], each["class_name"] or "all", _share(each["value"]), interval)
@@ -157,13 +157,15 @@ def comparison_parts(comparison: "Comparison") -> "list[Any]":
     """Return the comparison: table with intervals, deltas and targets, the winner and why, warnings."""
     from boneexp.documents.comparison import COLUMNS, shown
 
-    table = _table(*COLUMNS, title="Comparison on the test parts (95 % bootstrap intervals)")
+    table = _table(*COLUMNS, title="Comparison on the test parts, with bootstrap intervals")
     for row in comparison.rows:
         style = "bold green" if row["experiment_id"] == comparison.best else None
         table.add_row(
             *(escaped(shown(comparison, row, column, "\n")) for column in COLUMNS.values()), style=style
         )
-    parts: list[Any] = [table, _baseline_table(comparison)]
+    parts: list[Any] = [table]
+    if comparison.baseline or comparison.targets:
+        parts.append(_baseline_table(comparison))
     best = f"Best: [bold green]{comparison.best}[/]" if comparison.best else "Best: none"
     parts.append(f"{best} ({escaped(comparison.why)})")
     parts += [f"[yellow]Note:[/] {escaped(warning)}" for warning in comparison.warnings]
@@ -226,7 +228,7 @@ def _baseline_table(comparison: "Comparison") -> "Table":
             table.add_row(
                 experiment,
                 label(figure),
-                _share(row[figure]),
+                _share(comparison.value(experiment, figure)),
                 _share(comparison.baseline.get(figure)),
                 "" if delta is None else f"{delta:+.3f}",
                 "" if target is None else f"> {target.target:.3f}",

@@ -50,6 +50,7 @@ class Comparison:
     targets: Mapping[str, float]
     baseline: Mapping[str, float]
     datasets: tuple[Row, ...]
+    overlaps: Mapping[str, float]  # experiment -> mean Grad-CAM IoU at 0.5
     best: str | None
     why: str
     warnings: tuple[str, ...] = field(default=())
@@ -64,23 +65,27 @@ class Comparison:
         row = self.figures.get((experiment, split), {})
         return row.get(f"{metric}_low"), row.get(f"{metric}_high")
 
+    def value(self, experiment: str, figure: str) -> float | None:
+        """Return any figure that targets and baseline may name; None where it is not known."""
+        if figure == "gradcam_iou":
+            return self.overlaps.get(experiment)
+        split, metric = split_of(figure)
+        found: float | None = self.figures.get((experiment, split), {}).get(metric)
+        return found
+
     def deltas(self, experiment: str) -> dict[str, float | None]:
         """Return each figure's difference to the baseline, where there is a baseline figure."""
-        row = self.row(experiment) or {}
-        found: dict[str, float | None] = {}
-        for figure, base in self.baseline.items():
-            value = row.get(figure)
-            if figure in row:
-                found[figure] = None if value is None else value - base
-        return found
+        values = {figure: self.value(experiment, figure) for figure in self.baseline}
+        return {
+            figure: None if value is None else value - self.baseline[figure]
+            for figure, value in values.items()
+        }
 
     def targets_of(self, experiment: str) -> list[Target]:
         """Return the study's targets, held against an experiment."""
-        row = self.row(experiment) or {}
         return [
-            Target(figure, target, row[figure], self.interval(experiment, figure)[0])
+            Target(figure, target, self.value(experiment, figure), self.interval(experiment, figure)[0])
             for figure, target in self.targets.items()
-            if figure in row
         ]
 
 
@@ -101,6 +106,7 @@ def compared(connection: sqlite3.Connection) -> Comparison:
         targets=study["target"],
         baseline=study["baseline"],
         datasets=tuple(datasets),
+        overlaps=views.overlap_figures(connection),
         best=best,
         why=why,
         warnings=tuple(_warnings(rows, figures, datasets)),

@@ -12,10 +12,10 @@ Progress = Callable[[int, int], None]
 
 
 def study_dataset(
-    root: Path, group_column: str, artifacts: Path, progress: Progress | None = None
+    root: Path, group_column: str, artifacts: Path | None, progress: Progress | None = None
 ) -> Dataset:
-    """Read and check the dataset at `root`; what was checked before is kept under `artifacts`/cache."""
-    index = artifacts / "cache" / "images.json"
+    """Read and check the dataset at `root`; what was checked is remembered under `artifacts`/cache."""
+    index = artifacts / "cache" / "images.json" if artifacts else None
     return read_dataset(root, group_column=group_column or None, index_path=index, progress=progress)
 
 

@@ -12,6 +12,7 @@ from typing import Any
 from boneexp import experiment
 from boneexp.artifacts import RunFolder
 from boneexp.engines.lease import Lease, kept_lease
+from boneexp.errors import BoneexpError
 from boneexp.ledger.database import writing
 from boneexp.ledger.queue import Claim
 from boneexp.ledger.settling import fail, finish, keep_epoch, put_back
@@ -109,7 +110,6 @@ class _Report:
 
     def epoch(self, record: EpochRecord) -> bool:
         if not self._kept(record):
-            self._lease.lost.set()
             return False
         self._durations_s.append(record.duration_s)
         self._log.info(
@@ -141,8 +141,16 @@ class _Report:
         self.tell("settled", text)
 
     def _kept(self, record: EpochRecord) -> bool:
-        with writing(self._place.ledger) as connection:
-            return keep_epoch(connection, self._claim, record, time.time())
+        """Keep the epoch in the ledger; a ledger that cannot be written is not the run's failure."""
+        try:
+            with writing(self._place.ledger) as connection:
+                held = keep_epoch(connection, self._claim, record, time.time())
+        except BoneexpError as error:
+            self._log.error("the ledger cannot be written: %s", error)
+            return False
+        if not held:
+            self._lease.lost.set()
+        return held
 
     def _go_on(self) -> bool:
         return not (self._lease.lost.is_set() or self._lease.cancelled.is_set() or self._place.stop.is_set())

@@ -14,10 +14,10 @@ from typing import Any
 
 from boneexp.engines.attempt import StopFlag, Workplace, attempt
 from boneexp.engines.lease import LEASE_S
-from boneexp.engines.processes import is_alive, this_worker
+from boneexp.engines.processes import free_dead_runs_here, this_worker
 from boneexp.errors import BoneexpError
 from boneexp.ledger.database import writing
-from boneexp.ledger.queue import Claim, claim_next, free_runs_of_dead_processes
+from boneexp.ledger.queue import Claim, claim_next
 from boneexp.results import Failed, Finished, News
 
 
@@ -57,13 +57,15 @@ def _work(place: Workplace, limit: int | None, run_id: int | None) -> Tally:
     worker = this_worker(str(device), software(device))
     tally, wanted = Tally(), run_id
     while not place.stop.is_set() and (limit is None or tally.succeeded + tally.failed < limit):
+        free_dead_runs_here(place.ledger, time.time())
         with writing(place.ledger) as connection:
-            now = time.time()
-            free_runs_of_dead_processes(connection, worker.host, is_alive, now)
-            claim = claim_next(connection, worker, now, LEASE_S, wanted)
+            claim = claim_next(connection, worker, time.time(), LEASE_S, wanted)
         if claim is None:
             break
-        wanted = _count(tally, claim, attempt(place, claim), run_id)
+        outcome = attempt(place, claim)
+        wanted = _count(tally, claim, outcome, run_id)
+        if isinstance(outcome, Failed) and outcome.kind == "disk":
+            break  # every further run would fail of the same
     tally.stopped_by = place.stop.reason
     return tally
 
@@ -113,11 +115,14 @@ def _worker_process(ledger: str, artifacts: str, device: str, threads: int, line
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     torch.set_num_threads(threads)
-    place = Workplace(Path(ledger), Path(artifacts), device, line.news.put, _SharedFlag(line.stop))
+    flag = _SharedFlag(line.stop)
+    place = Workplace(Path(ledger), Path(artifacts), device, line.news.put, flag)
     try:
         line.news.put(_work(place, None, None))
     except BoneexpError as error:
         line.news.put(error)
+    if flag.orphaned():
+        line.news.cancel_join_thread()  # nobody reads any more
 
 
 @dataclass(frozen=True)
@@ -134,10 +139,18 @@ class _SharedFlag(StopFlag):
     def __init__(self, event: Any) -> None:
         super().__init__()
         self._event = event
+        self._parent = os.getppid()
+
+    def orphaned(self) -> bool:
+        """Tell whether the parent is gone, killed so that it could not say stop."""
+        return os.getppid() != self._parent
 
     def is_set(self) -> bool:
+        """Tell whether the parent said stop, or is no more."""
         if self._event.is_set():
             self.set("the parent's word")
+        elif self.orphaned():
+            self.set("the death of the parent process")
         return super().is_set()
 
 

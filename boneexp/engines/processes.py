@@ -5,7 +5,8 @@ import platform
 import socket
 from pathlib import Path
 
-from boneexp.ledger.queue import Worker
+from boneexp.ledger.database import writing
+from boneexp.ledger.queue import Worker, free_runs_of_dead_processes
 
 
 def this_worker(device: str, versions: dict[str, str]) -> Worker:
@@ -20,6 +21,12 @@ def this_worker(device: str, versions: dict[str, str]) -> Worker:
         device=device,
         versions=versions,
     )
+
+
+def free_dead_runs_here(ledger: Path, now: float) -> list[int]:
+    """Let go of runs whose worker was a process of this machine and is no more; return their ids."""
+    with writing(ledger) as connection:
+        return free_runs_of_dead_processes(connection, socket.gethostname(), is_alive, now)
 
 
 def is_alive(pid: int, process_started: str, boot_id: str) -> bool:

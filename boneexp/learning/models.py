@@ -47,6 +47,10 @@ def last_feature_layer(model: nn.Module) -> tuple[str, nn.Module]:
     Raises:
         GridInvalid: the architecture is not known to have one.
     """
+    if hasattr(model, "patch_embed"):
+        raise GridInvalid(
+            f"{type(model).__name__} works on tokens; Grad-CAM here needs a convolutional network"
+        )
     for name in ("bn2", "layer4", "norm_head", "conv_head", "stages", "features", "blocks"):
         layer = getattr(model, name, None)
         if isinstance(layer, nn.Sequential | nn.ModuleList):

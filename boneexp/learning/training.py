@@ -188,9 +188,8 @@ class _Loop:
     def _validated(self, progress: Progress, began_s: float) -> EpochRecord:
         course = self.course
         train_loss = progress.loss_sum / len(course.samples)
-        logits = predict_logits(
-            self.model, course.prepared, course.val_rows, course.data, max(course.micro_batch, 32)
-        )
+        batch_size = evaluation_batch(course.training.batch_size, course.micro_batch)
+        logits = predict_logits(self.model, course.prepared, course.val_rows, course.data, batch_size)
         labels = torch.from_numpy(course.val_labels)
         val_loss = cross_entropy(logits, labels).item()
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
@@ -215,18 +214,23 @@ class _Loop:
         save_last(self.course.folder.last, state, self.course.config_hash, progress)
 
 
+def evaluation_batch(batch_size: int, micro_batch: int) -> int:
+    """Return how many images are predicted at a time: many, unless memory was short in training."""
+    return max(batch_size, 32) if micro_batch == batch_size else micro_batch
+
+
 def step_seed(seed: int, epoch: int, step: int) -> int:
     """Return the seed of one step's dropout: far apart for any two steps of any two seeds."""
     return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0] >> 1)
 
 
 def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    on_cuda = next(model.parameters()).device.type == "cuda"
+    fusible = next(model.parameters()).device.type in ("cpu", "cuda")
     return torch.optim.AdamW(
         model.parameters(),
         lr=settings.learning_rate,
         weight_decay=settings.weight_decay,
-        fused=on_cuda or None,
+        fused=fusible or None,
     )
 
 

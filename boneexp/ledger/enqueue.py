@@ -99,6 +99,7 @@ def _add(connection: Connection, spec: RunSpec, now: float) -> int | None:
     ).one_or_none()
     if known is not None:
         _follow_moved_files(connection, known.id, known.state, spec)
+        _follow_new_name(connection, spec)
         return None
     values = {
         "experiment_ref": _experiment_of(connection, spec, now),
@@ -128,11 +129,19 @@ def _follow_moved_files(connection: Connection, run_id: int, state: str, spec: R
         )
 
 
+def _follow_new_name(connection: Connection, spec: RunSpec) -> None:
+    """Name and notes decide nothing either, and may be bettered at any time."""
+    settings = spec.settings
+    values = {"name": settings.name, "settings_json": canonical_json(settings.model_dump(mode="json"))}
+    same = experiments.c.config_digest == spec.experiment_digest
+    connection.execute(sa.update(experiments).where(same).values(**values))
+
+
 def _experiment_of(connection: Connection, spec: RunSpec, now: float) -> int:
     known = sa.select(experiments.c.id).where(experiments.c.config_digest == spec.experiment_digest)
+    settings = spec.settings
     if (found := connection.scalar(known)) is not None:
         return int(found)
-    settings = spec.settings
     values = {
         "experiment": spec.experiment,
         "name": settings.name,

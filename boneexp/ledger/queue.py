@@ -150,12 +150,10 @@ def cancel(connection: Connection, run_id: int, now: float) -> str:
         RunNotFinished: the run is settled already.
     """
     state = _state(connection, run_id)
-    if state == "queued":
-        connection.execute(
-            sa.update(runs)
-            .where(runs.c.id == run_id)
-            .values(state="cancelled", settled_at=now, lease_until=None)
-        )
+    if state == "queued" or _abandoned(connection, run_id, now):
+        _close_lost_attempts(connection, run_id, now)
+        ended = {"state": "cancelled", "settled_at": now, "lease_until": None}
+        connection.execute(sa.update(runs).where(runs.c.id == run_id).values(**ended))
         record_event(connection, now, "cancelled", run_id=run_id, was=state)
         return "cancelled"
     if state == "running":
@@ -165,9 +163,14 @@ def cancel(connection: Connection, run_id: int, now: float) -> str:
     raise RunNotFinished(f"run {run_id} is {state} already; there is nothing to cancel")
 
 
+def _abandoned(connection: Connection, run_id: int, now: float) -> bool:
+    lapsed = sa.and_(runs.c.id == run_id, runs.c.state == "running", runs.c.lease_until < now)
+    return connection.scalar(sa.select(runs.c.id).where(lapsed)) is not None
+
+
 def _give_up_on_killers(connection: Connection, now: float) -> None:
     """Fail abandoned runs that have ended with their worker as often as is allowed."""
-    message = "the worker died in every attempt; see what kills it, then: boneexp retry RUN"
+    message = "its workers died before an epoch was done; see what kills them, then: boneexp retry RUN"
     hopeless = (
         sa.update(runs)
         .where(

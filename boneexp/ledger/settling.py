@@ -28,6 +28,7 @@ def keep_epoch(connection: Connection, claim: Claim, record: EpochRecord, now: f
     if connection.scalar(same) is None:
         row = {"run_id": claim.run_id, "attempt": claim.attempt, "ended_at": now, **vars(record)}
         connection.execute(sa.insert(tables.epochs).values(**row))
+        _update(connection, claim, killed_attempts=0)  # it gets on: only deaths in a row count
     return True
 
 

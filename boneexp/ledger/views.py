@@ -78,6 +78,13 @@ def figure_rows(connection: sqlite3.Connection) -> list[Row]:
     return _rows(connection, "SELECT * FROM experiment_figures ORDER BY experiment, split")
 
 
+def overlap_figures(connection: sqlite3.Connection) -> dict[str, float]:
+    """Return the mean Grad-CAM IoU at 0.5 of each experiment, on its stratified run."""
+    query = """SELECT o.experiment, AVG(o.iou) AS iou FROM gradcam_overlap o JOIN runs r ON r.id = o.run
+               WHERE o.split = 'stratified' AND o.threshold = 0.5 AND r.is_current GROUP BY o.experiment"""
+    return {row["experiment"]: row["iou"] for row in connection.execute(query)}
+
+
 def study_figures(connection: sqlite3.Connection) -> dict[str, dict[str, float]]:
     """Return the study's targets and baseline figures as {"target": {...}, "baseline": {...}}."""
     found: dict[str, dict[str, float]] = {"target": {}, "baseline": {}}

@@ -102,7 +102,9 @@ SELECT e.id AS experiment_ref, e.experiment, r.split,
        MAX(m.malignant_sensitivity) AS malignant_sensitivity_max,
        CASE WHEN COUNT(m.run) = 1 THEN MAX(m.malignant_sensitivity_low) END AS malignant_sensitivity_low,
        CASE WHEN COUNT(m.run) = 1 THEN MAX(m.malignant_sensitivity_high) END AS malignant_sensitivity_high,
-       AVG(m.malignant_specificity) AS malignant_specificity
+       AVG(m.malignant_specificity) AS malignant_specificity,
+       CASE WHEN COUNT(m.run) = 1 THEN MAX(m.malignant_specificity_low) END AS malignant_specificity_low,
+       CASE WHEN COUNT(m.run) = 1 THEN MAX(m.malignant_specificity_high) END AS malignant_specificity_high
 FROM experiments e
 JOIN runs r ON r.experiment_ref = e.id AND r.is_current AND r.state <> 'cancelled'
 LEFT JOIN run_metrics m ON m.run = r.id AND m.part = 'test' AND r.state = 'succeeded'
@@ -121,7 +123,7 @@ FROM experiments e
 LEFT JOIN experiment_figures s ON s.experiment_ref = e.id AND s.split = 'stratified'
 LEFT JOIN experiment_figures c ON c.experiment_ref = e.id AND c.split = 'center_holdout'
 WHERE s.experiment_ref IS NOT NULL OR c.experiment_ref IS NOT NULL
-ORDER BY e.experiment
+ORDER BY length(e.experiment), e.experiment
 """
 
 
@@ -146,11 +148,34 @@ SELECT RANK() OVER (PARTITION BY test_set
        keyed.*
 FROM keyed
 WHERE key_1 IS NOT NULL
-ORDER BY test_set, place, experiment_id
+ORDER BY test_set, place, length(experiment_id), experiment_id
 """
 
 
-VIEWS = (RUN_STATUS, EPOCH_HISTORY, RUN_METRICS, EXPERIMENT_FIGURES, COMPARISON, LEADERBOARD)
+# How well Grad-CAM meets the annotated lesions: means over a run's annotated test images, each explained for
+# its own class, on the checkpoint that the run has now.
+GRADCAM_OVERLAP = """
+CREATE VIEW gradcam_overlap AS
+SELECT e.experiment, r.id AS run, r.split, r.seed, x.threshold, COUNT(x.iou) AS images, AVG(x.iou) AS iou,
+       AVG(x.energy_inside) AS energy_inside, AVG(x.pointing_hit) AS pointing_hits
+FROM explanations x
+JOIN runs r ON r.id = x.run_id AND r.checkpoint_sha256 = x.checkpoint_sha256
+JOIN experiments e ON e.id = r.experiment_ref
+JOIN predictions p ON p.run_id = x.run_id AND p.part = x.part AND p.image_id = x.image_id
+     AND p.label = x.explained_class
+WHERE x.part = 'test' AND x.iou IS NOT NULL
+GROUP BY r.id, x.threshold
+"""
+
+VIEWS = (
+    RUN_STATUS,
+    EPOCH_HISTORY,
+    RUN_METRICS,
+    EXPERIMENT_FIGURES,
+    COMPARISON,
+    LEADERBOARD,
+    GRADCAM_OVERLAP,
+)
 
 
 def upgrade() -> None:

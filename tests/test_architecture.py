@@ -1,0 +1,233 @@
+"""The code is built as docs/architecture.md says: who imports whom, where SQL, torch and print may stand."""
+
+import ast
+import re
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass
+from itertools import takewhile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "boneexp"
+PAGE = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
+MODULES = sorted(PACKAGE.rglob("*.py"))
+DISTRIBUTION = {
+    "PIL": "pillow",
+    "cv2": "opencv-python-headless",
+    "pydantic_core": "pydantic",
+    "pytorch_grad_cam": "grad-cam",
+    "sklearn": "scikit-learn",
+}
+SQL = re.compile(r"\b(SELECT|INSERT INTO|UPDATE \w+ SET|DELETE FROM|CREATE (TABLE|VIEW)|PRAGMA)\b")
+HEAVY = ("torch", "timm", "pandas", "sklearn", "matplotlib", "alembic", "ray", "pydantic", "sqlalchemy")
+LIGHT = (*HEAVY, "jinja2", "cv2", "numpy")
+
+
+@dataclass(frozen=True)
+class Import:
+    """One imported module, and whether the import runs when its module is loaded."""
+
+    name: str
+    line: int
+    at_load: bool
+
+
+def name_of(path):
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+NAMES = {name_of(path) for path in MODULES}
+
+
+def room_of(module):
+    """Return what stands in the table for a module: `boneexp.ledger.views` -> `ledger`."""
+    return module.split(".")[1] if "." in module else ""
+
+
+def parsed(path):
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+def imports_of(path):
+    tree = parsed(path)
+    later = {id(node) for inner in ast.walk(tree) if _runs_later(inner) for node in ast.walk(inner)}
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path}: relative import in line {node.lineno}"
+            names = [_imported(node.module, alias.name) for alias in node.names]
+        else:
+            continue
+        for name in names:
+            yield Import(name, node.lineno, id(node) not in later)
+
+
+def _runs_later(node):
+    if isinstance(node, ast.If):
+        return ast.unparse(node.test) == "TYPE_CHECKING"
+    return isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+
+
+def _imported(module, name):
+    return f"{module}.{name}" if f"{module}.{name}" in NAMES else module
+
+
+def table(header):
+    """Return the rows under a table's header as lists of cells."""
+    lines = PAGE.splitlines()
+    rows = takewhile(lambda line: line.startswith("|"), lines[lines.index(header) + 2 :])
+    return [[cell.strip() for cell in row.strip("|").split("|")] for row in rows]
+
+
+def may_import():
+    """Return room -> (what it may import, what of that at module level)."""
+    allowed = {}
+    for rooms, cell in table("| module | may import from boneexp |"):
+        anywhere, _, at_load = cell.partition("; at module level only")
+        anywhere, inside, _ = anywhere.partition(", inside functions or for types")
+        known = set() if anywhere == "nothing" else set(anywhere.split())
+        early = set() if inside else set(at_load.split()) if at_load else known
+        allowed |= dict.fromkeys(rooms.split(", "), (known, early))
+    return allowed
+
+
+def fits(module, allowed):
+    """Whether `boneexp.learning.devices` is among, say, {"learning"} or {"learning.devices"}."""
+    inner = module.removeprefix("boneexp.")
+    return "all" in allowed or any(inner == each or inner.startswith(f"{each}.") for each in allowed)
+
+
+def found_in(pattern_of, rooms):
+    """Return where, outside of `rooms`, `pattern_of(path)` finds something."""
+    return [
+        f"{name_of(path)}: {found}"
+        for path in MODULES
+        if room_of(name_of(path)) not in rooms
+        for found in pattern_of(path)
+    ]
+
+
+def third_party(path):
+    return [each.name.split(".")[0] for each in imports_of(path)]
+
+
+def test_the_import_table_names_every_room_and_no_other():
+    rooms = {room_of(name) for name in NAMES} - {""}
+    assert set(may_import()) == rooms
+    mentioned = {name.split(".")[0] for known, early in may_import().values() for name in known | early}
+    assert mentioned - {"all"} <= rooms
+
+
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
+def test_a_module_imports_only_what_its_row_allows(path):
+    room = room_of(name_of(path))
+    known, early = may_import().get(room, (set(), set()))
+    wrong = []
+    for each in imports_of(path):
+        if not each.name.startswith("boneexp.") or room_of(each.name) == room:
+            continue
+        if not fits(each.name, known) or each.at_load and not fits(each.name, early):
+            wrong.append(f"line {each.line}: {each.name}")
+    assert wrong == [], f"{name_of(path)} may import {sorted(known)}, at module level {sorted(early)}"
+
+
+def test_nobody_imports_the_command_line():
+    def imports(path):
+        return [f"line {each.line}" for each in imports_of(path) if each.name == "boneexp.cli"]
+
+    assert found_in(imports, {"cli"}) == []
+
+
+def test_every_module_is_explained():
+    missing = [path for path in MODULES if path.name != "__init__.py" and f"`{relative(path)}`" not in PAGE]
+    assert missing == []
+    named = re.findall(r"`(boneexp/[a-z_/]+\.py)`", PAGE)
+    assert [name for name in named if not (ROOT / name).is_file()] == []
+
+
+def relative(path):
+    return path.relative_to(ROOT).as_posix()
+
+
+def test_every_dependency_has_a_reason_and_is_imported_where_the_table_says():
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    wanted = {re.match(r"[a-z0-9-]+", each)[0] for each in project["dependencies"]}
+    rows = table("| package | imported by | reason |")
+    assert {row[0] for row in rows} == wanted
+    assert all(row[2] for row in rows)
+    importers = {package: set() for package in wanted}
+    for path in MODULES:
+        for name in third_party(path):
+            if (package := DISTRIBUTION.get(name, name)) in wanted:
+                importers[package].add(room_of(name_of(path)))
+    assert {row[0]: set(row[1].split()) - {"-"} for row in rows} == importers
+
+
+def test_only_declared_packages_are_imported():
+    declared = {row[0] for row in table("| package | imported by | reason |")} | {"boneexp"}
+    found = {name for path in MODULES for name in third_party(path)} - sys.stdlib_module_names
+    assert {DISTRIBUTION.get(name, name) for name in found} - declared == set()
+
+
+def test_sql_stands_only_in_the_ledger():
+    def statements(path):
+        tree = parsed(path)
+        texts = [node.value for node in ast.walk(tree) if isinstance(node, ast.Constant)]
+        return [text for text in texts if isinstance(text, str) and SQL.search(text)]
+
+    assert found_in(statements, {"ledger"}) == []
+    assert any(statements(path) for path in (PACKAGE / "ledger").glob("*.py"))
+
+
+def test_sqlite_is_no_more_than_a_type_outside_the_ledger():
+    def uses(path):
+        nodes = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Attribute)]
+        return [ast.unparse(node) for node in nodes if ast.unparse(node.value) == "sqlite3"]
+
+    assert set(found_in(uses, {"ledger"})) <= {
+        f"{name}: sqlite3.Connection" for name in NAMES if room_of(name) != "ledger"
+    }
+
+
+def test_torch_stays_in_its_rooms():
+    def torches(path):
+        return {"torch", "torchvision"} & set(third_party(path))
+
+    def networks(path):
+        return {"timm", "pytorch_grad_cam", "sklearn"} & set(third_party(path))
+
+    assert found_in(torches, {"learning", "experiment", "explain", "engines"}) == []
+    assert found_in(networks, {"learning"}) == []
+
+
+def test_only_the_screen_prints():
+    def prints(path):
+        calls = [node for node in ast.walk(parsed(path)) if isinstance(node, ast.Call)]
+        return [f"line {call.lineno}" for call in calls if ast.unparse(call.func) in ("print", "typer.echo")]
+
+    assert found_in(prints, {"screen"}) == []
+
+
+@pytest.mark.parametrize("command", ["--help", "status", "show 1"])
+def test_light_commands_stay_light(command, tmp_path):
+    from settled_ledger import settled_ledger
+
+    ledger = settled_ledger(tmp_path / "ledger.db", experiments=("E1",), splits=("stratified",))
+    arguments = command.split() + ([] if command == "--help" else ["--ledger", str(ledger)])
+    program = (
+        "import sys\n"
+        "from boneexp.cli import app\n"
+        f"app({arguments!r}, standalone_mode=False)\n"
+        "print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    loaded = set(done.stderr.splitlines()[-1].split())
+    assert "boneexp" in loaded
+    assert sorted(loaded & set(LIGHT)) == []

@@ -1,0 +1,58 @@
+"""The wheel: built, looked into, and run from a folder of its own."""
+
+import subprocess
+import sys
+import venv
+import zipfile
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory):
+    out = tmp_path_factory.mktemp("wheel")
+    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
+    subprocess.run(command, check=True, capture_output=True, text=True)
+    return next(out.glob("boneexp-*.whl"))
+
+
+def test_the_wheel_carries_migrations_templates_and_the_grid_file(wheel):
+    names = set(zipfile.ZipFile(wheel).namelist())
+    migrations = {path.relative_to(ROOT).as_posix() for path in (ROOT / "migrations").rglob("*.py")}
+    assert {f"boneexp/{name}" for name in migrations} <= names
+    assert {
+        "boneexp/experiments.toml",
+        "boneexp/py.typed",
+        "boneexp/documents/templates/model_card.md.j2",
+    } <= names
+    assert not [name for name in names if name.endswith((".db", ".pt", ".jpeg")) or name.startswith("tests/")]
+
+
+@pytest.mark.slow
+def test_the_console_script_works_from_any_folder(wheel, tmp_path):
+    """The environment is empty but for the wheel; the packages it needs are seen through a path file."""
+    home, elsewhere = tmp_path / "env", tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    venv.create(home, with_pip=True)
+    python = home / "bin" / "python"
+    install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
+    subprocess.run(install, check=True, capture_output=True)
+    site = next((home / "lib").glob("python*/site-packages"))
+    packages = [path for path in sys.path if path.endswith("site-packages")]
+    (site / "needed.pth").write_text("\n".join(packages) + "\n")
+
+    def boneexp(*arguments):
+        command = [home / "bin" / "boneexp", *arguments]
+        return subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=True).stdout
+
+    assert "not for clinical use" in boneexp("--help")
+    boneexp("data", "phantom", "--images", "60", "--out", "BTXRD")
+    boneexp("init")
+    assert "8 queued" in boneexp("queue", "--grid", "experiments.toml")
+    assert boneexp("status", "--json").count('"queued"') == 8
+    where = "import boneexp.ledger.database as d; print(d._migrations())"
+    found = subprocess.run([python, "-c", where], cwd=elsewhere, capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == str(site / "boneexp" / "migrations")
