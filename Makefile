@@ -28,7 +28,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 check-tests: $(READY)
-	$(BIN)/pytest
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
 
 clean:
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache

@@ -89,6 +89,9 @@ class _Bars:
         if news.kind == "epoch":
             self._last[news.run_id] = _brief(news)
         detail = news.text or self._last.get(news.run_id, "")
+        if news.kind in ("step", "epoch"):
+            place = f"epoch {news.epoch or news.done}/{news.epochs_planned}"
+            detail = " · ".join(filter(None, [place, detail]))
         if news.left_s is not None:
             detail = f"{detail} · {duration(news.left_s)} left"
         counts = {"completed": news.done, "total": news.total} if news.total else {}
@@ -99,8 +102,7 @@ def _brief(news: News) -> str:
     record = news.record
     if record is None:
         return ""
-    losses = f"loss {record.train_loss:.3f}, val {record.val_loss:.3f}"
-    return f"epoch {record.epoch + 1}/{news.epochs_planned}: {losses}, acc {record.val_accuracy:.3f}"
+    return f"loss {record.train_loss:.3f}, val {record.val_loss:.3f}, acc {record.val_accuracy:.3f}"
 
 
 def _say_plainly(news: News) -> None:

@@ -95,6 +95,7 @@ class News:
     text: str = ""
     done: int = 0
     total: int = 0
+    epoch: int = 0  # the one that is being trained, from 1
     record: EpochRecord | None = None
     epochs_planned: int = 0
     left_s: float | None = None

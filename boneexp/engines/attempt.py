@@ -105,7 +105,7 @@ class _Report:
         return all(self._kept(record) for record in records) and self._go_on()
 
     def step(self, epoch: int, done: int, total: int) -> bool:
-        self.tell("step", done=done, total=total, left_s=self._left_s(epoch + done / total))
+        self.tell("step", epoch=epoch + 1, done=done, total=total, left_s=self._left_s(epoch + done / total))
         return self._go_on()
 
     def epoch(self, record: EpochRecord) -> bool:
