@@ -79,6 +79,11 @@ class RunFolder:
             if path != self.best_of(best_epoch):
                 path.unlink(missing_ok=True)
 
+    def drop_leftovers(self) -> None:
+        """Remove what a killed attempt had begun to write and not yet put in place."""
+        for path in self.path.glob("*.part"):
+            path.unlink(missing_ok=True)
+
     @property
     def last(self) -> Path:
         """The checkpoint from which the run goes on."""

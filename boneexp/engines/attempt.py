@@ -54,6 +54,7 @@ def attempt(place: Workplace, claim: Claim) -> Outcome | None:
     """Run the claim and settle it; return the outcome, or None when the lease was lost on the way."""
     folder = RunFolder(place.artifacts, claim.folder)
     folder.path.mkdir(parents=True, exist_ok=True)
+    folder.drop_leftovers()
     with kept_lease(place.ledger, claim) as lease, _run_log(folder, claim) as log:
         report = _Report(place, claim, lease, log)
         report.tell("claimed", f"attempt {claim.attempt}")
@@ -126,7 +127,9 @@ class _Report:
     def why_stopped(self) -> str:
         if self._lease.lost.is_set():
             return "the lease was lost"
-        return "cancelled" if self._lease.cancelled.is_set() else self._place.stop.reason
+        if self._lease.cancelled.is_set():
+            return "cancelled"
+        return self._place.stop.reason or "the ledger could not be written"
 
     def settled(self, outcome: Outcome, held: bool) -> None:
         if not held:
