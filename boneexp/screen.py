@@ -218,7 +218,11 @@ def _attempts_table(attempts: Sequence[Row]) -> "Table":
 def _baseline_table(comparison: "Comparison") -> "Table":
     from boneexp.selection import label
 
-    table = _table("Experiment", "Figure", "Value", "Baseline", "Delta", "Target", "Met")
+    others = any(dataset["kind"] != "BTXRD" for dataset in comparison.datasets)
+    title = (
+        "Not comparable: baseline and targets are for BTXRD, and these are other images" if others else None
+    )
+    table = _table("Experiment", "Figure", "Value", "Baseline", "Delta", "Target", "Met", title=title)
     for row in comparison.rows:
         experiment = row["experiment_id"]
         deltas = comparison.deltas(experiment)

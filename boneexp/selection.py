@@ -27,6 +27,7 @@ class Target:
     target: float
     value: float | None
     low: float | None
+    high: float | None
 
     @property
     def met(self) -> bool | None:
@@ -35,8 +36,12 @@ class Target:
 
     @property
     def met_by_interval(self) -> bool:
-        """Whether the lower end of the interval passes too."""
-        return self.low is not None and self.low > self.target
+        """Whether the lower end of the interval passes too.
+
+        An interval without width proves nothing: a model that calls every image malignant has a sensitivity
+        of 1 in every resample.
+        """
+        return self.low is not None and self.low > self.target and self.low != self.high
 
 
 @dataclass(frozen=True)
@@ -84,7 +89,7 @@ class Comparison:
     def targets_of(self, experiment: str) -> list[Target]:
         """Return the study's targets, held against an experiment."""
         return [
-            Target(figure, target, self.value(experiment, figure), self.interval(experiment, figure)[0])
+            Target(figure, target, self.value(experiment, figure), *self.interval(experiment, figure))
             for figure, target in self.targets.items()
         ]
 

@@ -85,9 +85,9 @@ class Held:
 
     @property
     def clears(self) -> bool | None:
-        """Whether the whole interval lies above the baseline."""
-        low = self.estimate.low
-        return None if low is None or self.baseline is None else low > self.baseline
+        """Whether the whole interval lies above the baseline; one without width proves nothing."""
+        low, high = self.estimate.low, self.estimate.high
+        return None if low is None or self.baseline is None else low > self.baseline and low != high
 
 
 @dataclass(frozen=True)
@@ -160,7 +160,9 @@ class Facts:
     def _held(self, figure: str) -> Held:
         estimate = self.subject.estimate(figure) if self.subject else Estimate()
         target = self.comparison.targets.get(figure)
-        against = None if target is None else Target(figure, target, estimate.value, estimate.low)
+        against = (
+            None if target is None else Target(figure, target, estimate.value, estimate.low, estimate.high)
+        )
         return Held(figure, estimate, self.comparison.baseline.get(figure), against)
 
 
