@@ -10,53 +10,28 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 import boneexp
 from boneexp import screen
-from boneexp.errors import BoneexpError, Busy, NothingToDo, RunNotFinished
+from boneexp.errors import Busy, NothingToDo, RunNotFinished
 from boneexp.ledger import views
 from boneexp.ledger.database import open_ledger, reading, upgrade, writing
-
-LedgerPath = Annotated[
-    Path, typer.Option("--ledger", envvar="BONEEXP_LEDGER", help="The ledger, an SQLite file.")
-]
-ArtifactsPath = Annotated[
-    Path,
-    typer.Option("--artifacts", envvar="BONEEXP_ARTIFACTS", help="Folder of checkpoints, figures, tables."),
-]
-GridPath = Annotated[Path, typer.Option("--grid", envvar="BONEEXP_GRID", help="The grid file.")]
-DocsPath = Annotated[Path, typer.Option("--docs", envvar="BONEEXP_DOCS", help="Folder of the two documents.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")]
-Markdown = Annotated[bool, typer.Option("--md", help="Print a Markdown table on stdout.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-Device = Annotated[
-    str, typer.Option("--device", envvar="BONEEXP_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
-]
-
-LEDGER, ARTIFACTS, GRID, DOCS = Path("ledger.db"), Path("artifacts"), Path("experiments.toml"), Path("docs")
-
-
-class Commands(TyperGroup):
-    """The one place where an error becomes a message and an exit code."""
-
-    def invoke(self, ctx: Any) -> Any:
-        """Run a command; what the user can mend ends with one message and the error's own exit code."""
-        try:
-            return super().invoke(ctx)
-        except BoneexpError as error:
-            typer.secho(f"Error: {error}", err=True, fg="red")
-            raise typer.Exit(error.exit_code) from error
-        except KeyboardInterrupt:
-            raise typer.Exit(130) from None
-        except OSError as error:
-            if isinstance(error, BrokenPipeError):
-                raise
-            where = f" ({error.filename})" if error.filename else ""
-            typer.secho(f"Error: {error.strerror or error}{where}", err=True, fg="red")
-            raise typer.Exit(1) from error
-
+from boneexp.options import (
+    ARTIFACTS,
+    DOCS,
+    GRID,
+    LEDGER,
+    ArtifactsPath,
+    Commands,
+    Csv,
+    Device,
+    DocsPath,
+    DryRun,
+    GridPath,
+    Json,
+    LedgerPath,
+    Markdown,
+)
 
 app = typer.Typer(
     cls=Commands,
@@ -83,6 +58,8 @@ def init(
     root: Annotated[
         str, typer.Option("--root", help="Folder of the dataset, as the grid file names it.")
     ] = "",
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
 ) -> None:
     """Write the study's commented grid file, to begin with; a file that is there stays as it is."""
     from boneexp.gridfile import write_study_grid
@@ -165,7 +142,9 @@ def run(
 
 @app.command()
 def status(
+    *,
     ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
     watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
     json: Json = False,
     csv: Csv = False,
@@ -179,7 +158,7 @@ def status(
     with reading(ledger) as connection:
         rows = views.run_rows(connection)
     if json or csv or md:
-        return _machine_readable(rows, json, csv)
+        return _machine_readable([_with_place(row, artifacts) for row in rows], json, csv)
     screen.show(screen.status_table(rows, time.time()))
     waiting = sum(row["state"] == "queued" for row in rows)
     if waiting:
@@ -189,11 +168,15 @@ def status(
 
 @app.command()
 def show(
-    run_id: Annotated[int, typer.Argument(metavar="RUN")], ledger: LedgerPath = LEDGER, json: Json = False
+    run_id: Annotated[int, typer.Argument(metavar="RUN")],
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    json: Json = False,
 ) -> None:
     """Show one run in detail: settings, attempts, epochs, metrics, files, and the traceback of a failure."""
     with reading(ledger) as connection:
-        row, attempts = views.run_row(connection, run_id), views.attempt_rows(connection, run_id)
+        row = _with_place(views.run_row(connection, run_id), artifacts)
+        attempts = views.attempt_rows(connection, run_id)
         metrics, files = views.metric_rows(connection, run_id), views.file_rows(connection, run_id)
         more = {
             "epochs": views.epoch_rows(connection, run_id),
@@ -321,6 +304,7 @@ def retry(
     run_ids: Annotated[list[int] | None, typer.Argument(metavar="[RUN]...")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Every failed run.")] = False,
     ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
     """Queue failed or cancelled runs again; they go on from their last checkpoint, and history stays."""
@@ -337,6 +321,7 @@ def retry(
 def cancel(
     run_ids: Annotated[list[int], typer.Argument(metavar="RUN...")],
     ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
     """Take runs out of the queue; a run that is running is stopped by its worker."""
@@ -352,7 +337,9 @@ def cancel(
 
 
 @app.command("upgrade")
-def upgrade_ledger(ledger: LedgerPath = LEDGER, json: Json = False) -> None:
+def upgrade_ledger(
+    ledger: LedgerPath = LEDGER, artifacts: ArtifactsPath = ARTIFACTS, json: Json = False
+) -> None:
     """Bring an old ledger to this version's schema; a backup is made first."""
     backup = upgrade(ledger, time.time())
     if json:
@@ -362,9 +349,12 @@ def upgrade_ledger(ledger: LedgerPath = LEDGER, json: Json = False) -> None:
 
 @data_app.command()
 def phantom(
+    *,
     out: Annotated[Path, typer.Option("--out", help="Folder to write; new or empty.")],
     images: Annotated[int, typer.Option(help="How many radiographs.")] = 240,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 42,
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
     """Write synthetic radiographs in BTXRD's layout, to try things on; they say nothing about tumours."""
@@ -391,6 +381,11 @@ def _written_or_why_not(found: Any, artifacts: Path) -> str:
         return "Written: {} and {}".format(*write_comparison(found, artifacts))
     except OSError as error:
         return f"comparison.csv and .json could not be written under {artifacts}: {error.strerror}"
+
+
+def _with_place(row: dict[str, Any], artifacts: Path) -> dict[str, Any]:
+    """Return the row with the checkpoint as a path from here; the ledger keeps it relative to artifacts."""
+    return {**row, "checkpoint": str(artifacts / row["checkpoint"]) if row["checkpoint"] else None}
 
 
 def _names(text: str) -> list[str]:

@@ -262,9 +262,10 @@ def _what(row: Row, now: float) -> str:
 
 
 def _table(*columns: str, title: str | None = None) -> "Table":
-    from rich.table import Table
+    from rich.table import Column, Table
 
-    return Table(*columns, title=title, title_justify="left")
+    folded = [Column(name, overflow="fold") for name in columns]  # a cut figure would mislead
+    return Table(*folded, title=title, title_justify="left")
 
 
 def console(stderr: bool = False) -> "Console":

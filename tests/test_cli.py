@@ -6,6 +6,7 @@ import shutil
 import sqlite3
 
 import pytest
+import typer
 from conftest import new_study
 from typer.testing import CliRunner
 
@@ -74,7 +75,8 @@ def test_status_json_has_the_keys_of_the_contract(finished_study):
     }
     assert all(keys <= set(row) for row in rows)
     assert [row["run"] for row in rows] == [1, 2, 3, 4]
-    assert all((finished_study.artifacts / row["checkpoint"]).is_file() for row in rows)
+    assert rows[0]["checkpoint"] == "artifacts/experiments/E1/stratified/best.pt"
+    assert all((finished_study.folder / row["checkpoint"]).is_file() for row in rows)
 
 
 def test_status_prints_a_table_csv_and_markdown(finished_study):
@@ -144,6 +146,20 @@ def test_compare_changes_nothing_in_the_ledger(finished_study):
     finished_study("compare")
     finished_study("status")
     assert tables(finished_study) == before
+
+
+def commands(group, path=()):
+    for name, command in group.commands.items():
+        if hasattr(command, "commands"):
+            yield from commands(command, (*path, name))
+        else:
+            yield " ".join((*path, name)), {option for each in command.params for option in each.opts}
+
+
+def test_every_command_takes_a_ledger_and_artifacts():
+    found = dict(commands(typer.main.get_command(app)))
+    assert len(found) == 12
+    assert [name for name, options in found.items() if not {"--ledger", "--artifacts"} <= options] == []
 
 
 def test_running_without_saying_what_is_a_usage_error(study):
