@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from click.testing import Result
 from typer.testing import CliRunner
 
 from boneexp.cli import app
@@ -85,7 +84,7 @@ class Study:
     def grid(self) -> Path:
         return self.folder / "experiments.toml"
 
-    def __call__(self, *arguments: str, code: int = 0) -> Result:
+    def __call__(self, *arguments: str, code: int = 0):
         before = Path.cwd()
         os.chdir(self.folder)
         try:
