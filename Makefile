@@ -2,8 +2,6 @@
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
-# Threads that wait without spinning: a demo beside other work on few cores is then not slowed down many times.
-export OMP_WAIT_POLICY ?= PASSIVE
 
 .PHONY: setup demo test lint types check-tests clean
 

@@ -85,13 +85,14 @@ def queue(
 ) -> None:
     """Put every new combination of the grid in the queue; what is there already stays as it is."""
     from boneexp.progress import counting
-    from boneexp.queueing import planned, put_in_queue
+    from boneexp.queueing import check_networks, planned, put_in_queue
 
     chosen = (_names(only), _names(split), _seeds(seeds))
     with counting("checking the images") as progress:
         made = planned(grid, set_ or [], chosen, None if dry_run else artifacts, progress)
+    known = _known_hashes(ledger)
+    check_networks(made, known)
     if dry_run:
-        known = _known_hashes(ledger)
         rows = [{**row, "new": row["config_hash"] not in known} for row in made.rows()]
         return screen.as_json(rows) if json else screen.show(screen.plan_table(rows))
     done = put_in_queue(made, open_ledger(ledger), artifacts, time.time())

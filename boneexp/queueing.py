@@ -1,11 +1,12 @@
 """`queue`, from the grid file to rows in the ledger: read, check, plan; then write once."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from boneexp.data.btxrd import Dataset
+from boneexp.errors import GridInvalid
 from boneexp.gridfile import Grid, load_grid
 from boneexp.ledger.database import writing
 from boneexp.ledger.enqueue import DatasetFacts, Enqueued, enqueue, record_dataset, record_study
@@ -51,6 +52,24 @@ def planned(
     """
     grid = narrowed(load_grid(path, overrides), *chosen)
     return Planned(grid, plan(grid, artifacts, progress))
+
+
+def check_networks(made: Planned, known: Container[str]) -> None:
+    """Check that the networks of new runs can be built; runs in the ledger (`known` hashes) have been.
+
+    Raises:
+        GridInvalid: one cannot; the message names the experiment.
+    """
+    new = {spec.experiment: spec.settings.model for spec in made.plan.specs if spec.config_hash not in known}
+    if not new:
+        return
+    from boneexp.learning.models import check_buildable  # loads torch and timm, some seconds
+
+    for experiment, settings in new.items():
+        try:
+            check_buildable(settings)
+        except GridInvalid as error:
+            raise GridInvalid(f"{made.grid.path}, experiments.{experiment}: {error}") from error
 
 
 def put_in_queue(made: Planned, ledger: Path, artifacts: Path, now: float) -> Enqueued:

@@ -220,6 +220,11 @@ def test_a_device_that_is_not_here_is_said(study):
         (["--set", "data.root=nowhere"], "nowhere"),
         (["--set", "model.pretrained=none.pt"], "none.pt cannot be read"),
         (["--set", "splits.group_column=patient"], "patient"),
+        (
+            ["--set", "model.backbone=resnet5O"],
+            "experiments.E1: model.backbone: timm has no model 'resnet5O'",
+        ),
+        (["--set", "model.attn_layer=cbam"], "attn_layer = 'cbam'"),
         (["--set", "splits.center_holdout.test_centers=[9]"], "center_holdout"),
     ],
 )

@@ -56,3 +56,14 @@ def test_the_console_script_works_from_any_folder(wheel, tmp_path):
     where = "import boneexp.ledger.database as d; print(d._migrations())"
     found = subprocess.run([python, "-c", where], cwd=elsewhere, capture_output=True, text=True, check=True)
     assert found.stdout.strip() == str(site / "boneexp" / "migrations")
+
+
+def test_torch_and_torchvision_are_built_for_the_same_cuda():
+    """0.29.2 is built for another CUDA than torch 2.14.1, though pip lets them be installed together."""
+    import torch
+    import torchvision
+
+    built_for = torchvision.version.cuda  # 13020 is CUDA 13.2; None where it was built without
+    if built_for is not None:
+        assert f"{built_for // 1000}.{built_for % 1000 // 10}" == torch.version.cuda
+    assert torchvision.ops.nms(torch.tensor([[0.0, 0.0, 1.0, 1.0]]), torch.tensor([1.0]), 0.5).tolist() == [0]

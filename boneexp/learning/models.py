@@ -33,6 +33,13 @@ def build(settings: ModelSettings, seed: int) -> nn.Module:
     return model
 
 
+def check_buildable(settings: ModelSettings) -> None:
+    """Raise GridInvalid unless timm can build the network; it is built without memory for its weights."""
+    check_name(settings.backbone)
+    with torch.device("meta"):
+        _create(settings)
+
+
 def check_name(backbone: str) -> None:
     """Raise GridInvalid, with the nearest name, unless timm has `backbone`."""
     if not timm.is_model(backbone):
