@@ -21,7 +21,7 @@ from boneexp.data.study import study_dataset, study_images, study_split
 from boneexp.errors import BoneexpError, DataInvalid
 from boneexp.evaluation.metrics import evaluate
 from boneexp.learning.batches import samples_of
-from boneexp.learning.checkpoint import Progress, load_best
+from boneexp.learning.checkpoint import Progress, load_best, load_last
 from boneexp.learning.devices import resolved_device
 from boneexp.learning.models import build
 from boneexp.learning.predicting import predict
@@ -114,7 +114,7 @@ def _run(
     prepared = study_images(dataset, settings.data, folder.artifacts, report.counted)
     write_config(folder, spec)
     report.stage(f"building {settings.model.backbone}")
-    model = build(settings.model, spec.seed).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    model = _built(spec, folder).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     progress = train(model, _course(spec, folder, micro_batch, (dataset, split, prepared)), _signals(report))
     if progress is None:
         return None
@@ -129,6 +129,14 @@ def _run(
         predictions=evidence.predictions,
         files=files,
     )
+
+
+def _built(spec: RunSpec, folder: RunFolder) -> nn.Module:
+    """Build the network; a run that goes on has its weights already and asks no model hub for them."""
+    settings = spec.settings.model
+    if load_last(folder.last, spec.config_hash) is not None:
+        settings = settings.model_copy(update={"pretrained": False})
+    return build(settings, spec.seed)
 
 
 def _course(

@@ -113,7 +113,6 @@ def decide(place: Place, action: str, experiment: str | None, reason: str) -> De
 
 def carry_out(place: Place, decision: Decision, now: float) -> list[Path]:
     """Record the decision, then make every file agree with it; return the files written."""
-    finish_earlier(place)
     _texts(place, decision.promotion, now)  # what cannot be rendered must not be recorded
     with writing(place.ledger) as connection:
         record_promotion(connection, decision.promotion, now)
@@ -145,7 +144,7 @@ def settle(place: Place, now: float) -> list[Path]:
 
 def refresh_documents(place: Place, now: float) -> list[Path]:
     """Write both documents anew from the ledger, if a promotion has written them; return their paths."""
-    finish_earlier(place)
+    _finish_earlier(place)
     with reading(place.ledger) as connection:
         rows = views.promotion_rows(connection)
         texts = render_documents(place.docs, gather(connection, rows[-1], now)) if rows else {}
@@ -154,7 +153,7 @@ def refresh_documents(place: Place, now: float) -> list[Path]:
     return list(texts)
 
 
-def finish_earlier(place: Place) -> None:
+def _finish_earlier(place: Place) -> None:
     """Complete the last promotion if it was cut short between its row and its files."""
     with reading(place.ledger) as connection:
         rows = views.promotion_rows(connection)

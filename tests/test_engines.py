@@ -11,9 +11,9 @@ import pytest
 import specs as make
 from test_runs import LONG, start, wait_for
 
-from boneexp.engines import processes
+from boneexp.engines import local, processes
 from boneexp.engines.lease import kept_lease
-from boneexp.errors import LedgerUnusable
+from boneexp.errors import BoneexpError, LedgerUnusable
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.queue import cancel, claim_next
 
@@ -110,6 +110,12 @@ def test_workers_whose_parent_was_killed_put_their_runs_back(study):
     process.wait()
     until(lambda: {row["state"] for row in study.json("status")} == {"queued"}, at_most_s=120)
     until(lambda: not any(_exists(int(worker.rpartition(":")[2])) for worker in workers), at_most_s=60)
+
+
+def test_a_worker_process_that_died_is_no_success():
+    with pytest.raises(BoneexpError, match=r"1 worker process\(es\) died \(exit code -9"):
+        local._or_problem(local.Tally(succeeded=3), [], [-9])
+    assert local._or_problem(local.Tally(succeeded=3), [], []).succeeded == 3
 
 
 def _exists(pid):

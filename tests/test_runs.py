@@ -139,6 +139,47 @@ def test_out_of_memory_halves_the_micro_batch_of_that_run_alone(study, monkeypat
     assert any("smaller micro-batches" in warning for warning in study.json("compare")["warnings"])
 
 
+def test_the_worker_goes_on_when_a_halved_run_went_to_somebody_else(study, monkeypatch):
+    study("queue", "--only", "E1", "--set", "training.epochs=1")
+
+    def hungry(loop, positions, epoch):
+        if loop.course.micro_batch == 8 and loop.course.val_rows.size != hungry.held_out:
+            study("cancel", "1")  # as if another worker had it: this one cannot claim it again
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return real(loop, positions, epoch)
+
+    real = training._Loop._step
+    manifest = pd.read_csv(next((study.artifacts / "splits").glob("center_holdout-*.csv")))
+    hungry.held_out = int((manifest["part"] == "val").sum())
+    monkeypatch.setattr(training._Loop, "_step", hungry)
+    study("run", "--all")
+    assert [row["state"] for row in study.json("status")] == ["failed", "succeeded"]
+
+
+def test_a_run_that_goes_on_asks_no_model_hub(study, monkeypatch):
+    """The pretrained weights are in its checkpoint by now, and the network may be gone."""
+    from boneexp import experiment
+
+    real = experiment.build
+    asked = []
+
+    def watched(settings, seed):
+        asked.append(settings.pretrained)
+        return real(settings.model_copy(update={"pretrained": False}), seed)
+
+    monkeypatch.setattr(experiment, "build", watched)
+    study("queue", "--only", "E1", "--split", "stratified", "--set", "model.pretrained=true")
+
+    def interrupted(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(experiment, "_evaluated", interrupted)
+        study("run", "--next", code=130)
+    study("run", "--next")
+    assert asked == [True, False]
+
+
 def test_data_that_changed_since_queueing_fail_the_run_and_say_so(tmp_path, phantom):
     copy = tmp_path / "data"
     subprocess.run(["cp", "-r", str(phantom), str(copy)], check=True)

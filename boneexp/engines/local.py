@@ -60,6 +60,9 @@ def _work(place: Workplace, limit: int | None, run_id: int | None) -> Tally:
         free_dead_runs_here(place.ledger, time.time())
         with writing(place.ledger) as connection:
             claim = claim_next(connection, worker, time.time(), LEASE_S, wanted)
+        if claim is None and wanted != run_id:
+            wanted = run_id  # the run with the halved batch went to another worker, or was cancelled
+            continue
         if claim is None:
             break
         outcome = attempt(place, claim)
@@ -100,10 +103,16 @@ def _work_side_by_side(place: Workplace, workers: int) -> Tally:
         elif isinstance(said, BoneexpError):
             problems.append(said)
     tally.stopped_by = place.stop.reason
-    return _or_problem(tally, problems)
+    return _or_problem(tally, problems, [process.exitcode for process in processes if process.exitcode])
 
 
-def _or_problem(tally: Tally, problems: list[BoneexpError]) -> Tally:
+def _or_problem(tally: Tally, problems: list[BoneexpError], died: list[int]) -> Tally:
+    if died:
+        codes = ", ".join(map(str, died))
+        raise BoneexpError(
+            f"{len(died)} worker process(es) died (exit code {codes}; {tally.sentence()} in the others); "
+            "their runs go on from their last checkpoints with: boneexp run --all"
+        )
     if problems and not tally.succeeded + tally.failed:
         raise problems[0]
     return tally
