@@ -18,7 +18,7 @@ from boneexp.errors import Busy, LedgerUnusable
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-SCHEMA = "0001"
+SCHEMA = "0002"
 BUSY_TIMEOUT_S = 30
 
 
