@@ -78,6 +78,9 @@ def queue(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a key: training.batch_size=8. Repeatable.")
     ] = None,
+    max_attempts: Annotated[
+        int, typer.Option(min=1, help="Deaths in a row without an epoch after which a new run is given up.")
+    ] = 3,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     dry_run: DryRun = False,
@@ -95,7 +98,7 @@ def queue(
     if dry_run:
         rows = [{**row, "new": row["config_hash"] not in known} for row in made.rows()]
         return screen.as_json(rows) if json else screen.show(screen.plan_table(rows))
-    done = put_in_queue(made, open_ledger(ledger), artifacts, time.time())
+    done = put_in_queue(made, open_ledger(ledger), artifacts, time.time(), max_attempts)
     if json:
         return screen.as_json(
             {"queued": list(done.added), "known": done.known, "outdated": list(done.outdated)}
@@ -113,24 +116,30 @@ def run(
     run_id: Annotated[int | None, typer.Argument(metavar="[RUN]", help="Just this run.")] = None,
     next_: Annotated[bool, typer.Option("--next", help="The next run that waits.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Every run that waits.")] = False,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes side by side (with --all).")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Runs side by side (with --all).")] = 1,
     device: Device = "auto",
+    lease: Annotated[
+        float,
+        typer.Option(
+            min=1, envvar="BONEEXP_LEASE", help="Seconds after which a silent worker loses its run."
+        ),
+    ] = 120,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Work through the queue on this machine; Ctrl-C once saves and puts the run back."""
+    """Work through the queue on this machine; Ctrl-C once saves and puts the run back, twice ends at once."""
     if (run_id is not None) + next_ + all_ != 1:
         raise typer.BadParameter("say which: --next, --all, or the number of a run")
     if workers > 1 and not all_:
         raise typer.BadParameter("--workers goes with --all")
     _require_waiting(ledger, run_id)
-    from boneexp.engines.attempt import StopFlag, Workplace
+    from boneexp.engines.attempt import Workplace
     from boneexp.engines.local import run_local
     from boneexp.progress import run_progress
 
     with run_progress() as announce:
-        place = Workplace(ledger, artifacts, device, announce, StopFlag())
+        place = Workplace(ledger, artifacts, device, announce, lease_s=lease)
         limit = None if all_ else 1
         tally = run_local(place, workers=workers, limit=limit, run_id=run_id)
     if json:
@@ -182,6 +191,7 @@ def show(
         more = {
             "epochs": views.epoch_rows(connection, run_id),
             "events": views.event_rows(connection, run_id),
+            "late_results": views.late_rows(connection, run_id),
         }
         spec = views.spec_json(connection, run_id)
     if json:
@@ -429,7 +439,7 @@ def _say_who_holds(ledger: Path, run_id: int | None) -> None:
 
 def _exit_code(stopped_by: str, failed: int, succeeded: int) -> int:
     if stopped_by:
-        return {"SIGINT": 130, "SIGTERM": 143}.get(stopped_by, 1)
+        return {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143}[stopped_by]
     if failed:
         return 3
     return 0 if succeeded else 4

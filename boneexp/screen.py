@@ -9,6 +9,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,8 +29,9 @@ STATE_COLOURS = {
 
 
 def talk(text: str) -> None:
-    """Say something to the person, on stderr."""
-    print(text, file=sys.stderr, flush=True)
+    """Say something to the person, on stderr; a terminal that is gone is no reason to stop working."""
+    with suppress(OSError):
+        print(text, file=sys.stderr, flush=True)
 
 
 def data(text: str) -> None:

@@ -35,13 +35,16 @@ class Enqueued:
     outdated: tuple[int, ...]
 
 
-def enqueue(connection: Connection, specs: Sequence[RunSpec], now: float) -> Enqueued:
+def enqueue(
+    connection: Connection, specs: Sequence[RunSpec], now: float, max_attempts: int = MAX_ATTEMPTS
+) -> Enqueued:
     """Put every spec that the ledger does not know yet in the queue; the datasets must be recorded before.
 
     What was queued last is what `compare` shows: earlier settings of the same experiments stay in the
-    ledger and stop being current.
+    ledger and stop being current. A new run is given up when its process has died `max_attempts` times in a
+    row without an epoch.
     """
-    added = [run for spec in specs if (run := _add(connection, spec, now)) is not None]
+    added = [run for spec in specs if (run := _add(connection, spec, now, max_attempts)) is not None]
     hashes = [spec.config_hash for spec in specs]
     for spec in specs:
         _make_current(connection, spec)
@@ -93,7 +96,7 @@ def record_study(
         connection.execute(sa.insert(study_figures), rows)
 
 
-def _add(connection: Connection, spec: RunSpec, now: float) -> int | None:
+def _add(connection: Connection, spec: RunSpec, now: float, max_attempts: int) -> int | None:
     known = connection.execute(
         sa.select(runs.c.id, runs.c.state).where(runs.c.config_hash == spec.config_hash)
     ).one_or_none()
@@ -113,7 +116,7 @@ def _add(connection: Connection, spec: RunSpec, now: float) -> int | None:
         "state": "queued",
         "attempt": 0,
         "killed_attempts": 0,
-        "max_attempts": MAX_ATTEMPTS,
+        "max_attempts": max_attempts,
         "micro_batch": spec.settings.training.batch_size,
         "stop_requested": False,
         "queued_at": now,

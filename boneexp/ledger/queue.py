@@ -17,6 +17,8 @@ from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.ledger.history import record_event
 from boneexp.ledger.tables import attempts, experiments, runs
 
+HOPELESS = "its workers died before an epoch was done; see what kills them, then: boneexp retry RUN"
+
 
 @dataclass(frozen=True)
 class Worker:
@@ -170,7 +172,6 @@ def _abandoned(connection: Connection, run_id: int, now: float) -> bool:
 
 def _give_up_on_killers(connection: Connection, now: float) -> None:
     """Fail abandoned runs that have ended with their worker as often as is allowed."""
-    message = "its workers died before an epoch was done; see what kills them, then: boneexp retry RUN"
     hopeless = (
         sa.update(runs)
         .where(
@@ -181,7 +182,7 @@ def _give_up_on_killers(connection: Connection, now: float) -> None:
         .values(
             state="failed",
             failure_kind="killed",
-            failure=message,
+            failure=HOPELESS,
             killed_attempts=runs.c.killed_attempts + 1,
             lease_until=None,
             settled_at=now,
@@ -190,7 +191,7 @@ def _give_up_on_killers(connection: Connection, now: float) -> None:
     )
     for run_id in list(connection.scalars(hopeless)):
         _close_lost_attempts(connection, run_id, now)
-        record_event(connection, now, "failed", run_id=run_id, failure_kind="killed", failure=message)
+        record_event(connection, now, "failed", run_id=run_id, failure_kind="killed", failure=HOPELESS)
 
 
 def _close_lost_attempts(connection: Connection, run_id: int, now: float) -> None:

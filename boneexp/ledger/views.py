@@ -30,6 +30,17 @@ def run_row(connection: sqlite3.Connection, run_id: int) -> Row:
     return found[0]
 
 
+def waiting_settings(connection: sqlite3.Connection) -> list[Row]:
+    """Return the settings and data that runs wait for, with how many runs each."""
+    return _rows(
+        connection,
+        """SELECT e.settings_json, e.data_fingerprint AS fingerprint, d.images, COUNT(*) AS runs
+           FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+           JOIN datasets d ON d.fingerprint = e.data_fingerprint
+           WHERE r.state IN ('queued', 'running') GROUP BY e.id ORDER BY e.id""",
+    )
+
+
 def attempt_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
     """Return a run's attempts, oldest first, with their tracebacks."""
     return _rows(connection, "SELECT * FROM attempts WHERE run_id = ? ORDER BY number", (run_id,))
@@ -44,6 +55,12 @@ def metric_rows(connection: sqlite3.Connection, run_id: int, part: str = "test")
     """Return a settled run's metrics with their intervals."""
     query = "SELECT metric, class_name, value, low, high FROM metrics WHERE run_id = ? AND part = ?"
     return _rows(connection, query, (run_id, part))
+
+
+def late_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return figures of attempts that had lost the run and finished it all the same; they count nowhere."""
+    query = "SELECT * FROM late_results WHERE run_id = ? ORDER BY attempt, part, metric, class_name"
+    return _rows(connection, query, (run_id,))
 
 
 def file_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
