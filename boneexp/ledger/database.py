@@ -10,15 +10,17 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from boneexp.errors import Busy, LedgerUnusable
+from boneexp.ledger.backup import back_up
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
 SCHEMA = "0002"
+SEALED_SINCE = "0002"  # ledgers of before get their seals when they are upgraded
 BUSY_TIMEOUT_S = 30
 
 
@@ -59,6 +61,7 @@ def writing(path: Path) -> Iterator["Connection"]:
         )
     try:
         with _engine(path.resolve()).begin() as connection:
+            check_schema(path, as_sqlite(connection))
             yield connection
     except DatabaseError as error:
         if isinstance(error.orig, sqlite3.IntegrityError):
@@ -82,43 +85,91 @@ def open_ledger(path: Path) -> Path:
 def upgrade(path: Path, now: float) -> Path | None:
     """Bring an old ledger to today's schema; return the backup made first, or None if it was current.
 
+    Backup and migrations happen under one write lock, so nothing is written in between; what goes wrong on
+    the way leaves the ledger as it was. What was settled before there were seals is sealed as it is now.
+
     Raises:
-        LedgerUnusable: there is no ledger, it is newer than this program, or it is no ledger.
+        LedgerUnusable: there is no ledger, it is newer than this program, or it is no ledger; or the backup
+            or a migration cannot be made.
+        Damaged: the ledger is not sound, and is not upgraded like that.
+        Busy: another process held the write lock for longer than the timeout.
     """
     if not path.is_file():
         raise LedgerUnusable(
             f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
         )
     with closing(_read_only(path)) as connection:
-        found = _schema_of(path, connection)
-        if found == SCHEMA:
+        if _is_current(path, connection):
             return None
-        if found > SCHEMA:
-            check_schema(path, connection)
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        backup = path.with_name(f"{path.name}.schema-{found or 'none'}.{stamp}.backup")
-        with closing(sqlite3.connect(backup)) as copy:
-            connection.backup(copy)
-    migrate(path)
+        with _migrating(path) as transaction:
+            found = _schema_of(path, connection)
+            if _is_current(path, connection):  # another process was faster
+                return None
+            stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+            backup = path.with_name(f"{path.name}.schema-{found or 'none'}.{stamp}.backup")
+            back_up(connection, backup)
+            _run_migrations(transaction)
+            if found < SEALED_SINCE:
+                _seal_what_has_no_seal(transaction, now)
+    _keep_a_log(path)
     return backup
 
 
 def migrate(path: Path) -> None:
-    """Run the migrations that `path` lacks, all of them in one transaction."""
-    from alembic import command
-    from alembic.config import Config
+    """Make the tables and views of a new ledger, all in one transaction."""
+    _keep_a_log(path)
+    with _migrating(path) as transaction:
+        _run_migrations(transaction)
+
+
+@contextmanager
+def _migrating(path: Path) -> Iterator["Connection"]:
+    """Yield a connection inside one write transaction, whatever schema the ledger has."""
     from sqlalchemy.exc import DatabaseError
 
-    config = Config()
-    config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
+    try:
+        with _engine(path.resolve()).begin() as transaction:
+            yield transaction
+    except DatabaseError as error:
+        raise _unusable(path, error.orig or error) from error
+
+
+def _keep_a_log(path: Path) -> None:
+    """Write ahead into a log beside the ledger, so that readers and a writer do not wait for each other."""
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-        with _engine(path.resolve()).begin() as transaction:
-            config.attributes["connection"] = transaction
-            command.upgrade(config, "head")
-    except (sqlite3.DatabaseError, DatabaseError) as error:
-        raise _unusable(path, getattr(error, "orig", None) or error) from error
+    except sqlite3.DatabaseError as error:
+        raise _unusable(path, error) from error
+
+
+def _run_migrations(transaction: "Connection") -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
+    config.attributes["connection"] = transaction
+    command.upgrade(config, "head")
+
+
+def _seal_what_has_no_seal(transaction: "Connection", now: float) -> None:
+    from boneexp.ledger.history import seal_what_has_no_seal  # loads SQLAlchemy
+
+    seal_what_has_no_seal(transaction, now)
+
+
+def _is_current(path: Path, connection: sqlite3.Connection) -> bool:
+    """Tell whether the ledger has today's schema; raise LedgerUnusable if it has a newer one."""
+    found = _schema_of(path, connection)
+    if found > SCHEMA:
+        check_schema(path, connection)
+    return found == SCHEMA
+
+
+def as_sqlite(connection: "Connection") -> sqlite3.Connection:
+    """Return the connection below, whose rows are what SQLite returns, inside the same transaction."""
+    return cast(sqlite3.Connection, connection.connection.dbapi_connection)
 
 
 def check_schema(path: Path, connection: sqlite3.Connection) -> None:
