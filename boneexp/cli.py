@@ -13,7 +13,7 @@ import typer
 
 import boneexp
 from boneexp import screen
-from boneexp.errors import Busy, NothingToDo, RunNotFinished
+from boneexp.errors import Busy, Damaged, NothingToDo, RunNotFinished
 from boneexp.ledger import views
 from boneexp.ledger.database import open_ledger, reading, upgrade, writing
 from boneexp.options import (
@@ -358,6 +358,46 @@ def upgrade_ledger(
     return screen.data(f"upgraded; the backup is {backup}" if backup else f"{ledger} is up to date")
 
 
+@app.command()
+def doctor(
+    *,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended, each step named.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --fix: name the steps, and take none.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Of files, check presence and size alone.")] = False,
+    backup: Annotated[
+        Path | None,
+        typer.Option("--backup", metavar="FILE", help="Copy the ledger to this new file instead."),
+    ] = None,
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    grid: GridPath = GRID,
+    docs: DocsPath = DOCS,
+    json: Json = False,
+) -> None:
+    """Check that ledger, history and files are as they were recorded; changes nothing without --fix."""
+    if (yes or dry_run) and not fix or fix and backup is not None:
+        raise typer.BadParameter("--yes and --dry-run go with --fix, and --backup goes alone")
+    if backup is not None:
+        return _backed_up(ledger, backup, json)
+    from boneexp.doctor.examination import examine
+    from boneexp.doctor.findings import Examination, is_damaged
+    from boneexp.progress import counting
+    from boneexp.promotion import Place
+
+    with counting("checking the files") as progress:
+        visit = Examination(Place(ledger, artifacts, grid, docs), time.time(), quick, progress)
+        findings = examine(visit)
+    steps: list[dict[str, Any]] = []
+    if fix:
+        steps = _mended(visit, findings, yes, dry_run)
+        findings = findings if dry_run else examine(visit)
+    _say_findings(findings, steps, json)
+    raise typer.Exit(7 if is_damaged(findings) else 0)
+
+
 @data_app.command()
 def phantom(
     *,
@@ -392,6 +432,51 @@ def _written_or_why_not(found: Any, artifacts: Path) -> str:
         return "Written: {} and {}".format(*write_comparison(found, artifacts))
     except OSError as error:
         return f"comparison.csv and .json could not be written under {artifacts}: {error.strerror}"
+
+
+def _backed_up(ledger: Path, backup: Path, json: bool) -> None:
+    from boneexp.ledger.backup import back_up
+    from boneexp.ledger.database import examining
+
+    with examining(ledger) as connection:
+        sha256 = back_up(connection, backup)
+    if json:
+        return screen.as_json({"backup": str(backup), "sha256": sha256})
+    return screen.data(f"{sha256}  {backup}")
+
+
+def _mended(visit: Any, findings: Any, yes: bool, dry_run: bool) -> list[dict[str, Any]]:
+    """Name the steps that would mend what was found, and take them once the person has said yes."""
+    from dataclasses import asdict
+
+    from boneexp.doctor.mending import carry_out, steps
+
+    todo = steps(visit, findings)
+    screen.talk(
+        "\n".join(["Steps:", *(f"  {step.what}" for step in todo)])
+        if todo
+        else "There is nothing that --fix can mend."
+    )
+    if dry_run or not todo:
+        return [{"what": step.what, "outcome": "not taken", "succeeded": False} for step in todo]
+    if not yes:
+        typer.confirm("Take them?", abort=True, err=True)
+    return [asdict(done) for done in carry_out(visit, todo, screen.talk)]
+
+
+def _say_findings(findings: Any, steps: list[dict[str, Any]], json: bool) -> None:
+    from dataclasses import asdict
+
+    from boneexp.doctor.findings import is_damaged, is_unreadable
+
+    sound = not is_damaged(findings)
+    if json:
+        listed = [asdict(finding) for finding in findings]
+        return screen.as_json({"sound": sound, "findings": listed, "steps": steps})
+    if is_unreadable(findings):
+        raise Damaged(f"{findings[0].what}; {findings[0].mend}")
+    screen.show(screen.findings_table(findings))
+    return screen.talk("No damage found." if sound else "Damage was found: see the lines in red.")
 
 
 def _with_place(row: dict[str, Any], artifacts: Path) -> dict[str, Any]:

@@ -258,15 +258,21 @@ def _texts(place: Place, promotion: Promotion, now: float) -> Mapping[Path, str]
             "evidence": promotion.evidence,
             "undoes_id": promotion.undoes_id,
         }
-        return _rendered(place, connection, row)
+        return texts_of(place, connection, row)
 
 
 def _settled_texts(place: Place, rows: list[dict[str, Any]]) -> Mapping[Path, str]:
     with reading(place.ledger) as connection:
-        return _rendered(place, connection, rows[-1])
+        return texts_of(place, connection, rows[-1])
 
 
-def _rendered(place: Place, connection: Any, row: dict[str, Any]) -> Mapping[Path, str]:
+def texts_of(place: Place, connection: Any, row: dict[str, Any]) -> Mapping[Path, str]:
+    """Return what the grid file and both documents say by a promotion's row.
+
+    Raises:
+        GridInvalid: the grid file is missing, or cannot be rewritten safely.
+        BoneexpError: a document that is there cannot be read, or its markers are broken.
+    """
     texts = dict(render_documents(place.docs, gather(connection, row, row["decided_at"])))
     texts[place.grid] = with_promoted(place.grid, _promoted_values(place, connection, row))
     return texts

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from boneexp.doctor.findings import Finding
     from boneexp.selection import Comparison
 
 Row = dict[str, Any]
@@ -26,6 +27,7 @@ STATE_COLOURS = {
     "failed": "red",
     "cancelled": "dim",
 }
+VERDICT_COLOURS = {"ok": "green", "warning": "yellow", "damage": "bold red"}
 
 
 def talk(text: str) -> None:
@@ -189,6 +191,15 @@ def overlap_parts(done: Row) -> "list[Any]":
         f"Mean IoU with the lesion over {overlap['images']} annotated test images: {levels or 'not reported'}"
     )
     return [table, mean, "Research use only, not for clinical use."]
+
+
+def findings_table(findings: "Sequence[Finding]") -> "Table":
+    """Return the table of what `doctor` found."""
+    table = _table("check", "verdict", "where", "what", "what to do")
+    for each in findings:
+        verdict = f"[{VERDICT_COLOURS[each.severity]}]{each.severity}[/]"
+        table.add_row(each.check, verdict, *map(escaped, (each.where, each.what, each.mend)))
+    return table
 
 
 def duration(seconds: float | None) -> str:

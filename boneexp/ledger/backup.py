@@ -9,14 +9,14 @@ from boneexp.artifacts import sha256_of, whole_file
 from boneexp.errors import Damaged, LedgerUnusable
 
 
-def back_up(source: sqlite3.Connection, target: Path) -> str:
+def back_up(source: sqlite3.Connection, target: Path, *, even_if_damaged: bool = False) -> str:
     """Copy the ledger behind `source` into the new file `target`; return the copy's SHA-256.
 
     SQLite's online backup takes the state of one moment, whatever is written meanwhile.
 
     Raises:
         LedgerUnusable: `target` is there already, or cannot be written; it is not there then, or as it was.
-        Damaged: the copy, and so the ledger, is not sound.
+        Damaged: the copy, and so the ledger, is not sound; it is not kept, unless it was asked for.
     """
     if target.exists():
         raise LedgerUnusable(f"{target} is there already and was left as it is; name a new file")
@@ -25,7 +25,8 @@ def back_up(source: sqlite3.Connection, target: Path) -> str:
             with closing(sqlite3.connect(part)) as copy:
                 copy.execute("PRAGMA journal_mode = OFF")  # it counts only when it is whole
                 source.backup(copy)
-            _require_sound(part)
+            if not even_if_damaged:
+                _require_sound(part)
             return sha256_of(part)
     except (OSError, sqlite3.Error) as error:
         raise LedgerUnusable(

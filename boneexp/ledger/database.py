@@ -4,6 +4,7 @@ A reader needs only sqlite3, so that `status` answers at once. A writer takes th
 of its transaction, so that what it has read still holds when it writes.
 """
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
-from boneexp.errors import Busy, LedgerUnusable
+from boneexp.errors import Busy, Damaged, LedgerUnusable
 from boneexp.ledger.backup import back_up
 
 if TYPE_CHECKING:
@@ -31,10 +32,7 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
     Raises:
         LedgerUnusable: there is no ledger at `path`, or it is of another schema, or no ledger at all.
     """
-    if not path.is_file():
-        raise LedgerUnusable(
-            f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
-        )
+    _require_file(path)
     with closing(_read_only(path)) as connection:
         try:
             check_schema(path, connection)
@@ -43,6 +41,50 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
             raise _unusable(path, error) from error
         except sqlite3.DatabaseError as error:
             raise LedgerUnusable(f"{path} is not a ledger, or it is damaged: {error}") from error
+
+
+@contextmanager
+def examining(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a read-only connection to a ledger of this schema or an earlier one, however damaged it is.
+
+    Raises:
+        LedgerUnusable: there is no ledger at `path`, or it is newer than this program.
+        Damaged: SQLite cannot make sense of the file, or of what the block reads.
+        Busy: another process held the ledger for longer than the timeout.
+    """
+    _require_file(path)
+    if not os.access(path, os.R_OK):
+        raise LedgerUnusable(f"{path} cannot be read; check the rights of the file and its folder")
+    with _errors_as_damage(path):
+        try:
+            connection = _read_only(path)
+        except (LedgerUnusable, UnicodeDecodeError) as error:
+            raise Damaged(f"{path} is no ledger any more: {error.__cause__ or error}") from error
+        with closing(connection):
+            _refuse_newer(path, connection)
+            yield connection
+
+
+def _refuse_newer(path: Path, connection: sqlite3.Connection) -> None:
+    try:
+        found = _schema_of(path, connection)
+    except LedgerUnusable as error:
+        raise Damaged(f"{path} is no ledger, or no whole one: {error.__cause__}") from error
+    if found and not found.isdigit():
+        raise Damaged(f"{path} is damaged: {found[:20]!r} is no schema")
+    if found > SCHEMA:
+        check_schema(path, connection)
+
+
+@contextmanager
+def _errors_as_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        unusable = _unusable(path, error)
+        if isinstance(unusable, Busy):
+            raise unusable from error
+        raise Damaged(f"{path} is damaged: {error}") from error
 
 
 @contextmanager
@@ -55,10 +97,7 @@ def writing(path: Path) -> Iterator["Connection"]:
     """
     from sqlalchemy.exc import DatabaseError
 
-    if not path.is_file():
-        raise LedgerUnusable(
-            f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
-        )
+    _require_file(path)
     try:
         with _engine(path.resolve()).begin() as connection:
             check_schema(path, as_sqlite(connection))
@@ -94,10 +133,7 @@ def upgrade(path: Path, now: float) -> Path | None:
         Damaged: the ledger is not sound, and is not upgraded like that.
         Busy: another process held the write lock for longer than the timeout.
     """
-    if not path.is_file():
-        raise LedgerUnusable(
-            f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
-        )
+    _require_file(path)
     with closing(_read_only(path)) as connection:
         if _is_current(path, connection):
             return None
@@ -108,9 +144,11 @@ def upgrade(path: Path, now: float) -> Path | None:
             stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
             backup = path.with_name(f"{path.name}.schema-{found or 'none'}.{stamp}.backup")
             back_up(connection, backup)
-            _run_migrations(transaction)
+            run_migrations(transaction)
             if found < SEALED_SINCE:
-                _seal_what_has_no_seal(transaction, now)
+                from boneexp.ledger.history import seal_what_has_no_seal  # which imports this module
+
+                seal_what_has_no_seal(transaction, now)
     _keep_a_log(path)
     return backup
 
@@ -119,7 +157,7 @@ def migrate(path: Path) -> None:
     """Make the tables and views of a new ledger, all in one transaction."""
     _keep_a_log(path)
     with _migrating(path) as transaction:
-        _run_migrations(transaction)
+        run_migrations(transaction)
 
 
 @contextmanager
@@ -143,7 +181,8 @@ def _keep_a_log(path: Path) -> None:
         raise _unusable(path, error) from error
 
 
-def _run_migrations(transaction: "Connection") -> None:
+def run_migrations(transaction: "Connection") -> None:
+    """Run the migrations that the ledger lacks, inside its transaction."""
     from alembic import command
     from alembic.config import Config
 
@@ -153,18 +192,17 @@ def _run_migrations(transaction: "Connection") -> None:
     command.upgrade(config, "head")
 
 
-def _seal_what_has_no_seal(transaction: "Connection", now: float) -> None:
-    from boneexp.ledger.history import seal_what_has_no_seal  # loads SQLAlchemy
-
-    seal_what_has_no_seal(transaction, now)
-
-
 def _is_current(path: Path, connection: sqlite3.Connection) -> bool:
     """Tell whether the ledger has today's schema; raise LedgerUnusable if it has a newer one."""
     found = _schema_of(path, connection)
     if found > SCHEMA:
         check_schema(path, connection)
     return found == SCHEMA
+
+
+def schema_of(connection: sqlite3.Connection) -> str:
+    """Return the newest migration that was applied; "" if there was none."""
+    return str(connection.execute("SELECT MAX(version_num) FROM alembic_version").fetchone()[0] or "")
 
 
 def as_sqlite(connection: "Connection") -> sqlite3.Connection:
@@ -189,12 +227,18 @@ def check_schema(path: Path, connection: sqlite3.Connection) -> None:
 
 def _schema_of(path: Path, connection: sqlite3.Connection) -> str:
     try:
-        row = connection.execute("SELECT MAX(version_num) FROM alembic_version").fetchone()
+        return schema_of(connection)
     except sqlite3.DatabaseError as error:
         if "no such table" in str(error) or "not a database" in str(error):
             raise LedgerUnusable(f"{path} is not a boneexp ledger; name yours with --ledger FILE") from error
         raise _unusable(path, error) from error
-    return row[0] or ""
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        raise LedgerUnusable(
+            f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
+        )
 
 
 def _read_only(path: Path) -> sqlite3.Connection:

@@ -119,6 +119,12 @@ def broken_seals(connection: sqlite3.Connection) -> Iterator["Broken"]:
             yield Broken(subject, None, ())
 
 
+def seal_holds(connection: sqlite3.Connection, subject: "Subject") -> bool:
+    """Tell whether one subject is sealed, and still as it was then."""
+    standing = standing_seals(connection).get(subject)
+    return standing is not None and not _changed(connection, subject, standing[1])
+
+
 def standing_seals(connection: sqlite3.Connection) -> dict["Subject", tuple[int, Mapping[str, str]]]:
     """Return the last seal of each subject, with the event that carries it; a retried run has none."""
     standing: dict[Subject, tuple[int, Mapping[str, str]]] = {}
