@@ -371,6 +371,13 @@ def doctor(
         Path | None,
         typer.Option("--backup", metavar="FILE", help="Copy the ledger to this new file instead."),
     ] = None,
+    verify_resume: Annotated[
+        bool,
+        typer.Option(
+            "--verify-resume", help="Train a small network twice instead, once killed, and compare the two."
+        ),
+    ] = False,
+    device: Device = "auto",
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     grid: GridPath = GRID,
@@ -382,6 +389,8 @@ def doctor(
         raise typer.BadParameter("--yes and --dry-run go with --fix, and --backup goes alone")
     if backup is not None:
         return _backed_up(ledger, backup, json)
+    if verify_resume:
+        return _resume_verified(device, json)
     from boneexp.doctor.examination import examine
     from boneexp.doctor.findings import Examination, is_damaged
     from boneexp.progress import counting
@@ -443,6 +452,19 @@ def _backed_up(ledger: Path, backup: Path, json: bool) -> None:
     if json:
         return screen.as_json({"backup": str(backup), "sha256": sha256})
     return screen.data(f"{sha256}  {backup}")
+
+
+def _resume_verified(device: str, json: bool) -> None:
+    from boneexp.progress import run_progress
+    from boneexp.resume_check import resume_check
+
+    with run_progress() as announce:
+        found = resume_check(device, announce)
+    if json:
+        screen.as_json(found.as_json())
+    else:
+        screen.data(found.sentence())
+    raise typer.Exit(0 if found.passed else 7)
 
 
 def _mended(visit: Any, findings: Any, yes: bool, dry_run: bool) -> list[dict[str, Any]]:
