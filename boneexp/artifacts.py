@@ -5,7 +5,7 @@ import hashlib
 import os
 import shutil
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,15 +17,16 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to; it takes `path`'s place only if the block succeeds.
 
     The content is flushed to the disk before the rename, and the rename before the return,
-    so that a power cut leaves the old file or the new one.
+    so that a power cut leaves the old file or the new one. The new file has the old one's rights.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     try:
         yield part
-        _flush(part)
+        keep_rights(path, part)
+        flush(part)
         part.replace(path)
-        _flush(path.parent)
+        flush(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -52,7 +53,14 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _flush(path: Path) -> None:
+def keep_rights(path: Path, part: Path) -> None:
+    """Give `part` the rights of the file whose place it is to take, if there is one."""
+    with suppress(FileNotFoundError):
+        shutil.copymode(path, part)
+
+
+def flush(path: Path) -> None:
+    """Wait until the disk has a file's content, or a folder's names."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -69,7 +77,7 @@ def link(source: Path, target: Path) -> None:
         if error.errno not in (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
             raise
         shutil.copyfile(source, target)
-        _flush(target)
+        flush(target)
 
 
 @dataclass(frozen=True)
@@ -144,7 +152,7 @@ class RunFolder:
         for part, final in parts:
             part.replace(final)
             part.unlink(missing_ok=True)  # renaming does nothing where both are names of one file
-        _flush(self.home)
+        flush(self.home)
 
     def drop(self) -> None:
         """Remove the attempt's folder with all that is in it."""

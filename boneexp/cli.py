@@ -13,9 +13,9 @@ import typer
 
 import boneexp
 from boneexp import screen
-from boneexp.errors import Busy, Damaged, NothingToDo, RunNotFinished
+from boneexp.errors import BoneexpError, Busy, Damaged, NothingToDo, RunNotFinished
 from boneexp.ledger import views
-from boneexp.ledger.database import open_ledger, reading, upgrade, writing
+from boneexp.ledger.database import BUSY_TIMEOUT_S, open_ledger, reading, upgrade, writing
 from boneexp.options import (
     ARTIFACTS,
     DOCS,
@@ -91,6 +91,8 @@ def queue(
     from boneexp.queueing import check_networks, planned, put_in_queue
 
     chosen = (_names(only), _names(split), _seeds(seeds))
+    if not dry_run and ledger.is_file():
+        _finish_cut_short((ledger, artifacts, grid, DOCS))
     with counting("checking the images") as progress:
         made = planned(grid, set_ or [], chosen, None if dry_run else artifacts, progress)
     known = _known_hashes(ledger)
@@ -133,6 +135,7 @@ def run(
         raise typer.BadParameter("say which: --next, --all, or the number of a run")
     if workers > 1 and not all_:
         raise typer.BadParameter("--workers goes with --all")
+    _finish_cut_short((ledger, artifacts, GRID, DOCS))
     _require_waiting(ledger, run_id)
     from boneexp.engines.attempt import Workplace
     from boneexp.engines.local import run_local
@@ -167,6 +170,7 @@ def status(
         return watch_table(lambda: _status_now(ledger), every_s=2)
     with reading(ledger) as connection:
         rows = views.run_rows(connection)
+        _mention_cut_short(connection)
     if json or csv or md:
         return _machine_readable([_with_place(row, artifacts) for row in rows], json, csv)
     screen.show(screen.status_table(rows, time.time()))
@@ -194,6 +198,7 @@ def show(
             "late_results": views.late_rows(connection, run_id),
         }
         spec = views.spec_json(connection, run_id)
+        _mention_cut_short(connection)
     if json:
         from json import loads
 
@@ -223,6 +228,7 @@ def compare(
 
     with reading(ledger) as connection:
         found = compared(connection)
+        _mention_cut_short(connection)
     if not found.rows:
         raise NothingToDo(
             "no experiment is in the ledger yet; queue one with: boneexp queue --grid experiments.toml"
@@ -247,6 +253,9 @@ def promote(
         bool, typer.Option("--keep-baseline", help="None of them; the baseline stays.")
     ] = False,
     rollback: Annotated[bool, typer.Option("--rollback", help="Undo the last promotion.")] = False,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Finish a promotion that was cut short, and no more.")
+    ] = False,
     reason: Annotated[str, typer.Option(help="Why; stands in both documents.")] = "",
     grid: GridPath = GRID,
     docs: DocsPath = DOCS,
@@ -257,13 +266,20 @@ def promote(
     json: Json = False,
 ) -> None:
     """Make an experiment the default model: checkpoints, experiments.toml, model card and report."""
-    if (experiment is not None) + best + keep_baseline + rollback != 1:
-        raise typer.BadParameter("say which: an experiment such as E3, --best, --keep-baseline or --rollback")
-    from boneexp import promotion
+    if (experiment is not None) + best + keep_baseline + rollback + finish != 1:
+        raise typer.BadParameter(
+            "say which: an experiment such as E3, --best, --keep-baseline, --rollback or --finish"
+        )
+    from boneexp import deciding, promotion
+    from boneexp.promoted_files import Place
 
     action = "rollback" if rollback else "keep-baseline" if keep_baseline else "promote"
-    place = promotion.Place(ledger, artifacts, grid, docs)
-    decision = promotion.decide(place, action, experiment, reason)
+    place = Place(ledger, artifacts, grid, docs)
+    if finish:
+        return _say_finished(promotion.finish_cut_short(place, time.time()), json)
+    if not dry_run:
+        _finish_cut_short((ledger, artifacts, grid, docs))
+    decision = deciding.decide(place, action, experiment, reason)
     if dry_run:
         return (
             screen.as_json(decision.as_json()) if json else screen.data(decision.preview(place, time.time()))
@@ -297,13 +313,16 @@ def gradcam(
     """Draw where the promoted model looks, and measure the overlap with the annotated lesions."""
     from boneexp import explaining, promotion
     from boneexp.progress import counting
+    from boneexp.promoted_files import Place
 
+    place = Place(ledger, artifacts, grid, docs)
+    _finish_cut_short((ledger, artifacts, grid, docs), required=experiment is None)
     request = explaining.Request(experiment, split, _names(images), count, device)
     with counting("Grad-CAM") as progress:
         done = explaining.explain_and_record(ledger, artifacts, request, progress, time.time())
     written = list(done.galleries)
     if experiment is None:  # the promoted model: its documents show what was measured
-        written += promotion.refresh_documents(promotion.Place(ledger, artifacts, grid, docs), time.time())
+        written += promotion.refresh_documents(place, time.time())
     if json:
         return screen.as_json(done.as_json())
     screen.show(*screen.overlap_parts(done.as_json()))
@@ -321,6 +340,7 @@ def retry(
     """Queue failed or cancelled runs again; they go on from their last checkpoint, and history stays."""
     from boneexp.ledger.queue import retry as queue_again
 
+    _finish_cut_short((ledger, artifacts, GRID, DOCS))
     chosen = _chosen(ledger, run_ids, failed)
     with writing(ledger) as connection:
         for run_id in chosen:
@@ -339,6 +359,7 @@ def cancel(
     from boneexp.engines.processes import free_dead_runs_here
     from boneexp.ledger.queue import cancel as take_out
 
+    _finish_cut_short((ledger, artifacts, GRID, DOCS))
     free_dead_runs_here(ledger, time.time())
     with writing(ledger) as connection:
         done = {run_id: take_out(connection, run_id, time.time()) for run_id in dict.fromkeys(run_ids)}
@@ -394,7 +415,7 @@ def doctor(
     from boneexp.doctor.examination import examine
     from boneexp.doctor.findings import Examination, is_damaged
     from boneexp.progress import counting
-    from boneexp.promotion import Place
+    from boneexp.promoted_files import Place
 
     with counting("checking the files") as progress:
         visit = Examination(Place(ledger, artifacts, grid, docs), time.time(), quick, progress)
@@ -499,6 +520,47 @@ def _say_findings(findings: Any, steps: list[dict[str, Any]], json: bool) -> Non
         raise Damaged(f"{findings[0].what}; {findings[0].mend}")
     screen.show(screen.findings_table(findings))
     return screen.talk("No damage found." if sound else "Damage was found: see the lines in red.")
+
+
+def _finish_cut_short(where: tuple[Path, Path, Path, Path], *, required: bool = False) -> None:
+    """Finish a promotion that was killed, and say so; what is `required` for the command must succeed."""
+    with reading(where[0]) as connection:
+        if views.promotion_cut_short(connection) is None:
+            return
+    from boneexp.promoted_files import Place
+    from boneexp.promotion import finish_cut_short
+
+    try:
+        said = finish_cut_short(Place(*where), time.time(), BUSY_TIMEOUT_S if required else 0)
+    except Busy:  # it was not killed, it is at work
+        if required:
+            raise
+        return
+    except (BoneexpError, OSError) as error:
+        if required:
+            raise
+        said = f"a promotion was cut short and is not finished: {error}"
+    if said:
+        screen.talk(said)
+
+
+def _mention_cut_short(connection: Any) -> None:
+    found = views.promotion_cut_short(connection)
+    if found is None:
+        return
+    what, left = "a promotion", "nothing has changed"
+    if found["promotion"] is not None:
+        what = f"promotion {found['promotion']} ({found['experiment'] or 'the baseline'})"
+        left = "checkpoints, grid file and documents may not agree"
+    screen.talk(f"{what} is at work or was cut short: {left}; finish it with: boneexp promote --finish")
+
+
+def _say_finished(said: str | None, json: bool) -> None:
+    if said is None:
+        raise NothingToDo("no promotion was cut short; see what stands with: boneexp compare")
+    if json:
+        return screen.as_json({"finished": said})
+    return screen.data(said)
 
 
 def _with_place(row: dict[str, Any], artifacts: Path) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from boneexp.ledger.history import first_broken_event
 from boneexp.ledger.queue import claim_next
 from boneexp.ledger.seals import broken_seals
 from boneexp.ledger.settling import finish
-from boneexp.promotion import Place
+from boneexp.promoted_files import Place
 
 
 def backed_up(ledger, target):

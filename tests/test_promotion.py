@@ -52,6 +52,8 @@ def test_promote_sets_the_default_everywhere(copy):
         "checkpoint": "artifacts/promoted/best_stratified.pt",
         "checkpoint_stratified": "artifacts/promoted/best_stratified.pt",
         "checkpoint_center": "artifacts/promoted/best_center.pt",
+        "digest_stratified": digest(copy, "E2", "stratified"),
+        "digest_center": digest(copy, "E2", "center_holdout"),
     }
     assert copy.grid.read_text().startswith(before.rstrip("\n"))
     assert standing_files(copy) == {
@@ -153,17 +155,18 @@ def test_a_missing_grid_file_stops_before_anything_is_recorded(copy):
         assert connection.execute("SELECT COUNT(*) FROM promotions").fetchone()[0] == 0
 
 
-@pytest.mark.parametrize("step", ["_place_checkpoint", "write_text", "record_files"])
-def test_a_promotion_that_was_cut_short_is_completed_by_the_next_command(copy, monkeypatch, step):
+def test_gradcam_finishes_a_promotion_that_was_cut_short_first(copy, monkeypatch):
     copy("promote", "E1")
 
-    def killed(*_, **__):
+    def killed(_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(promotion, step, killed)
+        patched.setattr(promotion, "put_in_place", killed)
         copy("promote", "E2", code=130)
-    copy("gradcam", "--count", "1")
+    assert promoted(copy)["experiment"] == "E1"
+    done = copy("gradcam", "--count", "1")
+    assert "promotion 2 was cut short, and is finished now; the default is E2" in done.stderr
     assert promoted(copy)["experiment"] == "E2"
     assert standing_files(copy)["best_center.pt"] == digest(copy, "E2", "center_holdout")
     assert "E2" in (copy.folder / "docs" / "model_card.md").read_text()

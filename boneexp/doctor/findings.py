@@ -3,7 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from boneexp.promotion import Place
+from boneexp.promoted_files import Place
 
 OK, WARNING, DAMAGE = "ok", "warning", "damage"
 RESTORE = "put a backup in its place: docs/start.md, 'Backup and restore'"

@@ -14,7 +14,7 @@ from boneexp.errors import Damaged
 from boneexp.ledger.database import examining
 from boneexp.ledger.inventory import Row
 from boneexp.ledger.seals import Subject, seal_holds
-from boneexp.promotion import FOLDER, Place
+from boneexp.promoted_files import FOLDER, Place
 from boneexp.run_files import MADE
 
 

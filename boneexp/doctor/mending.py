@@ -21,7 +21,7 @@ from boneexp.ledger import inventory, soundness, views
 from boneexp.ledger.backup import back_up
 from boneexp.ledger.database import SCHEMA, examining, schema_of, writing
 from boneexp.ledger.history import record_event
-from boneexp.promotion import settle
+from boneexp.promotion import finish_cut_short, settle
 
 
 @dataclass(frozen=True)
@@ -146,9 +146,15 @@ def _of_the_promotion(
     examination: Examination, connection: sqlite3.Connection, wrong: list[Finding]
 ) -> Iterator[Step]:
     rows = views.promotion_rows(connection)
-    if rows and any(finding.check == "promotion" for finding in wrong):
+    if views.promotion_cut_short(connection) is not None:
+        yield Step("finish the promotion that was cut short, or clear it away", partial(_finish, examination))
+    elif rows and any(finding.check == "promotion" for finding in wrong):
         what = f"put checkpoints, grid file and documents in place as promotion {rows[-1]['id']} says"
         yield Step(what, partial(_settle, examination))
+
+
+def _finish(examination: Examination) -> str:
+    return finish_cut_short(examination.place, examination.now) or "it has been done meanwhile"
 
 
 def _settle(examination: Examination) -> str:

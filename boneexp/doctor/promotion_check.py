@@ -10,11 +10,10 @@ from boneexp.documents.facts import gather
 from boneexp.documents.written import render_documents
 from boneexp.errors import BoneexpError
 from boneexp.ledger import inventory, views
+from boneexp.promoted_files import FOLDER, RUN_COLUMNS, STANDARD_NAMES, Place, texts_of
 from boneexp.promoted_table import with_promoted
-from boneexp.promotion import FOLDER, STANDARD_NAMES, Place, texts_of
 
 LONG_AGO = 0.0  # a moment of writing that no document has
-RUN_COLUMNS = {"stratified": "stratified_run_id", "center_holdout": "center_run_id"}
 
 
 def promotion(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -30,22 +29,20 @@ def promotion(examination: Examination, connection: sqlite3.Connection) -> Itera
     yield from found
 
 
-def is_unfinished(connection: sqlite3.Connection) -> bool:
-    """Tell whether the last decision's files are not known to be all in place."""
-    rows, settled = _decisions(connection)
-    return bool(rows) and rows[-1] not in settled
-
-
-def _decisions(connection: sqlite3.Connection) -> tuple[list[int], set[int]]:
+def _decisions(connection: sqlite3.Connection) -> tuple[list[int], views.Row | None]:
     ids = [row["id"] for row in views.promotion_rows(connection)]
-    return ids, views.settled_promotions(connection)
+    return ids, views.promotion_cut_short(connection)
 
 
 def _found(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
     place, rows = examination.place, views.promotion_rows(connection)
-    if is_unfinished(connection):
-        what = f"promotion {rows[-1]['id']} was cut short between its row and its files"
-        yield Finding("promotion", WARNING, str(place.ledger), what, f"{FIX} finishes it")
+    cut_short = views.promotion_cut_short(connection)
+    if cut_short is not None:
+        what = f"promotion {cut_short['promotion']} was cut short between its row and its files"
+        if cut_short["promotion"] is None:
+            what = "a promotion was cut short before it was recorded"
+        mend = f"{FIX} finishes it, or clears it away"
+        yield Finding("promotion", WARNING, str(place.ledger), what, mend)
         return
     problems = (
         [*_checkpoints(place, connection, rows[-1]), *_texts(place, connection, rows[-1])] if rows else []

@@ -14,7 +14,7 @@ from pathlib import Path
 from boneexp.artifacts import sha256_of
 from boneexp.engines.processes import is_alive
 from boneexp.ledger import inventory
-from boneexp.promotion import Place
+from boneexp.promoted_files import Place
 
 ORPHANS = "orphans"
 PREPARED = Path("cache", "prepared")

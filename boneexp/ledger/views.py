@@ -165,10 +165,29 @@ def _rows(connection: sqlite3.Connection, query: str, values: Sequence[object] =
     return [dict(row) for row in connection.execute(query, tuple(values))]
 
 
-def settled_promotions(connection: sqlite3.Connection) -> set[int]:
-    """Return the ids of the promotions whose files are all in place."""
-    rows = _rows(connection, "SELECT details_json FROM events WHERE kind = 'promotion-settled'")
-    return {int(json.loads(row["details_json"])["promotion"]) for row in rows}
+def promotion_cut_short(connection: sqlite3.Connection) -> Row | None:
+    """Return what a promotion that has not come to its end left to do; None where there is nothing.
+
+    `promotion` and `experiment` are of a decision whose files are not all in place (NULL where every one is),
+    `begun` says that a promotion was begun and not recorded, and `place` where its files are.
+    """
+    (found,) = _rows(
+        connection,
+        """WITH told AS (SELECT id, kind, CASE WHEN json_valid(details_json) THEN details_json END AS details
+                         FROM events WHERE run_id IS NULL AND kind LIKE 'promotion%'),
+                last AS (SELECT MAX(id) AS id FROM promotions)
+           SELECT p.id AS promotion, p.experiment,
+                  COALESCE((SELECT kind = 'promotion-begun' FROM told WHERE kind <> 'promotion-settled'
+                            ORDER BY id DESC LIMIT 1), 0) AS begun,
+                  (SELECT json_extract(details, '$.place') FROM told WHERE kind = 'promotion-begun'
+                   ORDER BY id DESC LIMIT 1) AS place
+           FROM last LEFT JOIN promotions p ON p.id = last.id AND NOT EXISTS
+                (SELECT 1 FROM told WHERE kind = 'promotion-settled'
+                 AND json_extract(details, '$.promotion') = p.id)""",
+    )
+    if found["promotion"] is None and not found["begun"]:
+        return None
+    return {**found, "place": json.loads(found["place"] or "null")}
 
 
 def promotable_runs(connection: sqlite3.Connection, experiment: str) -> list[Row]:
