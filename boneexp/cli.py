@@ -16,6 +16,7 @@ from boneexp import screen
 from boneexp.errors import BoneexpError, Busy, Damaged, NothingToDo, RunNotFinished
 from boneexp.ledger import views
 from boneexp.ledger.database import BUSY_TIMEOUT_S, open_ledger, reading, upgrade, writing
+from boneexp.ledger.network import network_file_system
 from boneexp.options import (
     ARTIFACTS,
     DOCS,
@@ -100,6 +101,8 @@ def queue(
     if dry_run:
         rows = [{**row, "new": row["config_hash"] not in known} for row in made.rows()]
         return screen.as_json(rows) if json else screen.show(screen.plan_table(rows))
+    if not ledger.is_file():
+        _warn_of_network(ledger)
     done = put_in_queue(made, open_ledger(ledger), artifacts, time.time(), max_attempts)
     if json:
         return screen.as_json(
@@ -137,6 +140,7 @@ def run(
         raise typer.BadParameter("--workers goes with --all")
     _finish_cut_short((ledger, artifacts, GRID, DOCS))
     _require_waiting(ledger, run_id)
+    _warn_of_network(ledger)
     from boneexp.engines.attempt import Workplace
     from boneexp.engines.local import run_local
     from boneexp.progress import run_progress
@@ -584,6 +588,15 @@ def _known_hashes(ledger: Path) -> set[str]:
         return set()
     with reading(ledger) as connection:
         return {row["config_hash"] for row in views.run_rows(connection)}
+
+
+def _warn_of_network(ledger: Path) -> None:
+    found = network_file_system(ledger)
+    if found is not None:
+        screen.talk(
+            f"Warning: {ledger} lies on a network file system ({found}), where SQLite may lose or damage it; "
+            "put it on a disk of this machine with --ledger FILE (artifacts may stay); see docs/scale.md"
+        )
 
 
 def _require_waiting(ledger: Path, run_id: int | None) -> None:

@@ -290,6 +290,16 @@ def test_paths_can_come_from_the_environment(study, monkeypatch, tmp_path):
     assert not study.ledger.exists()
 
 
+def test_queue_and_run_warn_of_a_ledger_on_a_network_file_system(study, monkeypatch):
+    monkeypatch.setattr("boneexp.cli.network_file_system", lambda _: "nfs4")
+    only = ("--only", "E1", "--split", "stratified")
+    warning = "ledger.db lies on a network file system (nfs4)"
+    assert warning in study("queue", *only).stderr
+    assert warning not in study("queue", *only).stderr  # once, when the ledger is made
+    assert warning in study("run", "--all", "--device", "banana", code=1).stderr
+    assert warning not in study("status").stderr
+
+
 def test_upgrade_of_a_current_ledger_does_nothing(finished_study):
     assert "up to date" in finished_study("upgrade").stdout
 

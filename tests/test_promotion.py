@@ -9,6 +9,7 @@ from conftest import Study
 
 from boneexp import promotion
 from boneexp.artifacts import sha256_of
+from boneexp.ledger import database
 from boneexp.ledger.database import reading
 from boneexp.ledger.history import first_broken_event
 from boneexp.promoted_table import with_promoted
@@ -211,6 +212,33 @@ def test_gradcam_draws_and_measures_the_promoted_model(copy):
     assert found["overlap"]["iou"]["0.5"] == pytest.approx(mean)
     assert digests == [(digest(copy, "E2", "stratified"),)]
     assert f"{mean:.3f}" in (copy.folder / "docs" / "poc_report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["queue"],
+        ["run", "--all"],
+        ["retry", "2"],
+        ["cancel", "1"],
+        ["promote", "E2"],
+        ["gradcam", "--experiment", "E2", "--count", "1"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_that_writes_says_in_one_sentence_that_the_ledger_is_held(copy, monkeypatch, command):
+    with sqlite3.connect(copy.ledger) as connection:
+        connection.execute("UPDATE runs SET state = 'queued' WHERE id = 1")
+        connection.execute("UPDATE runs SET state = 'failed' WHERE id = 2")
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0)
+    holder = sqlite3.connect(copy.ledger, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    before = [copy.grid.read_bytes(), standing_files(copy), list(holder.iterdump())]
+    said = copy(*command, code=5).stderr
+    assert [line for line in said.splitlines() if "Error" in line] == [said.splitlines()[-1]]
+    assert "is held by another process" in said
+    assert [copy.grid.read_bytes(), standing_files(copy), list(holder.iterdump())] == before
+    assert list(copy.folder.rglob("*.part")) == []
 
 
 def test_gradcam_takes_another_experiment_and_chosen_images(copy):

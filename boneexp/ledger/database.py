@@ -16,6 +16,8 @@ from urllib.parse import quote
 
 from boneexp.errors import Busy, Damaged, LedgerUnusable
 from boneexp.ledger.backup import back_up
+from boneexp.ledger.read_only import not_written_meanwhile, opened_to_read
+from boneexp.ledger.same_file import gone, is_known, require_same_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -31,12 +33,14 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
     Raises:
         LedgerUnusable: there is no ledger at `path`, or it is of another schema, or no ledger at all.
+        Busy: it was written while it had to be read without a lock.
     """
     _require_file(path)
     with closing(_read_only(path)) as connection:
         try:
             check_schema(path, connection)
-            yield connection
+            with not_written_meanwhile(path, connection):
+                yield connection
         except sqlite3.OperationalError as error:
             raise _unusable(path, error) from error
         except sqlite3.DatabaseError as error:
@@ -100,6 +104,7 @@ def writing(path: Path) -> Iterator["Connection"]:
     _require_file(path)
     try:
         with _engine(path.resolve()).begin() as connection:
+            require_same_file(path)
             check_schema(path, as_sqlite(connection))
             yield connection
     except DatabaseError as error:
@@ -116,6 +121,7 @@ def open_ledger(path: Path) -> Path:
     """
     if not path.is_file() or path.stat().st_size == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()  # so that it has the rights that the umask gives, and not SQLite's own idea of them
         migrate(path)
     with reading(path):
         return path
@@ -236,34 +242,19 @@ def _schema_of(path: Path, connection: sqlite3.Connection) -> str:
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        raise LedgerUnusable(
-            f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
-        )
+        missing = f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
+        raise gone(path) if is_known(path) else LedgerUnusable(missing)
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    """Open for reading. Where not even the WAL's index may be written, the file is read as it lies."""
-    address = f"file:{quote(str(path.resolve()))}?mode=ro"
     try:
-        connection = _probed(address)
-    except sqlite3.OperationalError:
-        connection = _probed(f"{address}&immutable=1")
+        return opened_to_read(path, BUSY_TIMEOUT_S)
+    except sqlite3.OperationalError as error:
+        raise _unusable(path, error) from error
     except sqlite3.DatabaseError as error:
         raise LedgerUnusable(
             f"{path} is not a boneexp ledger ({error}); name yours with --ledger FILE"
         ) from error
-    connection.row_factory = sqlite3.Row
-    return connection
-
-
-def _probed(address: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-    try:
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
-    except sqlite3.DatabaseError:
-        connection.close()
-        raise
-    return connection
 
 
 @lru_cache(maxsize=8)
@@ -271,7 +262,7 @@ def _engine(path: Path) -> "Engine":
     from sqlalchemy import URL, create_engine, event
 
     engine = create_engine(
-        URL.create("sqlite", database=str(path)),
+        URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}),
         connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
     )
 
@@ -298,10 +289,11 @@ def _unusable(path: Path, error: BaseException) -> Busy | LedgerUnusable:
     said = str(error)
     if "locked" in said:
         return Busy(f"{path} is held by another process for more than {BUSY_TIMEOUT_S} s; try again")
+    rights = f"check the rights of the file, of its folder, and of {path.name}-wal and -shm beside it"
     if "readonly" in said or "read-only" in said:
-        return LedgerUnusable(
-            f"{path} cannot be written: {said}; check the rights of the file and its folder"
-        )
+        return LedgerUnusable(f"{path} cannot be written: {said}; {rights}")
+    if "unable to open" in said:
+        return LedgerUnusable(f"{path} cannot be opened: {said}; {rights}")
     if "full" in said:
         return LedgerUnusable(f"the disk under {path} is full; nothing was lost; free space and try again")
     return LedgerUnusable(f"{path} cannot be used as a ledger: {said}")
