@@ -126,7 +126,10 @@ def run(
     lease: Annotated[
         float,
         typer.Option(
-            min=1, envvar="BONEEXP_LEASE", help="Seconds after which a silent worker loses its run."
+            min=1,
+            max=1800,  # far below what the queue takes for a lease that a wrong clock gave
+            envvar="BONEEXP_LEASE",
+            help="Seconds after which a silent worker loses its run.",
         ),
     ] = 120,
     ledger: LedgerPath = LEDGER,

@@ -203,12 +203,13 @@ def findings_table(findings: "Sequence[Finding]") -> "Table":
 
 
 def duration(seconds: float | None) -> str:
-    """Return a time as h:mm:ss or m:ss; "" for None."""
+    """Return a time as h:mm:ss or m:ss; "" for None. It is negative where the clock was put back."""
     if seconds is None:
         return ""
-    minutes, rest = divmod(round(seconds), 60)
+    sign = "-" if round(seconds) < 0 else ""
+    minutes, rest = divmod(abs(round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{sign}{hours}:{minutes:02}:{rest:02}" if hours else f"{sign}{minutes}:{rest:02}"
 
 
 def _attempts_table(attempts: Sequence[Row]) -> "Table":
