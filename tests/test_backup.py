@@ -16,7 +16,7 @@ from boneexp.artifacts import sha256_of
 from boneexp.doctor.examination import examine
 from boneexp.doctor.findings import Examination, is_damaged
 from boneexp.errors import Damaged, LedgerUnusable
-from boneexp.ledger import database
+from boneexp.ledger import database, same_file
 from boneexp.ledger.backup import back_up
 from boneexp.ledger.database import examining, reading, writing
 from boneexp.ledger.history import first_broken_event
@@ -124,7 +124,8 @@ def restored(tmp_path, phantom):
     for path in study.folder.glob("ledger.db*"):
         shutil.move(path, aside)
     shutil.copyfile(study.folder / "kept.db", study.ledger)
-    database._engine.cache_clear()  # every command is a process of its own elsewhere
+    same_file._written_to.clear()  # every command is a process of its own elsewhere
+    database._engine.cache_clear()
     return study, before
 
 
