@@ -200,6 +200,18 @@ def test_of_two_upgrades_at_once_one_does_it(old):
         assert list(broken_seals(connection)) == []
 
 
+def test_doctor_looks_at_an_old_ledger_as_far_as_it_can_and_names_the_upgrade(old):
+    study = Study(old.parent)
+    found = {each["check"]: each for each in study.json("doctor")["findings"]}
+    assert found["schema"]["severity"] == "warning"
+    assert found["schema"]["mend"] == "boneexp upgrade --ledger ledger.db"
+    assert found["integrity"]["severity"] == found["history"]["severity"] == "ok"
+    assert "seals" not in found
+    assert study.json("doctor", "--fix")["steps"] == []
+    study("doctor", "--backup", "old.db")
+    assert rows_of(old.with_name("old.db")) == rows_of(old)
+
+
 def test_a_worker_that_still_runs_the_old_program_writes_nothing_more(ledger):
     with closing(sqlite3.connect(ledger)) as connection:
         connection.execute("UPDATE alembic_version SET version_num = '9999'")

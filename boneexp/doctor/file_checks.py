@@ -61,12 +61,14 @@ def overlays(examination: Examination, connection: sqlite3.Connection) -> Iterat
 
 def caches(examination: Examination) -> Iterator[Finding]:
     """Tell which prepared images do not match; they are checked at every use, too."""
-    unsound = remains.unsound_caches(examination.place, examination.quick)
-    for each in unsound:
-        yield Finding("cache", WARNING, str(each.path), each.what, f"nothing to do; {FIX} removes it now")
+    folders = remains.caches(examination.place)
+    unsound = [folder for folder in folders if not remains.is_sound_cache(folder, examination.quick)]
+    for folder in unsound:
+        what = "is not what was prepared; the next run makes it again"
+        yield Finding("cache", WARNING, str(folder), what, f"nothing to do; {FIX} removes it now")
     if not unsound:
         where = examination.place.artifacts / remains.PREPARED
-        yield Finding("cache", OK, str(where), "prepared images match")
+        yield Finding("cache", OK, str(where), f"{len(folders)} caches of prepared images match")
 
 
 def leftovers(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:

@@ -55,7 +55,7 @@ def steps(examination: Examination, findings: Sequence[Finding]) -> list[Step]:
                 *_of_leases(examination, connection),
                 *_of_the_promotion(examination, connection, wrong),
                 *_of_files(examination, connection, wrong),
-                *_of_remains(examination, connection),
+                *_of_remains(examination, connection, wrong),
             ]
     except (Damaged, *NONSENSE):
         return []
@@ -180,12 +180,16 @@ def _of_files(
         yield Step(what, partial(mended_files.remake, place, run_id, made))
 
 
-def _of_remains(examination: Examination, connection: sqlite3.Connection) -> Iterator[Step]:
+def _of_remains(
+    examination: Examination, connection: sqlite3.Connection, wrong: list[Finding]
+) -> Iterator[Step]:
     place = examination.place
     for each in remains.leftovers(place, connection):
         yield Step(f"remove {each.path}, {each.what}", partial(_remove_leftover, examination, each.path))
-    for each in remains.unsound_caches(place, examination.quick):
-        yield Step(f"remove {each.path}, which {each.what}", partial(_remove, each.path))
+    for finding in wrong:
+        if finding.check == "cache":
+            what = f"remove {finding.where}, which {finding.what}"
+            yield Step(what, partial(_remove_cache, examination, Path(finding.where)))
     found = remains.folders_of_runs(place.artifacts)
     for each in remains.orphans(place, connection, found):
         target = mended_files.place_aside(place, each.path)
@@ -197,6 +201,12 @@ def _remove_leftover(examination: Examination, path: Path) -> str:
     with examining(examination.place.ledger) as connection:
         if path not in [each.path for each in remains.leftovers(examination.place, connection)]:
             return "left alone: it is gone, or in use again"
+    return _remove(path)
+
+
+def _remove_cache(examination: Examination, path: Path) -> str:
+    if remains.is_sound_cache(path, examination.quick):
+        return "left alone: it was made again meanwhile"
     return _remove(path)
 
 

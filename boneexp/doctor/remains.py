@@ -19,7 +19,7 @@ from boneexp.promoted_files import Place
 ORPHANS = "orphans"
 PREPARED = Path("cache", "prepared")
 _PART_OF_PROCESS = re.compile(r"\.(\d{1,9})\.part$")
-_ATTEMPT = re.compile(r"attempt-(\d+)$")
+_ATTEMPT = re.compile(r"attempt-(\d+)")
 
 
 @dataclass(frozen=True)
@@ -71,14 +71,23 @@ def is_known_dead(row: inventory.Row) -> bool:
     return here and not is_alive(row["pid"], row["process_started"], row["boot_id"])
 
 
-def unsound_caches(place: Place, quick: bool) -> list[Remain]:
-    """Return the prepared images that would be made again at their next use, since they do not match."""
+def caches(place: Place) -> list[Path]:
+    """Return the folders of prepared images."""
     folders = [path for path in _listed(place.artifacts / PREPARED) if path.is_dir()]
-    return [
-        Remain(folder, "is not what was prepared; the next run makes it again")
-        for folder in folders
-        if folder.suffix != ".part" and not _is_sound(folder, quick)
-    ]
+    return [folder for folder in folders if folder.suffix != ".part"]
+
+
+def is_sound_cache(folder: Path, quick: bool) -> bool:
+    """Tell whether prepared images are what they were when they were prepared."""
+    from boneexp.data.prepared import LESIONS, NOTE, PIXELS  # loads OpenCV
+
+    try:
+        noted = json.loads((folder / NOTE).read_bytes())
+        if quick:
+            return all((folder / name).is_file() for name in (PIXELS, LESIONS))
+        return all(sha256_of(folder / name) == noted[name] for name in (PIXELS, LESIONS))
+    except (OSError, ValueError, KeyError, TypeError):
+        return False
 
 
 def _attempt_folders(place: Place, connection: sqlite3.Connection) -> Iterator[Remain]:
@@ -136,18 +145,6 @@ def _is_locked(lock: Path) -> bool:
     except OSError:
         return False
     return False
-
-
-def _is_sound(folder: Path, quick: bool) -> bool:
-    from boneexp.data.prepared import LESIONS, NOTE, PIXELS  # loads OpenCV
-
-    try:
-        noted = json.loads((folder / NOTE).read_bytes())
-        if quick:
-            return all((folder / name).is_file() for name in (PIXELS, LESIONS))
-        return all(sha256_of(folder / name) == noted[name] for name in (PIXELS, LESIONS))
-    except (OSError, ValueError, KeyError, TypeError):
-        return False
 
 
 def _listed(folder: Path) -> list[Path]:

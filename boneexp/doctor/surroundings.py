@@ -19,10 +19,9 @@ MOUNTS = Path("/proc/self/mounts")
 
 def room(examination: Examination) -> Iterator[Finding]:
     """Tell where the disk is nearly full."""
-    place = examination.place
-    for path in (place.ledger.parent, place.artifacts):
-        if not path.is_dir():
-            continue
+    folders = [examination.place.ledger.parent, examination.place.artifacts]
+    disks = {path.stat().st_dev: path for path in reversed(folders) if path.is_dir()}
+    for path in disks.values():
         free = shutil.disk_usage(path).free
         what = f"{free / 1e9:.1f} GB free"
         little = free < LITTLE_ROOM_BYTES
