@@ -30,6 +30,7 @@ from boneexp.artifacts import sha256_of
 LEASE_S, FROZEN_S = 2.0, 3.5
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
 TARGETS = ("worker", "child", "child", "server")
+RARELY = 0.1
 GRID = """
 seeds = [{seeds}]
 [data]
@@ -138,13 +139,12 @@ def _worker(place: Path, found: Storm) -> subprocess.Popen[bytes]:
 def _hit(
     crew: list[subprocess.Popen[bytes]], frozen: dict[int, float], found: Storm, dice: random.Random
 ) -> None:
-    target, chosen = dice.choice(TARGETS), dice.choice(SIGNALS)
+    target, chosen, rarely = dice.choice(TARGETS), dice.choice(SIGNALS), dice.random() < RARELY
     servers = [pid for each in crew for pid in _children(each.pid) if _is_server(pid)]
-    pids = {
-        "worker": [each.pid for each in crew if _children(each.pid)],
-        "server": servers,
-        "child": [pid for server in servers for pid in _children(server)],
-    }[target]
+    children = [pid for server in servers for pid in _children(server)]
+    if not children and not rarely:
+        return  # most hits shall meet a run at work, and not a program that is still being loaded
+    pids = {"worker": [each.pid for each in crew], "server": servers, "child": children}[target]
     if pids and _send(pid := dice.choice(pids), chosen):
         found.hits[target, chosen.name] += 1
         if chosen == signal.SIGSTOP:
