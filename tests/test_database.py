@@ -8,9 +8,9 @@ import pytest
 import specs as make
 
 from boneexp.errors import Busy, LedgerUnusable
-from boneexp.ledger import database, tables, views
+from boneexp.ledger import database, network, tables, views
 from boneexp.ledger.database import SCHEMA, open_ledger, reading, upgrade, writing
-from boneexp.ledger.network import network_file_system
+from boneexp.ledger.network import kind_of_file_system, network_file_system
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_program_knows(ledger):
@@ -183,11 +183,14 @@ def test_a_ledger_that_was_replaced_while_it_was_in_use_is_not_written(ledger, t
     with pytest.raises(LedgerUnusable, match="is another file than before") as said, writing(ledger):
         raise AssertionError
     assert "ledger.db-wal and ledger.db-shm" in str(said.value)
-    database._engine.cache_clear()  # as if the process had ended
+    database._engine.cache_clear()  # which closes the former one
     gc.collect()
     for end in ("-wal", "-shm"):
         ledger.with_name(f"ledger.db{end}").unlink()
     assert runs_in(ledger) == 1
+    with writing(open_ledger(ledger)) as connection:  # who opens it means the new one
+        make.queued(connection, make.specs(3))
+    assert runs_in(ledger) == 3
 
 
 MOUNTS = """\
@@ -204,20 +207,26 @@ server:/data /data nfs rw 0 0
 @pytest.mark.parametrize(
     ("path", "kind"),
     [
-        ("/srv/study/ledger.db", None),
+        ("/srv/study/ledger.db", "ext4"),
         ("/home/anna/ledger.db", "nfs4"),
-        ("/homework/ledger.db", None),
-        ("/home/scratch/ledger.db", None),
+        ("/homework/ledger.db", "ext4"),
+        ("/home/scratch/ledger.db", "tmpfs"),
         ("/mnt/my share/ledger.db", "cifs"),
         ("/mnt/far/off/ledger.db", "fuse.sshfs"),
         ("/data/ledger.db", "nfs"),
     ],
 )
-def test_a_network_file_system_is_known_by_its_mount(tmp_path, path, kind):
+def test_a_file_system_is_known_by_the_deepest_and_newest_mount(tmp_path, path, kind):
     mounts = tmp_path / "mounts"
     mounts.write_text(MOUNTS)
-    assert network_file_system(Path(path), mounts) == kind
-    assert network_file_system(Path(path), tmp_path / "none") is None
+    assert kind_of_file_system(Path(path), mounts) == kind
+    assert kind_of_file_system(Path(path), tmp_path / "none") == ""
+
+
+def test_a_network_file_system_is_named_and_a_local_one_is_not(monkeypatch):
+    for kind, named in (("nfs4", "nfs4"), ("fuse.sshfs", "fuse.sshfs"), ("ext4", None), ("", None)):
+        monkeypatch.setattr(network, "kind_of_file_system", lambda _, kind=kind: kind)
+        assert network_file_system(Path("ledger.db")) == named
 
 
 @pytest.mark.skipif(

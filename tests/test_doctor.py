@@ -20,7 +20,6 @@ from typer.testing import CliRunner
 from boneexp.artifacts import sha256_of
 from boneexp.cli import app
 from boneexp.doctor import remains, remaking, surroundings
-from boneexp.doctor.surroundings import kind_of_file_system
 from boneexp.engines.processes import this_worker
 from boneexp.ledger.database import writing
 from boneexp.ledger.queue import claim_next
@@ -486,24 +485,10 @@ def test_a_spec_that_does_not_give_its_hash_is_a_warning_before_it_is_run(copy):
     assert ("identity", "warning", "run 5") in wrong(copy, code=0)
 
 
-def test_the_file_system_is_told_by_the_longest_mount_point():
-    mounts = "\n".join([
-        "/dev/vda / ext4 rw 0 0",
-        "server:/x /mnt/my\\040study nfs4 rw 0 0",
-        "tmpfs /mnt/my\\040study/scratch tmpfs rw 0 0",
-        "me@host: /mnt/away fuse.sshfs rw 0 0",
-    ])  # fmt: skip
-    assert kind_of_file_system(Path("/home/x/ledger.db"), mounts) == "ext4"
-    assert kind_of_file_system(Path("/mnt/my study/ledger.db"), mounts) == "nfs4"
-    assert kind_of_file_system(Path("/mnt/my study/scratch/ledger.db"), mounts) == "tmpfs"
-    assert kind_of_file_system(Path("/mnt/away/l.db"), mounts) == "fuse.sshfs"
-    assert kind_of_file_system(Path("/x"), "") == ""
-
-
 def test_little_room_and_a_network_file_system_are_warnings(copy, monkeypatch, tmp_path):
     mounts = tmp_path / "mounts"
     mounts.write_text("server:/x / nfs4 rw 0 0\n")
-    monkeypatch.setattr(surroundings.file_system, "__defaults__", (mounts,))
+    monkeypatch.setattr(surroundings.kind_of_file_system, "__defaults__", (mounts,))
     monkeypatch.setattr(surroundings, "LITTLE_ROOM_BYTES", 1e30)
     assert [check for check, *_ in wrong(copy, code=0)] == ["disk", "file system"]
 

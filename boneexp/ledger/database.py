@@ -17,7 +17,7 @@ from urllib.parse import quote
 from boneexp.errors import Busy, Damaged, LedgerUnusable
 from boneexp.ledger.backup import back_up
 from boneexp.ledger.read_only import not_written_meanwhile, opened_to_read
-from boneexp.ledger.same_file import gone, is_known, require_same_file
+from boneexp.ledger.same_file import forget, gone, is_known, require_same_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
@@ -119,6 +119,8 @@ def open_ledger(path: Path) -> Path:
     Raises:
         LedgerUnusable: the ledger is of another schema (the message names the command), or no ledger.
     """
+    forget(path)  # whoever opens it means what lies there now
+    _engine.cache_clear()
     if not path.is_file() or path.stat().st_size == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()  # so that it has the rights that the umask gives, and not SQLite's own idea of them
@@ -289,11 +291,9 @@ def _unusable(path: Path, error: BaseException) -> Busy | LedgerUnusable:
     said = str(error)
     if "locked" in said:
         return Busy(f"{path} is held by another process for more than {BUSY_TIMEOUT_S} s; try again")
-    rights = f"check the rights of the file, of its folder, and of {path.name}-wal and -shm beside it"
-    if "readonly" in said or "read-only" in said:
-        return LedgerUnusable(f"{path} cannot be written: {said}; {rights}")
-    if "unable to open" in said:
-        return LedgerUnusable(f"{path} cannot be opened: {said}; {rights}")
+    if any(words in said for words in ("readonly", "read-only", "unable to open")):
+        rights = f"check the rights of the file, of its folder, and of {path.name}-wal and -shm beside it"
+        return LedgerUnusable(f"{path} cannot be opened or written: {said}; {rights}")
     if "full" in said:
         return LedgerUnusable(f"the disk under {path} is full; nothing was lost; free space and try again")
     return LedgerUnusable(f"{path} cannot be used as a ledger: {said}")

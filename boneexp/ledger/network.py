@@ -1,36 +1,31 @@
 """Whether a path lies on a network file system, where an SQLite ledger in WAL mode must not lie.
 
-All users of a WAL share memory (-shm), which two machines cannot; and many such systems do not keep locks.
+All users of a WAL share memory (-shm), which two machines cannot; and such systems do not keep locks and the
+order of writes as SQLite needs them, so that two machines, or a lost connection, may damage the file.
 """
 
+import re
 from pathlib import Path
 
+NETWORK = (
+    *("nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "ncpfs", "sshfs", "fuse.sshfs", "fuse.rclone"),
+    *("lustre", "gpfs", "beegfs", "panfs", "ceph", "fuse.ceph-fuse", "glusterfs", "fuse.glusterfs"),
+    *("gfs2", "ocfs2", "fuse.s3fs", "fuse.gcsfuse", "fuse.davfs"),
+)
 MOUNTS = Path("/proc/self/mounts")
-NETWORK = ("nfs", "nfs4", "cifs", "smb3", "smbfs", "afs", "ceph", "lustre", "glusterfs", "beegfs", "gpfs")
-NETWORK_FUSE = ("sshfs", "glusterfs", "s3fs", "rclone", "ceph-fuse", "gcsfuse", "goofys", "smbnetfs", "davfs")
 
 
-def network_file_system(path: Path, mounts: Path = MOUNTS) -> str | None:
-    """Return the kind of the network file system that `path` lies on, such as "nfs4".
+def network_file_system(path: Path) -> str | None:
+    """Return the kind of the network file system that `path` lies on, such as "nfs4"; None if on none."""
+    kind = kind_of_file_system(path)
+    return kind if kind in NETWORK else None
 
-    None if it is a local one, or where the system does not tell (no `/proc`). `path` need not be there yet.
-    """
-    try:
-        table = mounts.read_text(encoding="utf-8", errors="surrogateescape")
-    except OSError:
-        return None
-    place = path.resolve()
-    deepest, found = "", ""
+
+def kind_of_file_system(path: Path, mounts: Path = MOUNTS) -> str:
+    """Return the kind of the file system under `path`, which need not be there yet; "" where unknown."""
+    place, kinds = path.resolve(), {}
+    table = mounts.read_text(errors="surrogateescape") if mounts.is_file() else ""
     for line in table.splitlines():
-        _, where, kind, *_ = line.split(" ")
-        folder = _unescaped(where)
-        if place.is_relative_to(folder) and len(folder) >= len(deepest):  # of two on one folder the last
-            deepest, found = folder, kind
-    return found if found in NETWORK or found.removeprefix("fuse.") in NETWORK_FUSE else None
-
-
-def _unescaped(where: str) -> str:
-    """Return a folder as it is: the table has \\040 for a space, and so on."""
-    for code, letter in (("\\040", " "), ("\\011", "\t"), ("\\012", "\n"), ("\\134", "\\")):
-        where = where.replace(code, letter)
-    return where
+        _, point, kind, *_ = line.split(" ")
+        kinds[Path(re.sub(r"\\([0-7]{3})", lambda code: chr(int(code[1], 8)), point))] = kind
+    return next((kinds[folder] for folder in (place, *place.parents) if folder in kinds), "")

@@ -18,6 +18,11 @@ def is_known(path: Path) -> bool:
     return path.resolve() in _written_to
 
 
+def forget(path: Path) -> None:
+    """Take whatever file is at `path` from now on for the right one."""
+    _written_to.pop(path.resolve(), None)
+
+
 def require_same_file(path: Path) -> None:
     """Raise unless the file at `path` is the one that this process has written to from the beginning.
 
