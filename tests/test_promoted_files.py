@@ -109,6 +109,23 @@ def test_what_was_cut_short_before_it_was_recorded_is_cleared_away(study, monkey
     assert "no promotion was cut short" in study("promote", "--finish", code=4).output
 
 
+@pytest.mark.parametrize(
+    ("step", "found", "left"),
+    [
+        ("put_in_place", "promotion 2 was cut short between its row and its files", "E2"),
+        ("prepare", "a promotion was cut short before it was recorded", "E1"),
+    ],
+)
+def test_the_doctor_finds_a_promotion_that_was_cut_short_and_ends_it(study, monkeypatch, step, found, left):
+    study("promote", "E1")
+    cut(study, monkeypatch, "E2", step)
+    (study.artifacts / "promoted" / "best_center.pt.promotion.part").write_text("half a checkp")
+    assert found in study("doctor", "--quick", code=7).stdout  # made-up runs lack most of their files
+    study("doctor", "--quick", "--fix", "--yes", code=7)
+    assert found not in study("doctor", "--quick", code=7).stdout
+    assert (default_of(study), leftovers(study)) == (whole(left), [])
+
+
 def test_a_study_that_was_moved_after_the_kill_is_finished_where_it_lies_now(study, monkeypatch):
     (study.folder / "papers").mkdir()
     monkeypatch.setenv("BONEEXP_DOCS", "papers")
