@@ -112,17 +112,18 @@ def test_what_was_cut_short_before_it_was_recorded_is_cleared_away(study, monkey
 @pytest.mark.parametrize(
     ("step", "found", "left"),
     [
-        ("put_in_place", "promotion 2 was cut short between its row and its files", "E2"),
-        ("prepare", "a promotion was cut short before it was recorded", "E1"),
+        ("put_in_place", "cut short between its row and its files", "E2"),
+        ("prepare", "cut short before it was recorded", "E1"),
     ],
 )
 def test_the_doctor_finds_a_promotion_that_was_cut_short_and_ends_it(study, monkeypatch, step, found, left):
     study("promote", "E1")
     cut(study, monkeypatch, "E2", step)
     (study.artifacts / "promoted" / "best_center.pt.promotion.part").write_text("half a checkp")
-    assert found in study("doctor", "--quick", code=7).stdout  # made-up runs lack most of their files
-    study("doctor", "--quick", "--fix", "--yes", code=7)
-    assert found not in study("doctor", "--quick", code=7).stdout
+    look = ("doctor", "--quick", "--json")
+    assert found in study(*look, code=7).stdout  # 7: made-up runs lack most of their files
+    study(*look, "--fix", "--yes", code=7)
+    assert found not in study(*look, code=7).stdout
     assert (default_of(study), leftovers(study)) == (whole(left), [])
 
 
