@@ -201,6 +201,7 @@ me@server: /mnt/far fuse.sshfs rw 0 0
 tmpfs /home/scratch tmpfs rw 0 0
 /dev/sdb1 /data xfs rw 0 0
 server:/data /data nfs rw 0 0
+C:\\134 /mnt/c 9p rw 0 0
 """
 
 
@@ -214,6 +215,7 @@ server:/data /data nfs rw 0 0
         ("/mnt/my share/ledger.db", "cifs"),
         ("/mnt/far/off/ledger.db", "fuse.sshfs"),
         ("/data/ledger.db", "nfs"),
+        ("/mnt/c/ledger.db", "9p"),
     ],
 )
 def test_a_file_system_is_known_by_the_deepest_and_newest_mount(tmp_path, path, kind):

@@ -54,7 +54,8 @@ def examining(path: Path) -> Iterator[sqlite3.Connection]:
     Raises:
         LedgerUnusable: there is no ledger at `path`, or it is newer than this program.
         Damaged: SQLite cannot make sense of the file, or of what the block reads.
-        Busy: another process held the ledger for longer than the timeout.
+        Busy: another process held the ledger for longer than the timeout, or it was written while it had to
+            be read without a lock.
     """
     _require_file(path)
     if not os.access(path, os.R_OK):
@@ -64,7 +65,7 @@ def examining(path: Path) -> Iterator[sqlite3.Connection]:
             connection = _read_only(path)
         except (LedgerUnusable, UnicodeDecodeError) as error:
             raise Damaged(f"{path} is no ledger any more: {error.__cause__ or error}") from error
-        with closing(connection):
+        with closing(connection), not_written_meanwhile(path, connection):
             _refuse_newer(path, connection)
             yield connection
 
@@ -74,7 +75,7 @@ def _refuse_newer(path: Path, connection: sqlite3.Connection) -> None:
         found = _schema_of(path, connection)
     except LedgerUnusable as error:
         raise Damaged(f"{path} is no ledger, or no whole one: {error.__cause__}") from error
-    if found and not found.isdigit():
+    if found and not (found.isdigit() and len(found) == len(SCHEMA)):
         raise Damaged(f"{path} is damaged: {found[:20]!r} is no schema")
     if found > SCHEMA:
         check_schema(path, connection)
