@@ -494,10 +494,10 @@ def test_little_room_and_a_network_file_system_are_warnings(copy, monkeypatch, t
     assert [check for check, *_ in wrong(copy, code=0)] == ["disk", "file system"]
 
 
-def test_fixing_asks_first(copy):
+def test_fixing_asks_first(copy, monkeypatch):
     (copy.artifacts / RUN / f"best.pt.{DEAD}.part").touch()
     before = state_of(copy.folder)
-    os.chdir(copy.folder)
+    monkeypatch.chdir(copy.folder)
     for answer in ("n\n", ""):
         refused = CliRunner().invoke(app, ["doctor", "--fix"], input=answer)
         assert refused.exit_code == 1
