@@ -1,12 +1,12 @@
 """artifacts/comparison.csv and comparison.json: one row per experiment, the numbers of the ledger's view."""
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
 from boneexp.artifacts import write_text
+from boneexp.documents.wording import escaped
+from boneexp.harmless import csv_text
 from boneexp.selection import Comparison, Row, Target
 
 COLUMNS = {
@@ -44,18 +44,14 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 def as_csv(comparison: Comparison) -> str:
     """Return comparison.csv's text."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(COLUMNS), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(titled(row) for row in comparison.rows)
-    return out.getvalue()
+    return csv_text(list(COLUMNS), [titled(row) for row in comparison.rows])
 
 
 def as_markdown(comparison: Comparison) -> str:
     """Return the comparison as a Markdown table, figures with their intervals."""
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
     for row in comparison.rows:
-        cells = [shown(comparison, row, column) for column in COLUMNS.values()]
+        cells = [escaped(shown(comparison, row, column)) for column in COLUMNS.values()]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
