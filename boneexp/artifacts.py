@@ -1,13 +1,30 @@
-"""Where a run's files lie, and how a file comes to be there: whole or not at all."""
+"""Where a run's files lie, and how a file comes to be there: whole or not at all, and nowhere else."""
 
 import hashlib
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from boneexp.errors import Damaged
 from boneexp.results import WrittenFile
+
+
+def inside(artifacts: Path, relative: str) -> Path:
+    """Return a path below the artifacts folder, to write or to remove. The folder itself may be a link.
+
+    Raises:
+        Damaged: the path leads out, or a symbolic link lies on the way: what it leads to is not boneexp's.
+    """
+    parts = PurePosixPath(relative).parts
+    if ".." in parts or relative.startswith("/"):
+        raise Damaged(f"{relative} leads out of {artifacts}; nothing there was touched")
+    path = artifacts
+    for part in parts:
+        path /= part
+        _refuse_link(path)
+    return path
 
 
 @contextmanager
@@ -19,6 +36,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    _refuse_link(part)
     try:
         yield part
         _flush(part)
@@ -44,6 +62,11 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def _refuse_link(path: Path) -> None:
+    if path.is_symlink():
+        raise Damaged(f"{path} is a symbolic link, and boneexp writes through none; remove it and try again")
+
+
 def _flush(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY)
     try:
@@ -54,7 +77,7 @@ def _flush(path: Path) -> None:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Every path of one run."""
+    """Every path of one run; none of them leads out of the artifacts folder, or Damaged is raised."""
 
     artifacts: Path
     relative: str
@@ -62,16 +85,16 @@ class RunFolder:
     @property
     def path(self) -> Path:
         """The folder itself."""
-        return self.artifacts / self.relative
+        return inside(self.artifacts, self.relative)
 
     @property
     def best(self) -> Path:
         """The checkpoint of the epoch with the lowest validation loss."""
-        return self.path / "best.pt"
+        return self.file("best.pt")
 
     def best_of(self, epoch: int) -> Path:
         """Where the best weights lie while training goes on: `last.pt` names the epoch they are from."""
-        return self.path / f"best-epoch{epoch:05d}.pt"
+        return self.file(f"best-epoch{epoch:05d}.pt")
 
     def drop_former_bests(self, best_epoch: int) -> None:
         """Remove the weights of epochs that are not the best any more."""
@@ -87,16 +110,16 @@ class RunFolder:
     @property
     def last(self) -> Path:
         """The checkpoint from which the run goes on."""
-        return self.path / "last.pt"
+        return self.file("last.pt")
 
     @property
     def log(self) -> Path:
         """What happened, line by line."""
-        return self.path / "run.log"
+        return self.file("run.log")
 
     def file(self, name: str) -> Path:
         """Return the path of any other file of the run."""
-        return self.path / name
+        return inside(self.path, name)
 
     def written(self, kind: str, path: Path) -> WrittenFile:
         """Return the ledger's fact about a file that is in place."""

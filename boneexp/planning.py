@@ -4,7 +4,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from boneexp.artifacts import sha256_of
+from boneexp.artifacts import inside, sha256_of
 from boneexp.config import ExperimentSettings, RunSpec, SplitSpec
 from boneexp.data.btxrd import Dataset
 from boneexp.data.splits import Split, write_manifest
@@ -52,12 +52,19 @@ def plan(grid: Grid, artifacts: Path | None, progress: Callable[[int, int], None
 
 def write_manifests(made: Plan, artifacts: Path) -> list[Path]:
     """Write each split as a CSV under artifacts/splits/, named by its digest; return the paths."""
-    paths = []
-    for split, dataset in made.splits:
-        path = artifacts / "splits" / f"{split.name}-{split.digest[:12]}.csv"
+    paths = manifest_paths(made, artifacts)
+    for path, (split, dataset) in zip(paths, made.splits, strict=True):
         write_manifest(split, dataset, path)
-        paths.append(path)
     return paths
+
+
+def manifest_paths(made: Plan, artifacts: Path) -> list[Path]:
+    """Return where `write_manifests` writes.
+
+    Raises:
+        Damaged: a symbolic link is in the way.
+    """
+    return [inside(artifacts, f"splits/{split.name}-{split.digest[:12]}.csv") for split, _ in made.splits]
 
 
 def narrowed(grid: Grid, only: Sequence[str], splits: Sequence[str], seeds: Sequence[int]) -> Grid:

@@ -10,7 +10,7 @@ from boneexp.errors import GridInvalid
 from boneexp.gridfile import Grid, load_grid
 from boneexp.ledger.database import writing
 from boneexp.ledger.enqueue import DatasetFacts, Enqueued, enqueue, record_dataset, record_study
-from boneexp.planning import Plan, narrowed, plan, write_manifests
+from boneexp.planning import Plan, manifest_paths, narrowed, plan, write_manifests
 from boneexp.results import CLASS_NAMES
 
 
@@ -51,7 +51,10 @@ def planned(
     `artifacts`; with None nothing is written.
     """
     grid = narrowed(load_grid(path, overrides), *chosen)
-    return Planned(grid, plan(grid, artifacts, progress))
+    made = plan(grid, artifacts, progress)
+    if artifacts is not None:
+        manifest_paths(made, artifacts)  # what will be refused is refused before a ledger is made
+    return Planned(grid, made)
 
 
 def check_networks(made: Planned, known: Container[str]) -> None:

@@ -21,7 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from boneexp.artifacts import sha256_of, write_text
+from boneexp.artifacts import inside, sha256_of, write_text
 from boneexp.config import digest_of
 from boneexp.data.btxrd import Dataset
 from boneexp.data.radiograph import Grey, Radiograph, clahe, lesion_mask, read_grey
@@ -55,13 +55,14 @@ def prepare(
 
     Raises:
         DataInvalid: a file has changed since the dataset was read and cannot be used any more.
+        Damaged: the cache's place is a symbolic link.
         OSError: the disk is full or refuses.
     """
     recipe = Recipe(size_px, float(clip_limit), tiles)
     place = folder / digest_of([PREPARED_VERSION, dataset.fingerprint, asdict(recipe)])[:24]
-    if (found := _opened(place, dataset)) is not None:
+    if (found := _opened(inside(folder, place.name), dataset)) is not None:
         return found
-    with _locked(place.with_suffix(".lock")):
+    with _locked(inside(folder, f"{place.name}.lock")):
         if (found := _opened(place, dataset)) is None:
             _build(place, dataset, recipe, workers, progress)
             found = _opened(place, dataset)
@@ -109,7 +110,7 @@ def _build(
 ) -> None:
     """Write the cache into a folder beside, which takes its place when it is complete."""
     for abandoned in place.parent.glob(f"{place.name}.*.part"):
-        shutil.rmtree(abandoned)  # its builder is dead, or it would hold the lock
+        shutil.rmtree(inside(place.parent, abandoned.name))  # its builder is dead, or it would hold the lock
     part = place.with_name(f"{place.name}.{os.getpid()}.part")
     part.mkdir()
     size = (recipe.size_px, recipe.size_px)

@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from boneexp.artifacts import write_text
+from boneexp.artifacts import inside, write_text
 from boneexp.documents.wording import escaped
 from boneexp.harmless import csv_text
 from boneexp.selection import Comparison, Row, Target
@@ -68,7 +68,7 @@ def shown(comparison: Comparison, row: Row, column: str, between: str = " ") -> 
 
 def write_comparison(comparison: Comparison, artifacts: Path) -> tuple[Path, Path]:
     """Write comparison.csv and comparison.json; return their paths."""
-    table, full = artifacts / "comparison.csv", artifacts / "comparison.json"
+    table, full = inside(artifacts, "comparison.csv"), inside(artifacts, "comparison.json")
     write_text(table, as_csv(comparison))
     write_text(full, json.dumps(as_json(comparison), indent=2, allow_nan=False) + "\n")
     return table, full
