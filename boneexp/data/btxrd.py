@@ -100,7 +100,8 @@ def _rows(path: Path, group_column: str | None) -> tuple[Sequence[table.Row], li
 def _images(root: Path) -> Mapping[str, Path]:
     """Return the JPEGs under images/ by full name and, for those stored with another extension, by stem."""
     paths = [path for path in sorted((root / "images").iterdir()) if path.suffix.lower() in (".jpeg", ".jpg")]
-    return {path.stem: path for path in reversed(paths)} | {path.name: path for path in paths}
+    by_stem = {table.one_spelling(path.stem): path for path in reversed(paths)}
+    return by_stem | {table.one_spelling(path.name): path for path in paths}
 
 
 def _image_of(row: table.Row, images: Mapping[str, Path]) -> Path | None:
@@ -112,7 +113,7 @@ def _annotations(root: Path) -> Mapping[str, Path]:
     folder = root / "Annotations"
     paths = [*sorted((folder / "Annotations").glob("*.json")), *sorted(folder.glob("*.json"))]
     # macOS leaves "._IMG000001.json" beside a file.
-    return {path.stem: path for path in paths if not path.name.startswith(".")}
+    return {table.one_spelling(path.stem): path for path in paths if not path.name.startswith(".")}
 
 
 def _problems(root: Path, entry: "_Entry") -> Iterator[str]:
