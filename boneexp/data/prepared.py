@@ -24,7 +24,8 @@ from numpy.typing import NDArray
 from boneexp.artifacts import inside, sha256_of, write_text
 from boneexp.config import digest_of
 from boneexp.data.btxrd import Dataset
-from boneexp.data.radiograph import Grey, Radiograph, clahe, lesion_mask, read_grey
+from boneexp.data.files import content_of
+from boneexp.data.radiograph import LARGEST_IMAGE_BYTES, Grey, Radiograph, clahe, grey_of, lesion_mask
 from boneexp.data.threads import Progress, in_order
 from boneexp.errors import DataInvalid
 
@@ -78,16 +79,26 @@ def prepared_grey(radiograph: Radiograph, recipe: "Recipe") -> Grey:
         DataInvalid: the file is not the one that was read into the dataset, or cannot be decoded.
     """
     path = radiograph.image_path
-    if not path.is_file() or sha256_of(path) != radiograph.sha256:
+    content = b""
+    with suppress(OSError):
+        content = content_of(path, LARGEST_IMAGE_BYTES)
+    if hashlib.sha256(content).hexdigest() != radiograph.sha256:
         raise DataInvalid(
             f"{path} has changed since the dataset was read; touch it and run again", [str(path)]
         )
-    grey = clahe(read_grey(path), recipe.clip_limit, recipe.tiles)
+    grey = clahe(_decoded(path, content), recipe.clip_limit, recipe.tiles)
     height, width = grey.shape
     size = recipe.size_px
     # Averaging is for shrinking; a narrow image may shrink in height and grow in width.
     shrunk = cv2.resize(grey, (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _decoded(path: Path, content: bytes) -> Grey:
+    try:
+        return grey_of(content)
+    except ValueError as error:
+        raise DataInvalid(f"{path}: {error}", [str(path)]) from error
 
 
 def _opened(place: Path, dataset: Dataset) -> "Prepared | None":
