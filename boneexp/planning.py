@@ -110,9 +110,10 @@ def _spec(
 def _weights_digest(pretrained: bool | str) -> str:
     if not isinstance(pretrained, str):
         return ""
+    path = Path(pretrained)
+    if path.exists() and not path.is_file():
+        raise WeightsUnavailable(f"model.pretrained: {path} cannot be read: it is no plain file")
     try:
-        return sha256_of(Path(pretrained))
+        return sha256_of(path)
     except OSError as error:
-        raise WeightsUnavailable(
-            f"model.pretrained: {pretrained} cannot be read: {error.strerror}"
-        ) from error
+        raise WeightsUnavailable(f"model.pretrained: {path} cannot be read: {error.strerror}") from error

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from boneexp.data.btxrd import Dataset
-from boneexp.errors import GridInvalid
+from boneexp.errors import GridInvalid, WeightsUnavailable
 from boneexp.gridfile import Grid, load_grid
 from boneexp.ledger.database import writing
 from boneexp.ledger.enqueue import DatasetFacts, Enqueued, enqueue, record_dataset, record_study
@@ -62,6 +62,7 @@ def check_networks(made: Planned, known: Container[str]) -> None:
 
     Raises:
         GridInvalid: one cannot; the message names the experiment.
+        WeightsUnavailable: a weights file is none, or does not fit.
     """
     new = {spec.experiment: spec.settings.model for spec in made.plan.specs if spec.config_hash not in known}
     if not new:
@@ -71,8 +72,8 @@ def check_networks(made: Planned, known: Container[str]) -> None:
     for experiment, settings in new.items():
         try:
             check_buildable(settings)
-        except GridInvalid as error:
-            raise GridInvalid(f"{made.grid.path}, experiments.{experiment}: {error}") from error
+        except (GridInvalid, WeightsUnavailable) as error:
+            raise type(error)(f"{made.grid.path}, experiments.{experiment}: {error}") from error
 
 
 def put_in_queue(made: Planned, ledger: Path, artifacts: Path, now: float) -> Enqueued:
