@@ -1,7 +1,8 @@
 """Grid and data -> the list of runs: one spec for each experiment, split and seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from boneexp.artifacts import inside, sha256_of
@@ -11,6 +12,9 @@ from boneexp.data.splits import Split, write_manifest
 from boneexp.data.study import study_dataset, study_split
 from boneexp.errors import GridInvalid, WeightsUnavailable
 from boneexp.gridfile import Grid, nearest
+
+MOST_RUNS = 100_000
+LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -26,22 +30,35 @@ def plan(grid: Grid, artifacts: Path | None, progress: Callable[[int, int], None
     """Read the data, deal out the splits, and span the grid.
 
     Raises:
+        GridInvalid: it spans more runs than a ledger is for.
         DataInvalid: the dataset is wrong somewhere; nothing is planned.
         WeightsUnavailable: a weights file is not there.
     """
+    runs = len(grid.experiments) * len(grid.splits) * len(grid.seeds)
+    if runs > MOST_RUNS:
+        raise GridInvalid(
+            f"{grid.path} spans {runs:,} runs, and {MOST_RUNS:,} are the most that are queued at a time; "
+            "narrow it with --only, --split or --seeds"
+        )
     read: dict[tuple[str, str], Dataset] = {}
     dealt: dict[tuple[str, str], Split] = {}
     specs: list[RunSpec] = []
     names: dict[str, str] = {}
+    weights_digest = cache(_weights_digest)  # of one file once, however many experiments start from it
     for identifier, settings in grid.experiments.items():
+        digest = weights_digest(settings.model.pretrained)
         for split in grid.splits:
             place = (settings.data.root, split.group_column)
             if place not in read:
                 read[place] = study_dataset(Path(place[0]), place[1], artifacts, progress)
             dataset = read[place]
             names.setdefault(dataset.fingerprint, settings.data.name)
-            deal = dealt.setdefault((dataset.fingerprint, split.name), study_split(dataset, split))
-            specs += [_spec(identifier, settings, split, seed, (dataset, deal)) for seed in grid.seeds]
+            if (dataset.fingerprint, split.name) not in dealt:
+                dealt[dataset.fingerprint, split.name] = study_split(dataset, split)
+            deal = dealt[dataset.fingerprint, split.name]
+            specs += [
+                _spec((identifier, settings, digest), split, seed, (dataset, deal)) for seed in grid.seeds
+            ]
     datasets = {dataset.fingerprint: dataset for dataset in read.values()}
     return Plan(
         specs=tuple(specs),
@@ -71,9 +88,12 @@ def narrowed(grid: Grid, only: Sequence[str], splits: Sequence[str], seeds: Sequ
     """Return the grid with just the named experiments, splits and seeds; an empty list leaves all.
 
     Raises:
-        GridInvalid: a name is not in the grid.
+        GridInvalid: a name is not in the grid, or a seed is out of range.
     """
-    chosen = {key: grid.experiments[_known(key, list(grid.experiments), "experiment")] for key in only}
+    for seed in seeds:
+        if not 0 <= seed <= LARGEST_SEED:
+            raise GridInvalid(f"--seeds: {seed} is not from 0 to {LARGEST_SEED:,}")
+    chosen = {key: grid.experiments[_known(key, grid.experiments, "experiment")] for key in only}
     known_splits = [split.name for split in grid.splits]
     wanted = {_known(name, known_splits, "split") for name in splits}
     return Grid(
@@ -86,15 +106,16 @@ def narrowed(grid: Grid, only: Sequence[str], splits: Sequence[str], seeds: Sequ
     )
 
 
-def _known(name: str, known: Sequence[str], what: str) -> str:
+def _known(name: str, known: Collection[str], what: str) -> str:
     if name not in known:
         raise GridInvalid(f"the grid has no {what} {name!r}; {nearest(name, known)}")
     return name
 
 
 def _spec(
-    identifier: str, settings: ExperimentSettings, split: SplitSpec, seed: int, data: tuple[Dataset, Split]
+    experiment: tuple[str, ExperimentSettings, str], split: SplitSpec, seed: int, data: tuple[Dataset, Split]
 ) -> RunSpec:
+    identifier, settings, weights_digest = experiment
     dataset, deal = data
     return RunSpec(
         experiment=identifier,
@@ -103,7 +124,7 @@ def _spec(
         seed=seed,
         data_fingerprint=dataset.fingerprint,
         split_digest=deal.digest,
-        weights_sha256=_weights_digest(settings.model.pretrained),
+        weights_sha256=weights_digest,
     )
 
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from boneexp.config import RunSpec
 from boneexp.data.btxrd import Dataset
 from boneexp.errors import GridInvalid, WeightsUnavailable
 from boneexp.gridfile import Grid, load_grid
@@ -64,16 +65,21 @@ def check_networks(made: Planned, known: Container[str]) -> None:
         GridInvalid: one cannot; the message names the experiment.
         WeightsUnavailable: a weights file is none, or does not fit.
     """
-    new = {spec.experiment: spec.settings.model for spec in made.plan.specs if spec.config_hash not in known}
+    new: dict[tuple[object, ...], RunSpec] = {}  # each network once, under the first experiment that has it
+    for spec in made.plan.specs:
+        model = spec.settings.model
+        network = (model.backbone, model.attn_layer, model.pretrained)
+        if network not in new and spec.config_hash not in known:
+            new[network] = spec
     if not new:
         return
     from boneexp.learning.models import check_buildable  # loads torch and timm, some seconds
 
-    for experiment, settings in new.items():
+    for spec in new.values():
         try:
-            check_buildable(settings)
+            check_buildable(spec.settings.model)
         except (GridInvalid, WeightsUnavailable) as error:
-            raise type(error)(f"{made.grid.path}, experiments.{experiment}: {error}") from error
+            raise type(error)(f"{made.grid.path}, experiments.{spec.experiment}: {error}") from error
 
 
 def put_in_queue(made: Planned, ledger: Path, artifacts: Path, now: float) -> Enqueued:

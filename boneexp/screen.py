@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from boneexp.selection import Comparison
 
 Row = dict[str, Any]
+MOST_PLANNED = 1000  # rows of the plan that are shown: rich takes about a millisecond for each
 STATE_COLOURS = {
     "queued": "cyan",
     "running": "yellow",
@@ -94,9 +95,11 @@ def status_table(rows: Sequence[Row], now: float) -> "Table":
 
 
 def plan_table(rows: Sequence[Row]) -> "Table":
-    """Return the table of the runs that a grid would queue."""
+    """Return the table of the runs that a grid would queue, or of as many as anybody reads."""
     table = _table("experiment", "split", "seed", "backbone", "size", "batch", "config hash", "new")
-    for row in rows:
+    if len(rows) > MOST_PLANNED:
+        table.caption = f"and {len(rows) - MOST_PLANNED:,} more; all of them with --json"
+    for row in rows[:MOST_PLANNED]:
         table.add_row(
             escaped(f"{row['experiment']} {row['name']}".strip()),
             row["split"],

@@ -8,9 +8,9 @@ from tiny_dataset import write_dataset
 
 from boneexp.data.audit import annotation_facts, image_facts
 from boneexp.data.btxrd import read_dataset
-from boneexp.data.files import content_of
 from boneexp.data.radiograph import lesion_shapes, read_grey
 from boneexp.errors import DataInvalid
+from boneexp.files import content_of
 
 IMAGE, ANNOTATION = "images/IMG000002.jpeg", "Annotations/IMG000002.json"
 

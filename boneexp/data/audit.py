@@ -18,7 +18,6 @@ import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
 from boneexp.artifacts import write_text
-from boneexp.data.files import content_of
 from boneexp.data.radiograph import (
     LARGEST_ANNOTATION_BYTES,
     LARGEST_IMAGE_BYTES,
@@ -27,6 +26,7 @@ from boneexp.data.radiograph import (
     jpeg_of,
 )
 from boneexp.data.threads import Progress, in_order
+from boneexp.files import content_of
 
 INDEX_VERSION = "boneexp-index-1"
 LARGEST_INDEX_BYTES = 100_000_000

@@ -24,10 +24,10 @@ from numpy.typing import NDArray
 from boneexp.artifacts import inside, sha256_of, write_text
 from boneexp.config import digest_of
 from boneexp.data.btxrd import Dataset
-from boneexp.data.files import content_of
 from boneexp.data.radiograph import LARGEST_IMAGE_BYTES, Grey, Radiograph, clahe, grey_of, lesion_mask
 from boneexp.data.threads import Progress, in_order
 from boneexp.errors import DataInvalid
+from boneexp.files import content_of
 
 PREPARED_VERSION = "boneexp-prepared-1"
 PIXELS, LESIONS, NOTE = "pixels.npy", "lesions.npy", "prepared.json"

@@ -17,8 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
 
-from boneexp.data.files import content_of
 from boneexp.errors import DataInvalid
+from boneexp.files import content_of
 
 LARGEST_IMAGE_BYTES = 100_000_000
 MOST_PIXELS = 100_000_000

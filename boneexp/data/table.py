@@ -13,9 +13,9 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from boneexp.data.files import content_of
 from boneexp.data.workbook import workbook_rows
 from boneexp.errors import DataInvalid
+from boneexp.files import content_of
 from boneexp.results import CLASS_NAMES
 
 NORMAL, BENIGN, MALIGNANT = range(len(CLASS_NAMES))

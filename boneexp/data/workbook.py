@@ -11,8 +11,8 @@ from typing import IO, Any
 from xml.parsers import expat
 from zipfile import ZipFile
 
-from boneexp.data.files import content_of
 from boneexp.errors import DataInvalid
+from boneexp.files import content_of
 
 LARGEST_BYTES = 32_000_000
 MOST_UNPACKED_BYTES = 64_000_000  # BTXRD's table has 5 million
