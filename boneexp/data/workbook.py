@@ -38,7 +38,9 @@ def workbook_rows(path: Path) -> Iterator[tuple[int, list[str]]]:
             yield line, [_text(cell) for cell in cells]
     except Exception as error:  # openpyxl lets through whatever its parsers and its own code stumble over
         said = getattr(error, "strerror", None) or str(error) or type(error).__name__
-        raise DataInvalid(f"{path} is no Excel workbook that can be read ({said})", [path.name]) from error
+        raise DataInvalid(
+            f"{path} is no Excel workbook that can be read ({said[:200]})", [path.name]
+        ) from error
 
 
 def _check_parts(archive: ZipFile) -> None:
