@@ -123,7 +123,7 @@ def write_study_grid(path: Path, root: str) -> None:
     """Write the grid file of the study, with `root` as its data root if one is given.
 
     Raises:
-        GridInvalid: there is a file already.
+        GridInvalid: there is a file already, or `root` cannot stand in one.
     """
     if path.exists():
         raise GridInvalid(f"{path} is there already and stays as it is; name another with --grid FILE")
@@ -132,6 +132,7 @@ def write_study_grid(path: Path, root: str) -> None:
     text = (inside if inside.is_file() else package.parent / "experiments.toml").read_text(encoding="utf-8")
     if root:
         text = text.replace('root = "BTXRD" ', f"root = {json.dumps(root)} ", 1)
+    tables_of(text, f"--root {root!r}")  # half a character, as a name on disk can have, is no TOML
     write_text(path, text)
 
 

@@ -5,7 +5,7 @@ import pytest
 
 from boneexp.config import CenterHoldoutSettings, StratifiedSettings
 from boneexp.errors import GridInvalid
-from boneexp.gridfile import load_grid, nearest
+from boneexp.gridfile import load_grid, nearest, write_study_grid
 from boneexp.gridtext import key_lines
 
 SHIPPED = Path(__file__).parents[1] / "experiments.toml"
@@ -285,3 +285,11 @@ def test_an_override_that_means_harm_is_refused_in_one_sentence(tmp_path, overri
 def test_a_hint_names_no_more_keys_than_one_reads():
     assert nearest("x", [f"E{number}" for number in range(10_000)]).count(",") == 12
     assert nearest("E1", ["E1x", "E2"]) == "did you mean 'E1x'?"
+
+
+def test_a_study_grid_is_written_only_with_a_root_that_toml_can_hold(tmp_path):
+    write_study_grid(tmp_path / "a.toml", 'a"b\n\\')
+    assert load_grid(tmp_path / "a.toml").experiments["E1"].data.root == str(tmp_path / 'a"b\n\\')
+    with pytest.raises(GridInvalid, match="--root 'a.udcff' is not valid TOML"):
+        write_study_grid(tmp_path / "b.toml", "a\udcff")
+    assert not (tmp_path / "b.toml").exists()
