@@ -1,10 +1,12 @@
 """Where a run's files lie, and how a file comes to be there: whole or not at all, and nowhere else."""
 
+import errno
 import hashlib
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+import shutil
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 
 from boneexp.errors import Damaged
@@ -32,16 +34,17 @@ def whole_file(path: Path) -> Iterator[Path]:
     """Yield a path to write to; it takes `path`'s place only if the block succeeds.
 
     The content is flushed to the disk before the rename, and the rename before the return,
-    so that a power cut leaves the old file or the new one.
+    so that a power cut leaves the old file or the new one. The new file has the old one's rights.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
     _refuse_link(part)
     try:
         yield part
-        _flush(part)
+        keep_rights(path, part)
+        flush(part)
         part.replace(path)
-        _flush(path.parent)
+        flush(path.parent)
     finally:
         part.unlink(missing_ok=True)
 
@@ -50,6 +53,12 @@ def write_text(path: Path, text: str) -> None:
     """Write `text` as UTF-8 with the line ends it has, whole."""
     with whole_file(path) as part:
         part.write_text(text, encoding="utf-8", newline="")
+
+
+def write_bytes(path: Path, content: bytes | memoryview) -> None:
+    """Write `content`, whole."""
+    with whole_file(path) as part:
+        part.write_bytes(content)
 
 
 def sha256_of(path: Path) -> str:
@@ -67,7 +76,14 @@ def _refuse_link(path: Path) -> None:
         raise Damaged(f"{path} is a symbolic link, and boneexp writes through none; remove it and try again")
 
 
-def _flush(path: Path) -> None:
+def keep_rights(path: Path, part: Path) -> None:
+    """Give `part` the rights of the file whose place it is to take, if there is one."""
+    with suppress(FileNotFoundError):
+        shutil.copymode(path, part)
+
+
+def flush(path: Path) -> None:
+    """Wait until the disk has a file's content, or a folder's names."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -75,17 +91,40 @@ def _flush(path: Path) -> None:
         os.close(descriptor)
 
 
+def link(source: Path, target: Path) -> None:
+    """Let `target` be the file `source`: a second name for it, or a copy where the disk has no such names."""
+    target.unlink(missing_ok=True)
+    try:
+        target.hardlink_to(source)
+    except OSError as error:
+        if error.errno not in (errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK):
+            raise
+        shutil.copyfile(source, target)
+        flush(target)
+
+
 @dataclass(frozen=True)
 class RunFolder:
-    """Every path of one run; none of them leads out of the artifacts folder, or Damaged is raised."""
+    """Every path of one run; none of them leads out of the artifacts folder, or Damaged is raised.
+
+    An attempt works in a folder of its own inside the run's, so that one which was taken for dead and comes
+    back cannot touch what its successor writes. What it has finished is published: linked to its final names
+    in the run's folder. Without an attempt number the paths are those final ones.
+    """
 
     artifacts: Path
     relative: str
+    attempt: int | None = None
+
+    @property
+    def home(self) -> Path:
+        """The run's folder."""
+        return inside(self.artifacts, self.relative)
 
     @property
     def path(self) -> Path:
-        """The folder itself."""
-        return inside(self.artifacts, self.relative)
+        """The folder that is worked in: the attempt's, or the run's."""
+        return self.home if self.attempt is None else inside(self.home, f"attempt-{self.attempt:04d}")
 
     @property
     def best(self) -> Path:
@@ -102,11 +141,6 @@ class RunFolder:
             if path != self.best_of(best_epoch):
                 path.unlink(missing_ok=True)
 
-    def drop_leftovers(self) -> None:
-        """Remove what a killed attempt had begun to write and not yet put in place."""
-        for path in self.path.glob("*.part"):
-            path.unlink(missing_ok=True)
-
     @property
     def last(self) -> Path:
         """The checkpoint from which the run goes on."""
@@ -114,15 +148,41 @@ class RunFolder:
 
     @property
     def log(self) -> Path:
-        """What happened, line by line."""
-        return self.file("run.log")
+        """What happened, line by line, in all attempts."""
+        return inside(self.home, "run.log")
 
     def file(self, name: str) -> Path:
         """Return the path of any other file of the run."""
         return inside(self.path, name)
 
     def written(self, kind: str, path: Path) -> WrittenFile:
-        """Return the ledger's fact about a file that is in place."""
-        return WrittenFile(
-            kind, path.relative_to(self.artifacts).as_posix(), sha256_of(path), path.stat().st_size
-        )
+        """Return the ledger's fact about a file: it names the place where the file will be published."""
+        return WrittenFile(kind, f"{self.relative}/{path.name}", sha256_of(path), path.stat().st_size)
+
+    def earlier(self) -> list["RunFolder"]:
+        """Return the folders of other attempts, the newest first; for attempt 3, of those before it."""
+        numbers = (int(path.name[8:]) for path in self.home.glob("attempt-[0-9]*") if path.name[8:].isdigit())
+        below = sorted(number for number in numbers if self.attempt is None or number < self.attempt)
+        return [replace(self, attempt=number) for number in reversed(below)]
+
+    def publish(self, files: Iterable[WrittenFile]) -> None:
+        """Put the attempt's files at their final names; they stay where they are, too, until `drop`."""
+        parts = []
+        for file in files:
+            name = Path(file.path).name
+            parts.append((self.home / f"{name}.{os.getpid()}.part", self.home / name))
+            link(self.file(name), parts[-1][0])
+        for part, final in parts:
+            part.replace(final)
+            part.unlink(missing_ok=True)  # renaming does nothing where both are names of one file
+        flush(self.home)
+
+    def drop(self) -> None:
+        """Remove the attempt's folder with all that is in it."""
+        if self.attempt is not None:
+            shutil.rmtree(self.path, ignore_errors=True)
+
+    def drop_leftovers(self) -> None:
+        """Remove what a killed process had begun to put in place."""
+        for path in [*self.home.glob("*.part"), *self.path.glob("*.part")]:
+            path.unlink(missing_ok=True)

@@ -13,9 +13,10 @@ import typer
 
 import boneexp
 from boneexp import screen
-from boneexp.errors import Busy, NothingToDo, RunNotFinished
+from boneexp.errors import BoneexpError, Busy, Damaged, NothingToDo, RunNotFinished
 from boneexp.ledger import views
-from boneexp.ledger.database import open_ledger, reading, upgrade, writing
+from boneexp.ledger.database import BUSY_TIMEOUT_S, open_ledger, reading, upgrade, writing
+from boneexp.ledger.network import network_file_system
 from boneexp.options import (
     ARTIFACTS,
     DOCS,
@@ -78,6 +79,9 @@ def queue(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a key: training.batch_size=8. Repeatable.")
     ] = None,
+    max_attempts: Annotated[
+        int, typer.Option(min=1, help="Deaths in a row without an epoch after which a new run is given up.")
+    ] = 3,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     dry_run: DryRun = False,
@@ -88,6 +92,8 @@ def queue(
     from boneexp.queueing import check_networks, planned, put_in_queue
 
     chosen = (_names(only), _names(split), _seeds(seeds))
+    if not dry_run and ledger.is_file():
+        _finish_cut_short((ledger, artifacts, grid, DOCS))
     with counting("checking the images") as progress:
         made = planned(grid, set_ or [], chosen, None if dry_run else artifacts, progress)
     known = _known_hashes(ledger)
@@ -95,7 +101,9 @@ def queue(
     if dry_run:
         rows = [{**row, "new": row["config_hash"] not in known} for row in made.rows()]
         return screen.as_json(rows) if json else screen.show(screen.plan_table(rows))
-    done = put_in_queue(made, open_ledger(ledger), artifacts, time.time())
+    if not ledger.is_file():
+        _warn_of_network(ledger)
+    done = put_in_queue(made, open_ledger(ledger), artifacts, time.time(), max_attempts)
     if json:
         return screen.as_json(
             {"queued": list(done.added), "known": done.known, "outdated": list(done.outdated)}
@@ -113,25 +121,36 @@ def run(
     run_id: Annotated[int | None, typer.Argument(metavar="[RUN]", help="Just this run.")] = None,
     next_: Annotated[bool, typer.Option("--next", help="The next run that waits.")] = False,
     all_: Annotated[bool, typer.Option("--all", help="Every run that waits.")] = False,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Processes side by side (with --all).")] = 1,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Runs side by side (with --all).")] = 1,
     device: Device = "auto",
+    lease: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            max=1800,  # far below what the queue takes for a lease that a wrong clock gave
+            envvar="BONEEXP_LEASE",
+            help="Seconds after which a silent worker loses its run.",
+        ),
+    ] = 120,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Work through the queue on this machine; Ctrl-C once saves and puts the run back."""
+    """Work through the queue on this machine; Ctrl-C once saves and puts the run back, twice ends at once."""
     if (run_id is not None) + next_ + all_ != 1:
         raise typer.BadParameter("say which: --next, --all, or the number of a run")
     if workers > 1 and not all_:
         raise typer.BadParameter("--workers goes with --all")
+    _finish_cut_short((ledger, artifacts, GRID, DOCS))
     _require_waiting(ledger, run_id)
     _require_own_folders(ledger, artifacts)
-    from boneexp.engines.attempt import StopFlag, Workplace
+    _warn_of_network(ledger)
+    from boneexp.engines.attempt import Workplace
     from boneexp.engines.local import run_local
     from boneexp.progress import run_progress
 
     with run_progress() as announce:
-        place = Workplace(ledger, artifacts, device, announce, StopFlag())
+        place = Workplace(ledger, artifacts, device, announce, lease_s=lease)
         limit = None if all_ else 1
         tally = run_local(place, workers=workers, limit=limit, run_id=run_id)
     if json:
@@ -159,6 +178,7 @@ def status(
         return watch_table(lambda: _status_now(ledger), every_s=2)
     with reading(ledger) as connection:
         rows = views.run_rows(connection)
+        _mention_cut_short(connection)
     if json or csv or md:
         return _machine_readable([_with_place(row, artifacts) for row in rows], json, csv)
     screen.show(screen.status_table(rows, time.time()))
@@ -183,8 +203,10 @@ def show(
         more = {
             "epochs": views.epoch_rows(connection, run_id),
             "events": views.event_rows(connection, run_id),
+            "late_results": views.late_rows(connection, run_id),
         }
         spec = views.spec_json(connection, run_id)
+        _mention_cut_short(connection)
     if json:
         from json import loads
 
@@ -214,6 +236,7 @@ def compare(
 
     with reading(ledger) as connection:
         found = compared(connection)
+        _mention_cut_short(connection)
     if not found.rows:
         raise NothingToDo(
             "no experiment is in the ledger yet; queue one with: boneexp queue --grid experiments.toml"
@@ -238,6 +261,9 @@ def promote(
         bool, typer.Option("--keep-baseline", help="None of them; the baseline stays.")
     ] = False,
     rollback: Annotated[bool, typer.Option("--rollback", help="Undo the last promotion.")] = False,
+    finish: Annotated[
+        bool, typer.Option("--finish", help="Finish a promotion that was cut short, and no more.")
+    ] = False,
     reason: Annotated[str, typer.Option(help="Why; stands in both documents.")] = "",
     grid: GridPath = GRID,
     docs: DocsPath = DOCS,
@@ -248,13 +274,20 @@ def promote(
     json: Json = False,
 ) -> None:
     """Make an experiment the default model: checkpoints, experiments.toml, model card and report."""
-    if (experiment is not None) + best + keep_baseline + rollback != 1:
-        raise typer.BadParameter("say which: an experiment such as E3, --best, --keep-baseline or --rollback")
-    from boneexp import promotion
+    if (experiment is not None) + best + keep_baseline + rollback + finish != 1:
+        raise typer.BadParameter(
+            "say which: an experiment such as E3, --best, --keep-baseline, --rollback or --finish"
+        )
+    from boneexp import deciding, promotion
+    from boneexp.promoted_files import Place
 
     action = "rollback" if rollback else "keep-baseline" if keep_baseline else "promote"
-    place = promotion.Place(ledger, artifacts, grid, docs)
-    decision = promotion.decide(place, action, experiment, reason)
+    place = Place(ledger, artifacts, grid, docs)
+    if finish:
+        return _say_finished(promotion.finish_cut_short(place, time.time()), json)
+    if not dry_run:
+        _finish_cut_short((ledger, artifacts, grid, docs))
+    decision = deciding.decide(place, action, experiment, reason)
     if dry_run:
         return (
             screen.as_json(decision.as_json()) if json else screen.data(decision.preview(place, time.time()))
@@ -288,13 +321,16 @@ def gradcam(
     """Draw where the promoted model looks, and measure the overlap with the annotated lesions."""
     from boneexp import explaining, promotion
     from boneexp.progress import counting
+    from boneexp.promoted_files import Place
 
+    place = Place(ledger, artifacts, grid, docs)
+    _finish_cut_short((ledger, artifacts, grid, docs), required=experiment is None)
     request = explaining.Request(experiment, split, _names(images), count, device)
     with counting("Grad-CAM") as progress:
         done = explaining.explain_and_record(ledger, artifacts, request, progress, time.time())
     written = list(done.galleries)
     if experiment is None:  # the promoted model: its documents show what was measured
-        written += promotion.refresh_documents(promotion.Place(ledger, artifacts, grid, docs), time.time())
+        written += promotion.refresh_documents(place, time.time())
     if json:
         return screen.as_json(done.as_json())
     screen.show(*screen.overlap_parts(done.as_json()))
@@ -312,6 +348,7 @@ def retry(
     """Queue failed or cancelled runs again; they go on from their last checkpoint, and history stays."""
     from boneexp.ledger.queue import retry as queue_again
 
+    _finish_cut_short((ledger, artifacts, GRID, DOCS))
     chosen = _chosen(ledger, run_ids, failed)
     with writing(ledger) as connection:
         for run_id in chosen:
@@ -330,6 +367,7 @@ def cancel(
     from boneexp.engines.processes import free_dead_runs_here
     from boneexp.ledger.queue import cancel as take_out
 
+    _finish_cut_short((ledger, artifacts, GRID, DOCS))
     free_dead_runs_here(ledger, time.time())
     with writing(ledger) as connection:
         done = {run_id: take_out(connection, run_id, time.time()) for run_id in dict.fromkeys(run_ids)}
@@ -347,6 +385,55 @@ def upgrade_ledger(
     if json:
         return screen.as_json({"upgraded": backup is not None, "backup": str(backup) if backup else None})
     return screen.data(f"upgraded; the backup is {backup}" if backup else f"{ledger} is up to date")
+
+
+@app.command()
+def doctor(
+    *,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended, each step named.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="With --fix: name the steps, and take none.")
+    ] = False,
+    quick: Annotated[bool, typer.Option("--quick", help="Of files, check presence and size alone.")] = False,
+    backup: Annotated[
+        Path | None,
+        typer.Option("--backup", metavar="FILE", help="Copy the ledger to this new file instead."),
+    ] = None,
+    verify_resume: Annotated[
+        bool,
+        typer.Option(
+            "--verify-resume", help="Train a small network twice instead, once killed, and compare the two."
+        ),
+    ] = False,
+    device: Device = "auto",
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    grid: GridPath = GRID,
+    docs: DocsPath = DOCS,
+    json: Json = False,
+) -> None:
+    """Check that ledger, history and files are as they were recorded; changes nothing without --fix."""
+    if (yes or dry_run) and not fix or fix and backup is not None:
+        raise typer.BadParameter("--yes and --dry-run go with --fix, and --backup goes alone")
+    if backup is not None:
+        return _backed_up(ledger, backup, json)
+    if verify_resume:
+        return _resume_verified(device, json)
+    from boneexp.doctor.examination import examine
+    from boneexp.doctor.findings import Examination, is_damaged
+    from boneexp.progress import counting
+    from boneexp.promoted_files import Place
+
+    with counting("checking the files") as progress:
+        visit = Examination(Place(ledger, artifacts, grid, docs), time.time(), quick, progress)
+        findings = examine(visit)
+    steps: list[dict[str, Any]] = []
+    if fix:
+        steps = _mended(visit, findings, yes, dry_run)
+        findings = findings if dry_run else examine(visit)
+    _say_findings(findings, steps, json)
+    raise typer.Exit(7 if is_damaged(findings) else 0)
 
 
 @data_app.command()
@@ -385,6 +472,105 @@ def _written_or_why_not(found: Any, artifacts: Path) -> str:
         return f"comparison.csv and .json could not be written under {artifacts}: {error.strerror}"
 
 
+def _backed_up(ledger: Path, backup: Path, json: bool) -> None:
+    from boneexp.ledger.backup import back_up
+    from boneexp.ledger.database import examining
+
+    with examining(ledger) as connection:
+        sha256 = back_up(connection, backup)
+    if json:
+        return screen.as_json({"backup": str(backup), "sha256": sha256})
+    return screen.data(f"{sha256}  {backup}")
+
+
+def _resume_verified(device: str, json: bool) -> None:
+    from boneexp.progress import run_progress
+    from boneexp.resume_check import resume_check
+
+    with run_progress() as announce:
+        found = resume_check(device, announce)
+    if json:
+        screen.as_json(found.as_json())
+    else:
+        screen.data(found.sentence())
+    raise typer.Exit(0 if found.passed else 7)
+
+
+def _mended(visit: Any, findings: Any, yes: bool, dry_run: bool) -> list[dict[str, Any]]:
+    """Name the steps that would mend what was found, and take them once the person has said yes."""
+    from dataclasses import asdict
+
+    from boneexp.doctor.mending import carry_out, steps
+
+    todo = steps(visit, findings)
+    screen.talk(
+        "\n".join(["Steps:", *(f"  {step.what}" for step in todo)])
+        if todo
+        else "There is nothing that --fix can mend."
+    )
+    if dry_run or not todo:
+        return [{"what": step.what, "outcome": "not taken", "succeeded": False} for step in todo]
+    if not yes:
+        typer.confirm("Take them?", abort=True, err=True)
+    return [asdict(done) for done in carry_out(visit, todo, screen.talk)]
+
+
+def _say_findings(findings: Any, steps: list[dict[str, Any]], json: bool) -> None:
+    from dataclasses import asdict
+
+    from boneexp.doctor.findings import is_damaged, is_unreadable
+
+    sound = not is_damaged(findings)
+    if json:
+        listed = [asdict(finding) for finding in findings]
+        return screen.as_json({"sound": sound, "findings": listed, "steps": steps})
+    if is_unreadable(findings):
+        raise Damaged(f"{findings[0].what}; {findings[0].mend}")
+    screen.show(screen.findings_table(findings))
+    return screen.talk("No damage found." if sound else "Damage was found: see the lines in red.")
+
+
+def _finish_cut_short(where: tuple[Path, Path, Path, Path], *, required: bool = False) -> None:
+    """Finish a promotion that was killed, and say so; what is `required` for the command must succeed."""
+    with reading(where[0]) as connection:
+        if views.promotion_cut_short(connection) is None:
+            return
+    from boneexp.promoted_files import Place
+    from boneexp.promotion import finish_cut_short
+
+    try:
+        said = finish_cut_short(Place(*where), time.time(), BUSY_TIMEOUT_S if required else 0)
+    except Busy:  # it was not killed, it is at work
+        if required:
+            raise
+        return
+    except (BoneexpError, OSError) as error:
+        if required:
+            raise
+        said = f"a promotion was cut short and is not finished: {error}"
+    if said:
+        screen.talk(said)
+
+
+def _mention_cut_short(connection: Any) -> None:
+    found = views.promotion_cut_short(connection)
+    if found is None:
+        return
+    what, left = "a promotion", "nothing has changed"
+    if found["promotion"] is not None:
+        what = f"promotion {found['promotion']} ({found['experiment'] or 'the baseline'})"
+        left = "checkpoints, grid file and documents may not agree"
+    screen.talk(f"{what} is at work or was cut short: {left}; finish it with: boneexp promote --finish")
+
+
+def _say_finished(said: str | None, json: bool) -> None:
+    if said is None:
+        raise NothingToDo("no promotion was cut short; see what stands with: boneexp compare")
+    if json:
+        return screen.as_json({"finished": said})
+    return screen.data(said)
+
+
 def _with_place(row: dict[str, Any], artifacts: Path) -> dict[str, Any]:
     """Return the row with the checkpoint as a path from here; the ledger keeps it relative to artifacts."""
     return {**row, "checkpoint": str(artifacts / row["checkpoint"]) if row["checkpoint"] else None}
@@ -406,6 +592,15 @@ def _known_hashes(ledger: Path) -> set[str]:
         return set()
     with reading(ledger) as connection:
         return {row["config_hash"] for row in views.run_rows(connection)}
+
+
+def _warn_of_network(ledger: Path) -> None:
+    found = network_file_system(ledger)
+    if found is not None:
+        screen.talk(
+            f"Warning: {ledger} lies on a network file system ({found}), where SQLite may lose or damage it; "
+            "put it on a disk of this machine with --ledger FILE (artifacts may stay); see docs/scale.md"
+        )
 
 
 def _require_waiting(ledger: Path, run_id: int | None) -> None:
@@ -440,7 +635,7 @@ def _say_who_holds(ledger: Path, run_id: int | None) -> None:
 
 def _exit_code(stopped_by: str, failed: int, succeeded: int) -> int:
     if stopped_by:
-        return {"SIGINT": 130, "SIGTERM": 143}.get(stopped_by, 1)
+        return {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143}[stopped_by]
     if failed:
         return 3
     return 0 if succeeded else 4

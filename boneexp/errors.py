@@ -67,3 +67,7 @@ class Damaged(BoneexpError):
     """A file or a row is not what the ledger recorded."""
 
     exit_code = 7
+
+
+class DiskTooSmall(BoneexpError):
+    """What is about to be done would not fit on the disk."""

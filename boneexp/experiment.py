@@ -3,8 +3,6 @@
 Whatever goes wrong comes back as a value, so that the worker that called goes on with the next run.
 """
 
-import errno
-import traceback
 from pathlib import Path
 from typing import Protocol
 
@@ -12,24 +10,24 @@ import numpy as np
 import torch
 from torch import nn
 
-from boneexp.artifacts import RunFolder
+from boneexp.artifacts import RunFolder, link
 from boneexp.config import RunSpec
 from boneexp.data.btxrd import Dataset
 from boneexp.data.prepared import Prepared
 from boneexp.data.splits import Split
 from boneexp.data.study import study_dataset, study_images, study_split
-from boneexp.errors import BoneexpError, DataInvalid
+from boneexp.errors import DataInvalid
 from boneexp.evaluation.metrics import evaluate
+from boneexp.failures import failure_of
 from boneexp.learning.batches import samples_of
-from boneexp.learning.checkpoint import Progress, load_best, load_last
-from boneexp.learning.devices import resolved_device
+from boneexp.learning.checkpoint import Progress, load_best, take_over
+from boneexp.learning.devices import be_deterministic, resolved_device
 from boneexp.learning.models import build
 from boneexp.learning.predicting import predict
 from boneexp.learning.training import Course, Signals, evaluation_batch, train
 from boneexp.results import (
     CLASS_NAMES,
     EpochRecord,
-    Failed,
     Finished,
     MetricValue,
     Outcome,
@@ -72,16 +70,6 @@ def run(spec: RunSpec, folder: RunFolder, device: str, micro_batch: int, report:
     return finished or Stopped(report.why_stopped())
 
 
-def failure_of(error: Exception) -> Failed:
-    """Return the kind of a failure: oom, disk, data, or error."""
-    text = "".join(traceback.format_exception(error))
-    message = str(error).strip() or type(error).__name__
-    shown = (
-        message if isinstance(error, BoneexpError) else f"{type(error).__name__}: {message.splitlines()[0]}"
-    )
-    return Failed(_kind_of(error), shown, text)
-
-
 def dataset_of(spec: RunSpec, artifacts: Path, report: Report | None = None) -> tuple[Dataset, Split]:
     """Read the run's data and deal out its split again, and see that both are what was queued.
 
@@ -107,6 +95,7 @@ def _run(
 ) -> Finished | None:
     settings = spec.settings
     device = resolved_device(device_name)
+    be_deterministic(device)
     folder.path.mkdir(parents=True, exist_ok=True)
     report.stage("reading the data")
     dataset, split = dataset_of(spec, folder.artifacts, report)
@@ -114,12 +103,13 @@ def _run(
     prepared = study_images(dataset, settings.data, folder.artifacts, report.counted)
     write_config(folder, spec)
     report.stage(f"building {settings.model.backbone}")
-    model = _built(spec, folder).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    goes_on = take_over(folder, spec.config_hash)
+    model = _built(spec, goes_on).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
     progress = train(model, _course(spec, folder, micro_batch, (dataset, split, prepared)), _signals(report))
     if progress is None:
         return None
     report.stage("evaluating")
-    load_best(_settled_best(folder, progress), progress.best_sha256, model)
+    load_best(_named_best(folder, progress), progress.best_sha256, model)
     batch_size = evaluation_batch(settings.training.batch_size, micro_batch)
     evidence = _evaluated(spec, model, (dataset, split, prepared), progress, batch_size)
     files = write_run_files(folder, spec, evidence)
@@ -131,10 +121,10 @@ def _run(
     )
 
 
-def _built(spec: RunSpec, folder: RunFolder) -> nn.Module:
+def _built(spec: RunSpec, goes_on: bool) -> nn.Module:
     """Build the network; a run that goes on has its weights already and asks no model hub for them."""
     settings = spec.settings.model
-    if load_last(folder.last, spec.config_hash) is not None:
+    if goes_on:
         settings = settings.model_copy(update={"pretrained": False})
     return build(settings, spec.seed)
 
@@ -164,11 +154,9 @@ def _signals(report: Report) -> Signals:
     return Signals(restored=report.restored, step=report.step, epoch=report.epoch)
 
 
-def _settled_best(folder: RunFolder, progress: Progress) -> Path:
-    """Give the best weights their final name; an attempt before this one may have done so already."""
-    kept = folder.best_of(progress.best_epoch)
-    if kept.is_file():
-        kept.replace(folder.best)
+def _named_best(folder: RunFolder, progress: Progress) -> Path:
+    """Give the best weights their final name beside the one that `last.pt` knows them by."""
+    link(folder.best_of(progress.best_epoch), folder.best)
     return folder.best
 
 
@@ -207,17 +195,3 @@ def _rows(part: str, dataset: Dataset, rows: np.ndarray, probabilities: np.ndarr
         about = (part, radiograph.image_id, radiograph.group, radiograph.center, radiograph.label)
         found.append(Prediction(*about, (normal, benign, malignant)))
     return found
-
-
-def _kind_of(error: Exception) -> str:
-    if isinstance(error, DataInvalid):
-        return "data"
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return "disk"
-    said = str(error).lower()
-    out_of_memory = ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
-    if isinstance(error, MemoryError | torch.OutOfMemoryError):
-        return "oom"
-    if isinstance(error, RuntimeError | OSError) and any(words in said for words in out_of_memory):
-        return "oom"
-    return "error"

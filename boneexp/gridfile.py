@@ -53,6 +53,8 @@ class PromotedSettings(Settings):
     checkpoint: str = ""
     checkpoint_stratified: str = ""
     checkpoint_center: str = ""
+    digest_stratified: str = ""
+    digest_center: str = ""
 
 
 class GridText(Settings):

@@ -12,13 +12,22 @@ from typer.core import TyperGroup
 
 from boneexp.errors import BoneexpError
 from boneexp.harmless import visible
+from boneexp.sharing import shared_with_group
 
 LedgerPath = Annotated[
-    Path, typer.Option("--ledger", envvar="BONEEXP_LEDGER", help="The ledger, an SQLite file.")
+    Path,
+    typer.Option(
+        "--ledger", envvar="BONEEXP_LEDGER", help="The ledger, an SQLite file.", callback=shared_with_group
+    ),
 ]
 ArtifactsPath = Annotated[
     Path,
-    typer.Option("--artifacts", envvar="BONEEXP_ARTIFACTS", help="Folder of checkpoints, figures, tables."),
+    typer.Option(
+        "--artifacts",
+        envvar="BONEEXP_ARTIFACTS",
+        help="Folder of checkpoints, figures, tables.",
+        callback=shared_with_group,
+    ),
 ]
 GridPath = Annotated[Path, typer.Option("--grid", envvar="BONEEXP_GRID", help="The grid file.")]
 DocsPath = Annotated[Path, typer.Option("--docs", envvar="BONEEXP_DOCS", help="Folder of the two documents.")]

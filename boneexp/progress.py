@@ -78,6 +78,9 @@ class _Bars:
         self._last: dict[int, str] = {}
 
     def show(self, news: News) -> None:
+        if news.kind == "note":
+            self._progress.console.print(news.text, markup=False)
+            return
         if news.run_id not in self._tasks:
             title = f"run {news.run_id} {escaped(news.title)}"
             self._tasks[news.run_id] = self._progress.add_task(title, total=None, detail="")
@@ -106,5 +109,7 @@ def _brief(news: News) -> str:
 
 
 def _say_plainly(news: News) -> None:
-    if news.kind not in ("step", "counted"):
+    if news.kind == "note":
+        talk(news.text)
+    elif news.kind not in ("step", "counted"):
         talk(f"run {news.run_id} {news.title}: {epoch_line(news)}")

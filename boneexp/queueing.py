@@ -10,7 +10,7 @@ from boneexp.data.btxrd import Dataset
 from boneexp.errors import GridInvalid, WeightsUnavailable
 from boneexp.gridfile import Grid, load_grid
 from boneexp.ledger.database import writing
-from boneexp.ledger.enqueue import DatasetFacts, Enqueued, enqueue, record_dataset, record_study
+from boneexp.ledger.enqueue import MAX_ATTEMPTS, DatasetFacts, Enqueued, enqueue, record_dataset, record_study
 from boneexp.planning import Plan, manifest_paths, narrowed, plan, write_manifests
 from boneexp.results import CLASS_NAMES
 
@@ -82,7 +82,9 @@ def check_networks(made: Planned, known: Container[str]) -> None:
             raise type(error)(f"{made.grid.path}, experiments.{spec.experiment}: {error}") from error
 
 
-def put_in_queue(made: Planned, ledger: Path, artifacts: Path, now: float) -> Enqueued:
+def put_in_queue(
+    made: Planned, ledger: Path, artifacts: Path, now: float, max_attempts: int = MAX_ATTEMPTS
+) -> Enqueued:
     """Write the split manifests, then everything else in one transaction."""
     write_manifests(made.plan, artifacts)
     grid = made.grid
@@ -90,7 +92,7 @@ def put_in_queue(made: Planned, ledger: Path, artifacts: Path, now: float) -> En
         for name, dataset in made.plan.datasets:
             record_dataset(connection, _facts(name, dataset), now)
         record_study(connection, grid.selection, grid.targets, grid.baseline)
-        return enqueue(connection, made.plan.specs, now)
+        return enqueue(connection, made.plan.specs, now, max_attempts)
 
 
 def _facts(name: str, dataset: Dataset) -> DatasetFacts:

@@ -78,15 +78,23 @@ class Stopped:
     reason: str
 
 
-Outcome = Finished | Failed | Stopped
+@dataclass(frozen=True)
+class Killed:
+    """The attempt's process ended without a word: killed from outside, or crashed in native code."""
+
+    reason: str
+    traceback: str
+
+
+Outcome = Finished | Failed | Stopped | Killed
 
 
 @dataclass(frozen=True)
 class News:
     """One thing that happened in a run, for whoever watches.
 
-    `kind` is claimed, stage, counted, resumed, step, epoch or settled; `done` of `total` counts images, steps
-    or epochs.
+    `kind` is claimed, stage, counted, resumed, step, epoch or settled, or note for what is about no single
+    run (run_id 0); `done` of `total` counts images, steps or epochs.
     """
 
     run_id: int

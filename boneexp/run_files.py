@@ -14,6 +14,18 @@ from boneexp.harmless import csv_text
 from boneexp.results import CLASS_NAMES, EpochRecord, MetricValue, Prediction, WrittenFile
 
 RESEARCH_ONLY = "Research use only, not for clinical use."
+CHECKPOINTS = {"best checkpoint": "best.pt", "last checkpoint": "last.pt"}
+MADE = {  # from what the ledger keeps as rows, too
+    "resolved config": "config.json",
+    "metrics summary": "metrics_summary.json",
+    "classification report": "classification_report.json",
+    "predictions": "predictions.csv",
+    "history": "history.csv",
+    "ROC curves": "roc_curves.png",
+    "PR curves": "pr_curves.png",
+    "confusion matrix": "confusion_matrix.png",
+    "loss curves": "loss_curves.png",
+}
 
 
 @dataclass(frozen=True)
@@ -34,6 +46,13 @@ def write_config(folder: RunFolder, spec: RunSpec) -> None:
 
 def write_run_files(folder: RunFolder, spec: RunSpec, evidence: Evidence) -> tuple[WrittenFile, ...]:
     """Write every table and figure of a finished run; return all files of the run with their digests."""
+    write_tables_and_figures(folder, spec, evidence)
+    kinds = {**CHECKPOINTS, **MADE}
+    return tuple(folder.written(kind, folder.file(name)) for kind, name in kinds.items())
+
+
+def write_tables_and_figures(folder: RunFolder, spec: RunSpec, evidence: Evidence) -> None:
+    """Write what can be made from the evidence, all but the resolved config."""
     labels, probabilities = _arrays(evidence, "test")
     write_text(folder.file("metrics_summary.json"), _json(_summary(spec, evidence)))
     report = classification_report(labels, probabilities, CLASS_NAMES)
@@ -41,20 +60,6 @@ def write_run_files(folder: RunFolder, spec: RunSpec, evidence: Evidence) -> tup
     write_text(folder.file("predictions.csv"), _predictions_csv(evidence.predictions))
     write_text(folder.file("history.csv"), _csv([asdict(record) for record in evidence.history]))
     _draw(folder, spec, evidence, (labels, probabilities))
-    kinds = {
-        "best checkpoint": "best.pt",
-        "last checkpoint": "last.pt",
-        "resolved config": "config.json",
-        "metrics summary": "metrics_summary.json",
-        "classification report": "classification_report.json",
-        "predictions": "predictions.csv",
-        "history": "history.csv",
-        "ROC curves": "roc_curves.png",
-        "PR curves": "pr_curves.png",
-        "confusion matrix": "confusion_matrix.png",
-        "loss curves": "loss_curves.png",
-    }
-    return tuple(folder.written(kind, folder.file(name)) for kind, name in kinds.items())
 
 
 def _draw(

@@ -8,6 +8,7 @@ import json
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from boneexp.harmless import csv_text, visible
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from boneexp.doctor.findings import Finding
     from boneexp.selection import Comparison
 
 Row = dict[str, Any]
@@ -27,11 +29,13 @@ STATE_COLOURS = {
     "failed": "red",
     "cancelled": "dim",
 }
+VERDICT_COLOURS = {"ok": "green", "warning": "yellow", "damage": "bold red"}
 
 
 def talk(text: str) -> None:
-    """Say something to the person, on stderr."""
-    print(visible(text), file=sys.stderr, flush=True)
+    """Say something to the person, on stderr; a terminal that is gone is no reason to stop working."""
+    with suppress(OSError):
+        print(visible(text), file=sys.stderr, flush=True)
 
 
 def data(text: str) -> None:
@@ -191,13 +195,23 @@ def overlap_parts(done: Row) -> "list[Any]":
     return [table, mean, "Research use only, not for clinical use."]
 
 
+def findings_table(findings: "Sequence[Finding]") -> "Table":
+    """Return the table of what `doctor` found."""
+    table = _table("check", "verdict", "where", "what", "what to do")
+    for each in findings:
+        verdict = f"[{VERDICT_COLOURS[each.severity]}]{each.severity}[/]"
+        table.add_row(each.check, verdict, *map(escaped, (each.where, each.what, each.mend)))
+    return table
+
+
 def duration(seconds: float | None) -> str:
-    """Return a time as h:mm:ss or m:ss; "" for None."""
+    """Return a time as h:mm:ss or m:ss; "" for None. It is negative where the clock was put back."""
     if seconds is None:
         return ""
-    minutes, rest = divmod(round(seconds), 60)
+    sign = "-" if round(seconds) < 0 else ""
+    minutes, rest = divmod(abs(round(seconds)), 60)
     hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+    return f"{sign}{hours}:{minutes:02}:{rest:02}" if hours else f"{sign}{minutes}:{rest:02}"
 
 
 def _attempts_table(attempts: Sequence[Row]) -> "Table":

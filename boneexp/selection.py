@@ -78,6 +78,10 @@ class Comparison:
         found: float | None = self.figures.get((experiment, split), {}).get(metric)
         return found
 
+    def differs_from_plan(self, experiment: str, split: str) -> bool:
+        """Tell whether a run behind these figures took smaller micro-batches than planned."""
+        return bool(self.figures.get((experiment, split), {}).get("smaller_batches"))
+
     def deltas(self, experiment: str) -> dict[str, float | None]:
         """Return each figure's difference to the baseline, where there is a baseline figure."""
         values = {figure: self.value(experiment, figure) for figure in self.baseline}
@@ -173,8 +177,9 @@ def _warnings(
             found.append(f"{where}: {row['finished_runs']} of {row['planned_runs']} runs have finished.")
         if row["smaller_batches"]:
             found.append(
-                f"{where}: {row['smaller_batches']} run(s) ran out of memory and used smaller micro-batches "
-                "than planned; the effective batch is the same, but BatchNorm saw fewer images at a time."
+                f"† {where}: {row['smaller_batches']} run(s) ran out of memory and used smaller "
+                "micro-batches than planned; the effective batch is the same, but BatchNorm saw fewer "
+                "images at a time."
             )
     seeds = {row["finished_runs"] for row in figures.values() if row["finished_runs"]}
     if len(seeds) > 1:

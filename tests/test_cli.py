@@ -158,7 +158,7 @@ def commands(group, path=()):
 
 def test_every_command_takes_a_ledger_and_artifacts():
     found = dict(commands(typer.main.get_command(app)))
-    assert len(found) == 12
+    assert len(found) == 13
     assert [name for name, options in found.items() if not {"--ledger", "--artifacts"} <= options] == []
 
 
@@ -288,6 +288,16 @@ def test_paths_can_come_from_the_environment(study, monkeypatch, tmp_path):
     assert (tmp_path / "other.db").is_file()
     assert (tmp_path / "other" / "splits").is_dir()
     assert not study.ledger.exists()
+
+
+def test_queue_and_run_warn_of_a_ledger_on_a_network_file_system(study, monkeypatch):
+    monkeypatch.setattr("boneexp.cli.network_file_system", lambda _: "nfs4")
+    only = ("--only", "E1", "--split", "stratified")
+    warning = "ledger.db lies on a network file system (nfs4)"
+    assert warning in study("queue", *only).stderr
+    assert warning not in study("queue", *only).stderr  # once, when the ledger is made
+    assert warning in study("run", "--all", "--device", "banana", code=1).stderr
+    assert warning not in study("status").stderr
 
 
 def test_upgrade_of_a_current_ledger_does_nothing(finished_study):

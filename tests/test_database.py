@@ -1,13 +1,16 @@
+import gc
 import os
 import sqlite3
 import stat
+from pathlib import Path
 
 import pytest
 import specs as make
 
-from boneexp.errors import LedgerUnusable
+from boneexp.errors import Busy, LedgerUnusable
 from boneexp.ledger import database, tables, views
 from boneexp.ledger.database import SCHEMA, open_ledger, reading, upgrade, writing
+from boneexp.ledger.network import network_file_system
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_program_knows(ledger):
@@ -101,6 +104,120 @@ def test_a_failed_transaction_leaves_nothing(ledger):
 def test_a_reader_cannot_write(ledger):
     with pytest.raises(LedgerUnusable), reading(ledger) as connection:
         connection.execute("DELETE FROM runs")
+
+
+def test_a_writer_that_waits_too_long_is_told_so_in_one_sentence(ledger, monkeypatch):
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0)
+    database._engine.cache_clear()
+    holder = sqlite3.connect(ledger, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Busy, match="is held by another process"), writing(ledger):
+        raise AssertionError
+    with reading(ledger) as connection:
+        assert views.run_rows(connection) == []
+    holder.execute("ROLLBACK")
+    with writing(ledger) as connection:
+        make.queued(connection, make.specs(1))
+
+
+def test_an_upgrade_that_finds_the_ledger_held_says_so_and_changes_nothing(ledger, monkeypatch):
+    stamp(ledger, "0000")
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0)
+    database._engine.cache_clear()
+    holder = sqlite3.connect(ledger, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    with pytest.raises(Busy, match="is held by another process"):
+        upgrade(ledger, now=0)
+    holder.execute("ROLLBACK")
+    assert holder.execute("SELECT version_num FROM alembic_version").fetchone() == ("0000",)
+
+
+def runs_in(path):
+    with sqlite3.connect(path) as connection:
+        return connection.execute("SELECT COUNT(*) FROM runs").fetchone()[0]
+
+
+@pytest.mark.parametrize("move", ["delete", "rename"])
+def test_a_ledger_that_vanished_while_it_was_in_use_stops_the_writer_and_is_not_made_anew(ledger, move):
+    with writing(ledger) as connection:
+        make.queued(connection, make.specs(1))
+    if move == "delete":
+        ledger.unlink()
+    else:
+        ledger.rename(ledger.with_name("moved.db"))
+    with pytest.raises(LedgerUnusable, match="is gone"), reading(ledger):
+        raise AssertionError
+    with pytest.raises(LedgerUnusable) as said, writing(ledger):
+        raise AssertionError
+    for words in ("deleted or moved while it was in use", "under the artifacts folder", "boneexp run --all"):
+        assert words in str(said.value)
+    assert not ledger.exists()
+
+
+def test_a_ledger_that_vanishes_while_its_lock_is_waited_for_is_not_written(ledger, monkeypatch):
+    with writing(ledger) as connection:
+        make.queued(connection, make.specs(1))
+    look = database.require_same_file
+
+    def vanishes(path):
+        ledger.rename(ledger.with_name("moved.db"))
+        look(path)
+
+    monkeypatch.setattr(database, "require_same_file", vanishes)
+    with pytest.raises(LedgerUnusable, match="is gone"), writing(ledger) as connection:
+        make.queued(connection, make.specs(3))
+    monkeypatch.undo()
+    ledger.with_name("moved.db").rename(ledger)
+    assert runs_in(ledger) == 1
+    with writing(ledger) as connection:  # it came back, and is the same file
+        make.queued(connection, make.specs(3))
+    assert runs_in(ledger) == 3
+
+
+def test_a_ledger_that_was_replaced_while_it_was_in_use_is_not_written(ledger, tmp_path):
+    with writing(ledger) as connection:
+        make.queued(connection, make.specs(1))
+    with sqlite3.connect(ledger) as connection:
+        connection.execute("VACUUM INTO ?", (str(tmp_path / "backup.db"),))
+    (tmp_path / "backup.db").replace(ledger)
+    with pytest.raises(LedgerUnusable, match="is another file than before") as said, writing(ledger):
+        raise AssertionError
+    assert "ledger.db-wal and ledger.db-shm" in str(said.value)
+    database._engine.cache_clear()  # as if the process had ended
+    gc.collect()
+    for end in ("-wal", "-shm"):
+        ledger.with_name(f"ledger.db{end}").unlink()
+    assert runs_in(ledger) == 1
+
+
+MOUNTS = """\
+/dev/sda1 / ext4 rw 0 0
+server:/home /home nfs4 rw,vers=4.2 0 0
+//server/share /mnt/my\\040share cifs rw 0 0
+me@server: /mnt/far fuse.sshfs rw 0 0
+tmpfs /home/scratch tmpfs rw 0 0
+/dev/sdb1 /data xfs rw 0 0
+server:/data /data nfs rw 0 0
+"""
+
+
+@pytest.mark.parametrize(
+    ("path", "kind"),
+    [
+        ("/srv/study/ledger.db", None),
+        ("/home/anna/ledger.db", "nfs4"),
+        ("/homework/ledger.db", None),
+        ("/home/scratch/ledger.db", None),
+        ("/mnt/my share/ledger.db", "cifs"),
+        ("/mnt/far/off/ledger.db", "fuse.sshfs"),
+        ("/data/ledger.db", "nfs"),
+    ],
+)
+def test_a_network_file_system_is_known_by_its_mount(tmp_path, path, kind):
+    mounts = tmp_path / "mounts"
+    mounts.write_text(MOUNTS)
+    assert network_file_system(Path(path), mounts) == kind
+    assert network_file_system(Path(path), tmp_path / "none") is None
 
 
 @pytest.mark.skipif(

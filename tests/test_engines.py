@@ -6,16 +6,19 @@ import subprocess
 import sys
 import threading
 import time
+from pathlib import Path
 
+import faulty
 import pytest
 import specs as make
-from test_runs import LONG, start, wait_for
 
-from boneexp.engines import local, processes
+from boneexp.engines import processes
+from boneexp.engines.child import answer
 from boneexp.engines.lease import kept_lease
-from boneexp.errors import BoneexpError, LedgerUnusable
+from boneexp.errors import BoneexpError, DeviceUnavailable, LedgerUnusable
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.queue import cancel, claim_next
+from boneexp.readiness import readiness
 
 
 def claimed(ledger, now=None, lease_s=60.0):
@@ -100,22 +103,68 @@ def test_a_pid_that_was_given_out_again_or_another_boot_is_another_process():
     assert processes.is_alive(999_999_999, "1", f"{boot}/pid:[another container]")
 
 
+def test_the_lease_of_a_frozen_run_is_left_to_run_out(ledger):
+    claim = claimed(ledger)
+    first, asked = lease_until(ledger), []
+
+    def is_working():
+        asked.append(True)
+        return False
+
+    with kept_lease(ledger, claim, lease_s=0.4, is_working=is_working) as lease:
+        until(lambda: len(asked) > 3)
+        assert lease_until(ledger) == first
+        assert not lease.lost.is_set()  # nobody has taken it, and it may wake in time
+
+
+def test_a_keeper_that_dies_of_anything_loses_the_lease(ledger, monkeypatch):
+    claim = claimed(ledger)
+    monkeypatch.setattr("boneexp.engines.lease.renew", lambda *_: 1 / 0)
+    monkeypatch.setattr(threading, "excepthook", lambda *_: None)
+    with kept_lease(ledger, claim, lease_s=0.4) as lease:
+        assert lease.lost.wait(timeout=60)
+
+
+def test_a_frozen_process_is_told_from_a_working_one():
+    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert not processes.is_frozen(child.pid)
+    child.send_signal(signal.SIGSTOP)
+    until(lambda: processes.is_frozen(child.pid))
+    child.kill()
+    child.wait()
+    assert not processes.is_frozen(child.pid)
+
+
+def test_a_child_answers_raises_and_dies():
+    assert answer(faulty.threads_and_pid, threads=1) == (1, True)
+    with pytest.raises(DeviceUnavailable, match="no such device"):
+        answer(readiness, "cuda:99", (), Path("none"))
+    with pytest.raises(BoneexpError, match="SIGKILL"):
+        answer(faulty.always_killed)
+
+
 @pytest.mark.slow
-def test_workers_whose_parent_was_killed_put_their_runs_back(study):
-    study("queue", *LONG[2:], "--set", "training.epochs=400")
-    process = start(study, "run", "--all", "--workers", "2")
-    wait_for(process, "epoch 1/400")
-    workers = {row["worker"] for row in study.json("status") if row["state"] == "running"}
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    until(lambda: {row["state"] for row in study.json("status")} == {"queued"}, at_most_s=120)
-    until(lambda: not any(_exists(int(worker.rpartition(":")[2])) for worker in workers), at_most_s=60)
-
-
-def test_a_worker_process_that_died_is_no_success():
-    with pytest.raises(BoneexpError, match=r"1 worker process\(es\) died \(exit code -9"):
-        local._or_problem(local.Tally(succeeded=3), [], [-9])
-    assert local._or_problem(local.Tally(succeeded=3), [], []).succeeded == 3
+def test_a_child_whose_worker_was_killed_ends_too():
+    program = (
+        "import faulty\n"
+        "from boneexp.engines.child import Child\n"
+        "child = Child(faulty.waiting, ())\n"
+        "print(child.message(600)[1][0], flush=True)\n"
+        "input()"
+    )
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join([str(Path(__file__).parent), *sys.path])}
+    worker = subprocess.Popen(
+        [sys.executable, "-c", program],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=environment,
+    )
+    pid = int(worker.stdout.readline())
+    assert _exists(pid)
+    worker.kill()
+    worker.wait()
+    until(lambda: not _exists(pid))
 
 
 def _exists(pid):

@@ -9,6 +9,7 @@ from conftest import Study
 
 from boneexp import promotion
 from boneexp.artifacts import sha256_of
+from boneexp.ledger import database
 from boneexp.ledger.database import reading
 from boneexp.ledger.history import first_broken_event
 from boneexp.promoted_table import with_promoted
@@ -52,6 +53,8 @@ def test_promote_sets_the_default_everywhere(copy):
         "checkpoint": "artifacts/promoted/best_stratified.pt",
         "checkpoint_stratified": "artifacts/promoted/best_stratified.pt",
         "checkpoint_center": "artifacts/promoted/best_center.pt",
+        "digest_stratified": digest(copy, "E2", "stratified"),
+        "digest_center": digest(copy, "E2", "center_holdout"),
     }
     assert copy.grid.read_text().startswith(before.rstrip("\n"))
     assert standing_files(copy) == {
@@ -153,17 +156,18 @@ def test_a_missing_grid_file_stops_before_anything_is_recorded(copy):
         assert connection.execute("SELECT COUNT(*) FROM promotions").fetchone()[0] == 0
 
 
-@pytest.mark.parametrize("step", ["_place_checkpoint", "write_text", "record_files"])
-def test_a_promotion_that_was_cut_short_is_completed_by_the_next_command(copy, monkeypatch, step):
+def test_gradcam_finishes_a_promotion_that_was_cut_short_first(copy, monkeypatch):
     copy("promote", "E1")
 
-    def killed(*_, **__):
+    def killed(_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(promotion, step, killed)
+        patched.setattr(promotion, "put_in_place", killed)
         copy("promote", "E2", code=130)
-    copy("gradcam", "--count", "1")
+    assert promoted(copy)["experiment"] == "E1"
+    done = copy("gradcam", "--count", "1")
+    assert "promotion 2 was cut short, and is finished now; the default is E2" in done.stderr
     assert promoted(copy)["experiment"] == "E2"
     assert standing_files(copy)["best_center.pt"] == digest(copy, "E2", "center_holdout")
     assert "E2" in (copy.folder / "docs" / "model_card.md").read_text()
@@ -208,6 +212,33 @@ def test_gradcam_draws_and_measures_the_promoted_model(copy):
     assert found["overlap"]["iou"]["0.5"] == pytest.approx(mean)
     assert digests == [(digest(copy, "E2", "stratified"),)]
     assert f"{mean:.3f}" in (copy.folder / "docs" / "poc_report.md").read_text()
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        ["queue"],
+        ["run", "--all"],
+        ["retry", "2"],
+        ["cancel", "1"],
+        ["promote", "E2"],
+        ["gradcam", "--experiment", "E2", "--count", "1"],
+    ],
+    ids=lambda command: command[0],
+)
+def test_every_command_that_writes_says_in_one_sentence_that_the_ledger_is_held(copy, monkeypatch, command):
+    with sqlite3.connect(copy.ledger) as connection:
+        connection.execute("UPDATE runs SET state = 'queued' WHERE id = 1")
+        connection.execute("UPDATE runs SET state = 'failed' WHERE id = 2")
+    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0)
+    holder = sqlite3.connect(copy.ledger, isolation_level=None)
+    holder.execute("BEGIN IMMEDIATE")
+    before = [copy.grid.read_bytes(), standing_files(copy), list(holder.iterdump())]
+    said = copy(*command, code=5).stderr
+    assert [line for line in said.splitlines() if "Error" in line] == [said.splitlines()[-1]]
+    assert "is held by another process" in said
+    assert [copy.grid.read_bytes(), standing_files(copy), list(holder.iterdump())] == before
+    assert list(copy.folder.rglob("*.part")) == []
 
 
 def test_gradcam_takes_another_experiment_and_chosen_images(copy):

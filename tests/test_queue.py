@@ -19,9 +19,9 @@ from boneexp.ledger.queue import (
     retry,
     stop_requested,
 )
-from boneexp.ledger.settling import fail, finish, keep_epoch, put_back
+from boneexp.ledger.settling import fail, finish, keep_epoch, lose, put_back
 from boneexp.ledger.tables import runs
-from boneexp.results import Failed, Stopped
+from boneexp.results import Failed, Killed, Stopped
 
 
 def enqueue(ledger, wanted, now=0.0):
@@ -110,6 +110,7 @@ def test_an_abandoned_run_is_claimed_again_and_its_first_holder_must_stop(ledger
         assert not renew(connection, lost, now=62, lease_s=60)
         assert not keep_epoch(connection, lost, make.epoch(0), now=62)
         assert not fail(connection, lost, Failed("error", "m", "t"), now=62)
+        assert not lose(connection, lost, Killed("k", ""), now=62)
         assert not put_back(connection, lost, Stopped("s"), now=62)
         assert renew(connection, taken, now=62, lease_s=60)
         assert holds(connection, taken)
@@ -125,7 +126,9 @@ def test_a_late_result_is_kept_as_evidence_and_does_not_count(ledger):
     with reading(ledger) as connection:
         assert views.metric_rows(connection, 1) == []
         late = [event for event in views.event_rows(connection, 1) if event["kind"] == "late-result"]
-    assert late[0]["details"]["accuracy"] == {"test": 0.99}
+        rows = views.late_rows(connection, 1)
+    assert late[0]["details"]["files"] == {"best checkpoint": "c" * 64}
+    assert {(row["attempt"], row["metric"], row["value"]) for row in rows} >= {(1, "accuracy", 0.99)}
 
 
 def test_claims_stop_when_every_attempt_killed_its_worker(ledger):
@@ -136,6 +139,39 @@ def test_claims_stop_when_every_attempt_killed_its_worker(ledger):
     settled = row(ledger, 1)
     assert (settled["state"], settled["failure_kind"], settled["attempts"]) == ("failed", "killed", 3)
     assert outcomes(ledger, 1) == ["lost"] * 3
+
+
+def test_a_run_whose_process_is_killed_waits_again_until_that_has_happened_too_often(ledger):
+    enqueue(ledger, make.specs(1))
+    killed = Killed("its process was ended by SIGKILL", "stack")
+    for expected in ("queued", "queued", "failed"):
+        held = claim(ledger)
+        with writing(ledger) as connection:
+            assert lose(connection, held, killed, now=1) == expected
+    settled = row(ledger, 1)
+    assert (settled["state"], settled["failure_kind"], settled["attempts"]) == ("failed", "killed", 3)
+    assert "SIGKILL" in settled["failure"]
+    with writing(ledger) as connection:
+        retry(connection, 1, now=2)
+    assert claim(ledger).attempt == 4
+
+
+def test_only_deaths_in_a_row_without_an_epoch_count(ledger):
+    enqueue(ledger, make.specs(1))
+    for number in range(5):
+        held = claim(ledger)
+        with writing(ledger) as connection:
+            assert keep_epoch(connection, held, make.epoch(number), now=1)
+            assert lose(connection, held, Killed("killed", ""), now=2) == "queued"
+
+
+def test_a_cancelled_run_whose_process_is_killed_is_cancelled(ledger):
+    enqueue(ledger, make.specs(1))
+    held = claim(ledger)
+    with writing(ledger) as connection:
+        assert cancel(connection, 1, now=1) == "stopping"
+        assert lose(connection, held, Killed("killed", ""), now=2) == "cancelled"
+    assert row(ledger, 1)["state"] == "cancelled"
 
 
 def test_out_of_memory_halves_the_micro_batch_down_to_one_and_then_fails(ledger):

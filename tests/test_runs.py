@@ -1,20 +1,28 @@
 """Runs from the queue to their files: the engine, with real (tiny) networks on phantom radiographs."""
 
+import itertools
 import json
 import os
+import re
 import signal
 import sqlite3
 import subprocess
 import sys
+from functools import partial
 
+import faulty
 import pandas as pd
 import pytest
 import torch
 from conftest import new_study
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
+from test_engines import until
 
+from boneexp import artifacts
 from boneexp.artifacts import sha256_of
-from boneexp.learning import training
+from boneexp.engines import attempt as engine
+from boneexp.engines import child, processes
+from boneexp.ledger import settling
 
 CHECKED = ("best.pt", "last.pt", "metrics_summary.json", "classification_report.json", "predictions.csv",
            "history.csv", "roc_curves.png", "pr_curves.png", "confusion_matrix.png", "loss_curves.png",
@@ -90,18 +98,16 @@ def test_the_ledger_and_the_split_manifest_agree_on_the_test_part(finished_study
     assert set(manifest[manifest["part"] == "test"]["image_id"]) == tested
 
 
-def test_a_code_error_fails_one_run_with_its_traceback_and_the_others_go_on(study, monkeypatch):
+@pytest.fixture
+def with_work(monkeypatch):
+    """Return a function that lets children do other work than the real one."""
+    real = engine.Workplace
+    return lambda work: monkeypatch.setattr(engine, "Workplace", partial(real, work=work))
+
+
+def test_a_code_error_fails_one_run_with_its_traceback_and_the_others_go_on(study, with_work):
     study("queue", "--only", "E1")
-    real = training.class_weights
-
-    def broken(labels, weighted):
-        if len(labels) == broken.first:
-            raise ZeroDivisionError("a bug in the code")
-        return real(labels, weighted)
-
-    rows = pd.read_csv(next((study.artifacts / "splits").glob("stratified-*.csv")))
-    broken.first = int((rows["part"] == "train").sum())
-    monkeypatch.setattr(training, "class_weights", broken)
+    with_work(faulty.broken_on_stratified)
     study("run", "--all", code=3)
     states = {row["split"]: row for row in study.json("status")}
     assert states["stratified"]["state"] == "failed"
@@ -110,22 +116,15 @@ def test_a_code_error_fails_one_run_with_its_traceback_and_the_others_go_on(stud
     detail = study.json("show", str(states["stratified"]["run"]))
     assert "a bug in the code" in detail["attempts"][0]["traceback"]
     assert "Traceback (most recent call last)" in detail["attempts"][0]["traceback"]
-    monkeypatch.setattr(training, "class_weights", real)
+    with_work(engine.work)
     study("retry", "--failed")
     study("run", "--all")
     assert {row["state"] for row in study.json("status")} == {"succeeded"}
 
 
-def test_out_of_memory_halves_the_micro_batch_of_that_run_alone(study, monkeypatch):
+def test_out_of_memory_halves_the_micro_batch_of_that_run_alone(study, with_work):
     study("queue", "--split", "stratified", "--set", "training.epochs=1")
-    real = training._Loop._step
-
-    def hungry(loop, positions, epoch):
-        if loop.course.micro_batch > 2 and loop.course.training.annotations:
-            raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
-        return real(loop, positions, epoch)
-
-    monkeypatch.setattr(training._Loop, "_step", hungry)
+    with_work(faulty.hungry_when_annotated)
     study("run", "--all")
     plain, hungry_run = study.json("status")
     assert (plain["micro_batch"], plain["attempts"]) == (8, 1)
@@ -136,48 +135,175 @@ def test_out_of_memory_halves_the_micro_batch_of_that_run_alone(study, monkeypat
         (4, "oom"),
         (2, None),
     ]
-    assert any("smaller micro-batches" in warning for warning in study.json("compare")["warnings"])
+    compared = study.json("compare")
+    assert any("† E2 stratified: 1 run(s) ran out of memory" in warning for warning in compared["warnings"])
+    assert [each["differs_from_plan"] for each in compared["experiments"]] == [[], ["stratified"]]
+    shown = study("compare", "--md").stdout.splitlines()
+    assert ["†" in line for line in shown[2:]] == [False, True]
 
 
-def test_the_worker_goes_on_when_a_halved_run_went_to_somebody_else(study, monkeypatch):
-    study("queue", "--only", "E1", "--set", "training.epochs=1")
-
-    def hungry(loop, positions, epoch):
-        if loop.course.micro_batch == 8 and loop.course.val_rows.size != hungry.held_out:
-            study("cancel", "1")  # as if another worker had it: this one cannot claim it again
-            raise torch.OutOfMemoryError("CUDA out of memory")
-        return real(loop, positions, epoch)
-
-    real = training._Loop._step
-    manifest = pd.read_csv(next((study.artifacts / "splits").glob("center_holdout-*.csv")))
-    hungry.held_out = int((manifest["part"] == "val").sum())
-    monkeypatch.setattr(training._Loop, "_step", hungry)
+def test_a_process_that_the_kernel_killed_for_want_of_memory_goes_on_with_half_the_batch(
+    study, with_work, monkeypatch
+):
+    study("queue", "--only", "E1", "--split", "stratified", "--set", "training.epochs=1")
+    with_work(faulty.killed_by_the_kernel)
+    counts = itertools.count()
+    monkeypatch.setattr(child, "oom_kills", lambda: next(counts))
     study("run", "--all")
-    assert [row["state"] for row in study.json("status")] == ["failed", "succeeded"]
+    attempts = study.json("show", "1")["attempts"]
+    assert [(each["micro_batch"], each["failure_kind"]) for each in attempts] == [
+        (8, "oom"),
+        (4, "oom"),
+        (2, None),
+    ]
 
 
-def test_a_run_that_goes_on_asks_no_model_hub(study, monkeypatch):
+@pytest.fixture
+def small_group():
+    """A memory control group (version 1) of 300 MB; only root may make one."""
+    group = faulty.SMALL_GROUP
+    try:
+        group.mkdir()
+        (group / "memory.limit_in_bytes").write_text(str(300 << 20))
+    except OSError as error:
+        pytest.skip(f"a memory control group cannot be made here: {error}")
+    yield
+    group.rmdir()
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("small_group")
+def test_the_kernels_own_out_of_memory_killer_halves_the_batch_and_spares_the_worker(study, with_work):
+    study("queue", "--only", "E1", "--split", "stratified", "--set", "training.epochs=1")
+    with_work(faulty.in_a_small_group)
+    study("run", "--all")
+    attempts = study.json("show", "1")["attempts"]
+    assert [(each["micro_batch"], each["failure_kind"]) for each in attempts] == [
+        (8, "oom"),
+        (4, "oom"),
+        (2, None),
+    ]
+    assert "its kernel killed the attempt's process" in attempts[0]["failure"]
+
+
+def test_a_crash_in_native_code_ends_one_attempt_and_leaves_its_stack(study, with_work):
+    study("queue", "--only", "E1", "--set", "training.epochs=1")
+    with_work(faulty.segfaulting)
+    study("run", "--all")
+    assert {row["state"] for row in study.json("status")} == {"succeeded"}
+    first = study.json("show", "1")["attempts"][0]
+    assert (first["outcome"], first["failure_kind"]) == ("lost", "killed")
+    assert "SIGSEGV" in first["failure"]
+    assert "segfaulting" in first["traceback"]
+
+
+def test_a_run_that_kills_every_process_is_given_up_and_the_others_go_on(study, with_work):
+    study("queue", "--only", "E1", "--split", "stratified", "--set", "training.epochs=1")
+    with_work(faulty.always_killed)
+    study("run", "--all", code=3)
+    (row,) = study.json("status")
+    assert (row["state"], row["failure_kind"], row["attempts"]) == ("failed", "killed", 3)
+    assert "SIGKILL" in row["failure"]
+    assert "boneexp retry" in row["failure"]
+
+
+def test_a_full_disk_fails_that_attempt_stops_the_worker_and_loses_nothing(study, with_work):
+    study("queue", "--only", "E1", "--set", "training.epochs=3")
+    with_work(faulty.on_a_full_disk)
+    study("run", "--all", code=3)
+    first, second = study.json("status")
+    assert (first["state"], first["failure_kind"], second["state"]) == ("failed", "disk", "queued")
+    assert "No space left" in first["failure"]
+    folder = study.artifacts / "experiments/E1/stratified"
+    assert [path.name for path in folder.rglob("last.pt")] == ["last.pt"]
+    with_work(engine.work)
+    study("retry", "--failed")
+    said = study("run", "--all").stderr
+    assert "goes on after epoch 1" in said
+    assert {row["state"] for row in study.json("status")} == {"succeeded"}
+    assert not list(study.artifacts.rglob("*.part"))
+
+
+@pytest.fixture
+def small_disk(study):
+    """Return a function that mounts a file system of so many MB at a folder of the study; only root may."""
+    mounted = []
+
+    def mount(folder, megabytes):
+        folder.mkdir()
+        command = ["mount", "-t", "tmpfs", "-o", f"size={megabytes}m", "tmpfs", str(folder)]
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if done.returncode:
+            pytest.skip(f"a small file system cannot be mounted here: {done.stderr.strip()}")
+        mounted.append(folder)
+
+    yield mount
+    for folder in mounted:
+        subprocess.run(["umount", str(folder)], check=True)
+
+
+def test_a_run_that_will_not_fit_is_not_begun(study, small_disk):
+    small_disk(study.artifacts, 8)
+    study("queue", "--only", "E1")
+    said = study("run", "--all", code=1).stderr
+    assert re.search(r"the next run needs about \d+ MB under artifacts, and 8 MB are free; free some", said)
+    assert {(row["state"], row["attempts"]) for row in study.json("status")} == {("queued", 0)}
+
+
+def test_runs_that_will_not_all_fit_are_announced_and_begun(study, small_disk):
+    small_disk(study.artifacts, 50)
+    study("queue", "--seeds", "1,2,3", "--set", "training.epochs=1")
+    said = study("run", "--next").stderr
+    assert re.search(r"all runs that wait need about \d+ MB under artifacts, and \d+ MB are free", said)
+    assert sum(row["state"] == "succeeded" for row in study.json("status")) == 1
+
+
+def test_a_disk_that_fills_up_while_a_run_trains_fails_it_and_leaves_every_file_whole(
+    study, small_disk, with_work
+):
+    small_disk(study.artifacts, 60)
+    study("queue", "--only", "E1", "--set", "training.epochs=3")
+    with_work(faulty.filling_the_disk)
+    study("run", "--all", code=3)
+    first, second = study.json("status")
+    assert (first["state"], first["failure_kind"], second["state"]) == ("failed", "disk", "queued")
+    assert not list(study.artifacts.rglob("*.part"))
+    (study.artifacts / faulty.FILLER).unlink()
+    with_work(engine.work)
+    study("retry", "--failed")
+    assert "goes on after epoch 1" in study("run", "--all").stderr
+    for path, sha256 in query(study, "SELECT path, sha256 FROM files"):
+        assert sha256_of(study.artifacts / path) == sha256
+
+
+def test_a_ledger_on_a_full_disk_stops_the_worker_and_loses_nothing(
+    study, small_disk, with_work, monkeypatch
+):
+    place = study.folder / "disk"
+    small_disk(place, 60)
+    monkeypatch.setenv("BONEEXP_LEDGER", str(place / "ledger.db"))
+    monkeypatch.setenv("BONEEXP_ARTIFACTS", str(place / "artifacts"))
+    study("queue", "--only", "E1", "--split", "stratified", "--set", "training.epochs=3")
+    with_work(faulty.filling_the_disk)
+    said = study("run", "--all", code=1).stderr
+    assert "is full; nothing was lost; free space and try again" in said
+    (place / "artifacts" / faulty.FILLER).unlink()
+    with_work(engine.work)
+    monkeypatch.setattr(processes, "is_alive", lambda *_: False)  # the worker was this process
+    assert "goes on after epoch 1" in study("run", "--all").stderr
+    assert study.json("status")[0]["state"] == "succeeded"
+    with sqlite3.connect(place / "ledger.db") as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
+
+
+def test_a_run_that_goes_on_asks_no_model_hub(study, with_work, monkeypatch):
     """The pretrained weights are in its checkpoint by now, and the network may be gone."""
-    from boneexp import experiment
-
-    real = experiment.build
-    asked = []
-
-    def watched(settings, seed):
-        asked.append(settings.pretrained)
-        return real(settings.model_copy(update={"pretrained": False}), seed)
-
-    monkeypatch.setattr(experiment, "build", watched)
+    monkeypatch.setattr("boneexp.queueing.check_networks", lambda *_: None)
     study("queue", "--only", "E1", "--split", "stratified", "--set", "model.pretrained=true")
-
-    def interrupted(*_):
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patched:
-        patched.setattr(experiment, "_evaluated", interrupted)
-        study("run", "--next", code=130)
+    with_work(faulty.hub_that_answers_once)
     study("run", "--next")
-    assert asked == [True, False]
+    attempts = study.json("show", "1")["attempts"]
+    assert [each["outcome"] for each in attempts] == ["lost", "succeeded"]
 
 
 def test_data_that_changed_since_queueing_fail_the_run_and_say_so(tmp_path, phantom):
@@ -222,6 +348,118 @@ def last_weights(study, run_id):
 
 
 LONG = ("--only", "E2", "--split", "stratified", "--set", "training.epochs=6", "--set", "data.image_size=64")
+SHORT = (
+    "--only",
+    "E2",
+    "--split",
+    "stratified",
+    "--set",
+    "training.epochs=3",
+    "--set",
+    "training.batch_size=16",
+)
+FIGURES = "SELECT epoch, train_loss, val_loss, learning_rate FROM epoch_history WHERE run = 1 ORDER BY 1"
+PREDICTIONS = (
+    "SELECT part, image_id, p_normal, p_benign, p_malignant FROM predictions WHERE run_id = 1 ORDER BY 1, 2"
+)
+
+
+def assert_same_result(one, other):
+    """Every weight, epoch and prediction is the same, bit for bit."""
+    first, second = last_weights(one, 1), last_weights(other, 1)
+    assert first.keys() == second.keys()
+    assert all(torch.equal(first[key], second[key]) for key in first)
+    for text in (FIGURES, PREDICTIONS, "SELECT best_epoch FROM runs WHERE id = 1"):
+        assert query(one, text) == query(other, text)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"model.backbone": "efficientnet_b0", "model.dropout": 0.2},
+        {"model.backbone": "efficientnet_b3", "model.dropout": 0.3},
+        {"model.backbone": "resnet50", "model.attn_layer": "cbam", "model.dropout": 0.3},
+        {"training.epochs": 50, "training.patience": 2, "training.learning_rate": 1e-8},
+    ],
+    ids=["E1-E2", "E3", "E4", "early stop"],
+)
+def test_killed_at_every_stage_the_run_ends_bit_for_bit_like_an_unbroken_one(
+    tmp_path, phantom, with_work, settings
+):
+    unbroken, killed = (new_study(tmp_path / name, phantom) for name in ("unbroken", "killed"))
+    for study in (unbroken, killed):
+        study(
+            "queue", *SHORT, *(word for item in settings.items() for word in ("--set", "{}={}".format(*item)))
+        )
+    unbroken("run", "--all")
+    with_work(faulty.killed_at_every_stage)
+    killed("run", "--all")
+    attempts = killed.json("show", "1")["attempts"]
+    assert [each["outcome"] for each in attempts] == ["lost"] * 6 + ["succeeded"]
+    assert_same_result(unbroken, killed)
+    folder = killed.artifacts / "experiments/E2/stratified"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(CHECKED)
+    if "training.patience" in settings:
+        assert len(query(killed, FIGURES)) < 50
+
+
+class Died(BaseException):
+    """What SIGKILL does to a worker, as far as its files and the ledger can tell: nothing is tidied up."""
+
+
+def _dying(*_):
+    raise Died
+
+
+def _dying_after(real, calls=1):
+    def after(*arguments):
+        after.left -= 1
+        found = real(*arguments)
+        if after.left == 0:
+            raise Died
+        return found
+
+    after.left = calls
+    return after
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize(
+    "point",
+    [
+        ("boneexp.engines.attempt._settle", _dying),
+        ("boneexp.engines.attempt.finish", _dying_after(settling.finish)),
+        ("boneexp.artifacts.link", _dying_after(artifacts.link, 3)),
+        ("boneexp.artifacts.RunFolder.publish", _dying_after(artifacts.RunFolder.publish)),
+        ("boneexp.artifacts.RunFolder.drop", _dying),
+    ],
+    ids=[
+        "before settling",
+        "before publishing",
+        "while publishing",
+        "before the commit",
+        "before tidying up",
+    ],
+)
+def test_a_worker_killed_while_it_settles_leaves_a_run_that_ends_the_same(
+    finished_study, study, monkeypatch, point
+):
+    study("queue", "--only", "E1", "--split", "stratified")
+    settled = point[0].endswith("drop")
+    with monkeypatch.context() as patched:
+        patched.setattr(*point)
+        study("run", "--all", code=4 if settled else 5)
+    assert [row["state"] for row in study.json("status")] == ["succeeded" if settled else "running"]
+    monkeypatch.setattr(processes, "is_alive", lambda *_: False)
+    if settled:
+        study("queue", "--only", "E1")  # there must be something to run, or nothing is looked at
+    study("run", "--all")
+    assert_same_result(finished_study, study)
+    folder = study.artifacts / "experiments/E1/stratified"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(CHECKED)
+    for path, sha256 in query(study, "SELECT path, sha256 FROM files WHERE run_id = 1"):
+        assert sha256_of(study.artifacts / path) == sha256
 
 
 @pytest.mark.slow
@@ -243,14 +481,13 @@ def test_a_killed_worker_loses_nothing_and_the_run_goes_on_to_the_same_weights(t
     (row,) = killed.json("status")
     assert (row["state"], row["attempts"]) == ("succeeded", 2)
     assert [each["outcome"] for each in killed.json("show", "1")["attempts"]] == ["lost", "succeeded"]
-    one, other = last_weights(unbroken, 1), last_weights(killed, 1)
-    assert all(torch.equal(one[key], other[key]) for key in one)
-    predictions = "SELECT image_id, p_normal, p_benign, p_malignant FROM predictions ORDER BY part, image_id"
-    assert query(unbroken, predictions) == query(killed, predictions)
+    assert_same_result(unbroken, killed)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
+)
 def test_a_signal_saves_puts_the_run_back_and_says_so_in_the_exit_code(study, number, code):
     study("queue", *LONG)
     process = start(study, "run", "--all")
@@ -262,6 +499,56 @@ def test_a_signal_saves_puts_the_run_back_and_says_so_in_the_exit_code(study, nu
     (row,) = study.json("status")
     assert (row["state"], row["attempts"]) == ("queued", 1)
     assert study.json("show", "1")["attempts"][0]["outcome"] == "stopped"
+
+
+def test_ctrl_c_twice_ends_at_once_and_puts_the_run_back(study, with_work):
+    study("queue", *LONG)
+    with_work(faulty.deaf)
+    said = study("run", "--all", code=130).stderr
+    assert "SIGINT, twice" in said
+    (row,) = study.json("status")
+    assert (row["state"], row["attempts"]) == ("queued", 1)
+
+
+def test_sigterm_to_the_child_alone_saves_and_the_run_goes_on_in_a_new_process(study, with_work):
+    study("queue", *SHORT)
+    with_work(faulty.asked_to_end)
+    study("run", "--all")
+    attempts = study.json("show", "1")["attempts"]
+    assert [(each["outcome"], each["failure"]) for each in attempts] == [
+        ("stopped", "SIGTERM to its process"),
+        ("succeeded", None),
+    ]
+
+
+@pytest.mark.slow
+def test_a_frozen_worker_loses_its_run_and_can_change_nothing_when_it_wakes(tmp_path, phantom):
+    unbroken, frozen = (new_study(tmp_path / name, phantom) for name in ("unbroken", "frozen"))
+    for study in (unbroken, frozen):
+        study("queue", *LONG)
+    unbroken("run", "--all")
+    process = start(frozen, "run", "--all", "--lease", "1")
+    wait_for(process, "epoch 2/6")
+    process.send_signal(signal.SIGSTOP)
+    until(lambda: frozen.json("status")[0]["lease_expired"])
+    frozen("run", "--all", "--lease", "60")
+    process.send_signal(signal.SIGCONT)
+    text = process.communicate()[0]
+    assert process.returncode == 4, text
+    assert "nothing of this attempt counts" in text
+    assert [each["outcome"] for each in frozen.json("show", "1")["attempts"]] == ["lost", "succeeded"]
+    assert_same_result(unbroken, frozen)
+    folder = frozen.artifacts / "experiments/E2/stratified"
+    assert sorted(path.name for path in folder.iterdir()) == sorted(CHECKED)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_a_gpu_that_is_too_small_halves_the_micro_batch(study, with_work):
+    study("queue", *SHORT, "--set", "model.backbone=efficientnet_b0", "--set", "data.image_size=224")
+    with_work(faulty.on_a_small_gpu)
+    study("run", "--all", "--device", "cuda")
+    (row,) = study.json("status")
+    assert (row["state"], row["micro_batch"] < 16) == ("succeeded", True)
 
 
 @pytest.mark.slow
@@ -277,19 +564,14 @@ def test_two_workers_side_by_side_never_share_a_run(study):
 
 
 def test_a_cancelled_run_stops_and_is_settled_as_cancelled(study, monkeypatch):
-    from boneexp.engines import attempt as engine
-    from boneexp.engines import lease
-
     study("queue", "--only", "E1", "--split", "stratified", "--set", "training.epochs=500")
-    real = engine._Report.epoch
+    real = engine._Report._epoch
 
     def cancelling(report, record):
         if record.epoch == 1:
             study("cancel", "1")
-            report._lease.cancelled.wait(timeout=60)
-        return real(report, record)
+        real(report, record)
 
-    monkeypatch.setattr(engine, "kept_lease", lambda ledger, claim: lease.kept_lease(ledger, claim, 0.4))
-    monkeypatch.setattr(engine._Report, "epoch", cancelling)
-    study("run", "--all", code=4)
+    monkeypatch.setattr(engine._Report, "_epoch", cancelling)
+    study("run", "--all", "--lease", "1", code=4)
     assert study.json("status")[0]["state"] == "cancelled"

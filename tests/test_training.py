@@ -5,11 +5,11 @@ import pytest
 import torch
 from torch.nn.functional import cross_entropy
 
-from boneexp import experiment
 from boneexp.artifacts import RunFolder
 from boneexp.config import DataSettings, ModelSettings, TrainingSettings
 from boneexp.data.prepared import Prepared
 from boneexp.errors import Damaged, DataInvalid, GridInvalid, WeightsUnavailable
+from boneexp.failures import failure_of
 from boneexp.learning import training
 from boneexp.learning.batches import (
     Samples,
@@ -378,7 +378,7 @@ def test_a_last_checkpoint_of_another_run_or_a_broken_one_is_passed_over(tmp_pat
     ids=str,
 )
 def test_every_failure_has_its_kind(error, kind):
-    assert experiment.failure_of(error).kind == kind
+    assert failure_of(error).kind == kind
 
 
 def test_an_empty_part_of_samples_has_length_zero():

@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boneexp.artifacts import inside, sha256_of, write_text
-from boneexp.config import digest_of
+from boneexp.config import DataSettings, digest_of
 from boneexp.data.btxrd import Dataset
 from boneexp.data.radiograph import LARGEST_IMAGE_BYTES, Grey, Radiograph, clahe, grey_of, lesion_mask
 from boneexp.data.threads import Progress, in_order
@@ -60,7 +60,7 @@ def prepare(
         OSError: the disk is full or refuses.
     """
     recipe = Recipe(size_px, float(clip_limit), tiles)
-    place = folder / digest_of([PREPARED_VERSION, dataset.fingerprint, asdict(recipe)])[:24]
+    place = cache_folder(folder, dataset.fingerprint, recipe)
     if (found := _opened(inside(folder, place.name), dataset)) is not None:
         return found
     with _locked(inside(folder, f"{place.name}.lock")):
@@ -70,6 +70,16 @@ def prepare(
     if found is None:
         raise OSError(f"the cache {place} does not read back as it was written; is the disk sound?")
     return found
+
+
+def cache_folder(folder: Path, fingerprint: str, recipe: "Recipe") -> Path:
+    """Return where the cache of a dataset lies, or will lie, under `folder`."""
+    return folder / digest_of([PREPARED_VERSION, fingerprint, asdict(recipe)])[:24]
+
+
+def recipe_of(settings: DataSettings) -> "Recipe":
+    """Return what an experiment's data settings ask for."""
+    return Recipe(settings.image_size, settings.clahe_clip_limit, settings.clahe_tiles)
 
 
 def prepared_grey(radiograph: Radiograph, recipe: "Recipe") -> Grey:

@@ -5,9 +5,10 @@ from pathlib import Path
 from typing import Any
 
 from boneexp.artifacts import inside, write_text
+from boneexp.config import SPLITS
 from boneexp.documents.wording import escaped
 from boneexp.harmless import csv_text
-from boneexp.selection import Comparison, Row, Target
+from boneexp.selection import Comparison, Row, Target, split_of
 
 COLUMNS = {
     "Experiment ID": "experiment_id",
@@ -57,13 +58,14 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def shown(comparison: Comparison, row: Row, column: str, between: str = " ") -> str:
-    """Return one cell as text: "0.812 (0.781-0.842)", or "not reported"."""
+    """Return one cell as text: "0.812 (0.781-0.842)"; with † where the run differs from plan."""
     value = row[column]
     if not isinstance(value, float):
         return "not reported" if value is None else str(value)
     low, high = comparison.interval(row["experiment_id"], column)
     interval = "" if low is None or high is None else f"{between}({low:.3f}-{high:.3f})"
-    return f"{value:.3f}{interval}"
+    mark = "†" if comparison.differs_from_plan(row["experiment_id"], split_of(column)[0]) else ""
+    return f"{value:.3f}{mark}{interval}"
 
 
 def write_comparison(comparison: Comparison, artifacts: Path) -> tuple[Path, Path]:
@@ -80,6 +82,7 @@ def _full(comparison: Comparison, row: Row) -> dict[str, Any]:
     return {
         **titled(row),
         "intervals": {figure: list(comparison.interval(experiment, figure)) for figure in figures},
+        "differs_from_plan": [split for split in SPLITS if comparison.differs_from_plan(experiment, split)],
         "delta_to_baseline": comparison.deltas(experiment),
         "targets": [_target(target) for target in comparison.targets_of(experiment)],
     }

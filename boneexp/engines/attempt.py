@@ -1,24 +1,62 @@
-"""One attempt at one run: claimed, kept under its lease, run, settled. Here ledger and learning meet."""
+"""One attempt at one run: claimed, kept under its lease, worked on in a child process, settled.
+
+Here ledger and learning meet: the child knows no ledger, and this process knows no torch.
+"""
 
 import logging
+import signal
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from boneexp import experiment
 from boneexp.artifacts import RunFolder
-from boneexp.engines.lease import Lease, kept_lease
-from boneexp.errors import BoneexpError
+from boneexp.config import RunSpec
+from boneexp.engines.child import Child
+from boneexp.engines.lease import LEASE_S, Lease, kept_lease
+from boneexp.errors import BoneexpError, Busy
+from boneexp.failures import failure_of
 from boneexp.ledger.database import writing
 from boneexp.ledger.queue import Claim
-from boneexp.ledger.settling import fail, finish, keep_epoch, put_back
-from boneexp.results import EpochRecord, Failed, Finished, News, Outcome, Stopped
+from boneexp.ledger.settling import fail, finish, keep_epoch, lose, put_back
+from boneexp.results import EpochRecord, Failed, Finished, Killed, News, Outcome, Stopped
 
 Announce = Callable[[News], None]
+TICK_S = 0.2
+
+
+class StopFlag:
+    """Set by a signal, and looked at by every worker; a second Ctrl-C means at once."""
+
+    def __init__(self) -> None:
+        """Begin unset."""
+        self._set, self._at_once = threading.Event(), threading.Event()
+        self.reason = ""
+
+    def set(self, reason: str) -> None:
+        """Ask for the end; the first reason stays. Ctrl-C after that asks for it at once."""
+        if self.is_set() and reason == signal.SIGINT.name:
+            self._at_once.set()
+        self.reason = self.reason or reason
+        self._set.set()
+
+    def is_set(self) -> bool:
+        """Tell whether the end was asked for."""
+        return self._set.is_set()
+
+    def is_at_once(self) -> bool:
+        """Tell whether nothing shall be waited for any more."""
+        return self._at_once.is_set()
+
+
+def work(spec: RunSpec, folder: RunFolder, device: str, micro_batch: int, report: Any) -> Outcome:
+    """Do the run; this happens in the child."""
+    from boneexp import experiment
+
+    return experiment.run(spec, folder, device, micro_batch, report)
 
 
 @dataclass(frozen=True)
@@ -29,91 +67,186 @@ class Workplace:
     artifacts: Path
     device: str
     announce: Announce
-    stop: "StopFlag"
+    stop: StopFlag = field(default_factory=StopFlag)
+    lease_s: float = LEASE_S
+    threads: int = 0  # of each attempt; 0 leaves it to torch
+    work: Callable[..., Outcome] = work  # what a child does
 
 
-class StopFlag:
-    """Set once by a signal (or by the parent process); read at every step."""
+@dataclass(frozen=True)
+class Settled:
+    """How an attempt ended, and the state that its run is in since."""
 
-    def __init__(self) -> None:
-        """Begin unset."""
-        self._set = threading.Event()
-        self.reason = ""
-
-    def set(self, reason: str) -> None:
-        """Ask for the end; the first reason stays."""
-        self.reason = self.reason or reason
-        self._set.set()
-
-    def is_set(self) -> bool:
-        """Tell whether the end was asked for."""
-        return self._set.is_set()
+    outcome: Outcome
+    state: str
 
 
-def attempt(place: Workplace, claim: Claim) -> Outcome | None:
-    """Run the claim and settle it; return the outcome, or None when the lease was lost on the way."""
-    folder = RunFolder(place.artifacts, claim.folder)
-    folder.path.mkdir(parents=True, exist_ok=True)
-    folder.drop_leftovers()
-    with kept_lease(place.ledger, claim) as lease, _run_log(folder, claim) as log:
-        report = _Report(place, claim, lease, log)
+def attempt(place: Workplace, claim: Claim) -> Settled | None:
+    """Run the claim and settle it; return how it ended, or None when the lease was lost on the way."""
+    folder = RunFolder(place.artifacts.resolve(), claim.folder, claim.attempt)
+    with _run_log(folder, claim) as log:
+        report = _Report(place, claim, log)
         report.tell("claimed", f"attempt {claim.attempt}")
         try:
-            outcome = experiment.run(claim.spec, folder, place.device, claim.micro_batch, report)
-        except BaseException:  # Ctrl-C a second time: nothing more is awaited, the run goes back
-            _settle(place.ledger, claim, Stopped("interrupted"))
+            settled = _worked_and_settled(place, claim, folder, report)
+        except Exception as error:
+            log.error("%s", error)
+            with suppress(BoneexpError):  # the ledger itself may be what is wrong
+                _settle(place.ledger, claim, report, folder, Stopped("interrupted"))
             raise
-    held = _settle(place.ledger, claim, outcome)
-    report.settled(outcome, held)
-    return outcome if held else None
+        report.settled(settled)
+        if settled is None or settled.state == "succeeded":
+            for own in [folder] if settled is None else [*folder.earlier(), folder]:
+                own.drop()
+    return settled
 
 
-def _settle(ledger: Path, claim: Claim, outcome: Outcome) -> bool:
-    with writing(ledger) as connection:
-        if isinstance(outcome, Finished):
-            return finish(connection, claim, outcome, time.time())
-        if isinstance(outcome, Failed):
-            return fail(connection, claim, outcome, time.time())
-        return put_back(connection, claim, outcome, time.time())
+def _worked_and_settled(
+    place: Workplace, claim: Claim, folder: RunFolder, report: "_Report"
+) -> Settled | None:
+    try:
+        folder.path.mkdir(parents=True, exist_ok=True)
+        folder.drop_leftovers()
+        child = Child(
+            place.work,
+            (claim.spec, folder, place.device, claim.micro_batch),
+            place.threads,
+            folder.file("crash.txt"),
+        )
+    except OSError as error:
+        return _settle(place.ledger, claim, report, folder, failure_of(error))
+    try:
+        with kept_lease(place.ledger, claim, place.lease_s, child.is_working) as lease:
+            report.lease = lease
+            outcome = _outcome(child, report, place.stop)
+            while True:
+                try:
+                    return _settle(place.ledger, claim, report, folder, outcome)
+                except Busy:  # somebody holds the ledger for long: a result is worth waiting for
+                    if lease.lost.is_set():
+                        raise
+    finally:
+        child.close()
+
+
+def _outcome(child: Child, report: "_Report", stop: StopFlag) -> Outcome:
+    """Pass on what the child tells until it has ended, one way or another."""
+    asked = False
+    try:
+        while True:
+            if not asked and (reason := report.why_stop()):
+                child.ask_to_stop(reason)
+                asked = True
+            if stop.is_at_once():
+                child.kill()
+            name, content = child.message(TICK_S) or ("", ())
+            if name == "outcome":
+                outcome: Outcome = content[0]
+                return outcome
+            report.hear(name, content)
+    except EOFError:
+        return Stopped(f"{stop.reason}, twice") if stop.is_at_once() else child.death()
+
+
+def _settle(
+    ledger: Path, claim: Claim, report: "_Report", folder: RunFolder, outcome: Outcome
+) -> Settled | None:
+    """Write the end of the attempt; in the same transaction its files get their final names."""
+    try:
+        with writing(ledger) as connection:
+            for record in report.unwritten:
+                keep_epoch(connection, claim, record, time.time())
+            state = _settled_state(connection, claim, outcome)
+            if state == "succeeded" and isinstance(outcome, Finished):
+                folder.publish(outcome.files)
+    except OSError as error:
+        return _settle(ledger, claim, report, folder, failure_of(error))
+    return None if state is None else Settled(outcome, state)
+
+
+def _settled_state(connection: Any, claim: Claim, outcome: Outcome) -> str | None:
+    now = time.time()
+    if isinstance(outcome, Finished):
+        return finish(connection, claim, outcome, now)
+    if isinstance(outcome, Failed):
+        return fail(connection, claim, outcome, now)
+    if isinstance(outcome, Killed):
+        return lose(connection, claim, outcome, now)
+    return put_back(connection, claim, outcome, now)
 
 
 class _Report:
     """What the run tells, passed on to the ledger, the log and the watcher; and the word to stop."""
 
-    def __init__(self, place: Workplace, claim: Claim, lease: Lease, log: logging.Logger) -> None:
-        self._place, self._claim, self._lease, self._log = place, claim, lease, log
+    def __init__(self, place: Workplace, claim: Claim, log: logging.Logger) -> None:
+        self._place, self._claim, self.log = place, claim, log
         self._planned = claim.spec.settings.training.epochs
         self._durations_s: list[float] = []
+        self._unwritable = ""
+        self.lease = Lease()
+        self.unwritten: list[EpochRecord] = []  # epochs that the ledger has yet to hear of
 
     def tell(self, kind: str, text: str = "", **counts: Any) -> None:
         spec = self._claim.spec
         title = f"{spec.experiment} {spec.split.name} seed {spec.seed}"
         if text:
-            self._log.info("%s: %s", kind, text)
+            self.log.info("%s: %s", kind, text)
         news = News(self._claim.run_id, title, kind, text, epochs_planned=self._planned, **counts)
-        self._place.announce(news)
+        with suppress(OSError):  # the terminal may be gone
+            self._place.announce(news)
 
-    def stage(self, text: str) -> None:
-        self.tell("stage", text)
+    def hear(self, name: str, content: tuple[Any, ...]) -> None:
+        """Take in one message of the child."""
+        hearers: dict[str, Callable[..., None]] = {
+            "stage": lambda text: self.tell("stage", text),
+            "counted": lambda done, total: self.tell("counted", done=done, total=total),
+            "restored": self._restored,
+            "step": self._step,
+            "epoch": self._epoch,
+        }
+        if name:
+            hearers[name](*content)
 
-    def counted(self, done: int, total: int) -> None:
-        self.tell("counted", done=done, total=total)
+    def why_stop(self) -> str:
+        """Return why the run must stop; "" while it need not."""
+        if self.lease.lost.is_set():
+            return "the lease was lost"
+        if self.lease.cancelled.is_set():
+            return "cancelled"
+        return self._place.stop.reason or self._unwritable
 
-    def restored(self, records: list[EpochRecord]) -> bool:
+    def settled(self, settled: Settled | None) -> None:
+        self.tell("settled", self._ending(settled))
+
+    def _ending(self, settled: Settled | None) -> str:
+        if settled is None:
+            return "lease lost; another worker has this run, and nothing of this attempt counts"
+        outcome = settled.outcome
+        if isinstance(outcome, Finished):
+            return f"finished; {_headline(outcome)}"
+        if isinstance(outcome, Failed):
+            self.log.error("%s", outcome.traceback)
+            again = "; goes on with half the micro-batch" if settled.state == "queued" else ""
+            return f"failed ({outcome.kind}): {outcome.message}{again}"
+        if isinstance(outcome, Killed):
+            self.log.error("%s", outcome.traceback)
+            again = "goes on from its last checkpoint" if settled.state == "queued" else "given up"
+            return f"killed: {outcome.reason}; {again}"
+        return f"stopped ({outcome.reason}); it goes on from here with: boneexp run --all"
+
+    def _restored(self, records: list[EpochRecord]) -> None:
         self._durations_s = [record.duration_s for record in records]
         if records:
             self.tell("resumed", f"goes on after epoch {len(records)}", done=len(records))
-        return all(self._kept(record) for record in records) and self._go_on()
+        for record in records:
+            self._keep(record)
 
-    def step(self, epoch: int, done: int, total: int) -> bool:
+    def _step(self, epoch: int, done: int, total: int) -> None:
         self.tell("step", epoch=epoch + 1, done=done, total=total, left_s=self._left_s(epoch + done / total))
-        return self._go_on()
 
-    def epoch(self, record: EpochRecord) -> bool:
-        if not self._kept(record):
-            return False
+    def _epoch(self, record: EpochRecord) -> None:
         self._durations_s.append(record.duration_s)
-        self._log.info(
+        self.log.info(
             "epoch %d: training loss %.4f, validation loss %.4f, validation accuracy %.3f, %.1f s",
             record.epoch + 1,
             record.train_loss,
@@ -121,42 +254,23 @@ class _Report:
             record.val_accuracy,
             record.duration_s,
         )
+        self._keep(record)
         self.tell("epoch", done=record.epoch + 1, record=record, left_s=self._left_s(record.epoch + 1))
-        return self._go_on()
 
-    def why_stopped(self) -> str:
-        if self._lease.lost.is_set():
-            return "the lease was lost"
-        if self._lease.cancelled.is_set():
-            return "cancelled"
-        return self._place.stop.reason or "the ledger could not be written"
-
-    def settled(self, outcome: Outcome, held: bool) -> None:
-        if not held:
-            text = "lease lost; another worker has this run, and nothing of this attempt counts"
-        elif isinstance(outcome, Finished):
-            text = f"finished; {_headline(outcome)}"
-        elif isinstance(outcome, Failed):
-            text = f"failed ({outcome.kind}): {outcome.message}"
-            self._log.error("%s", outcome.traceback)
-        else:
-            text = f"stopped ({outcome.reason}); it goes on from here with: boneexp run --all"
-        self.tell("settled", text)
-
-    def _kept(self, record: EpochRecord) -> bool:
+    def _keep(self, record: EpochRecord) -> None:
         """Keep the epoch in the ledger; a ledger that cannot be written is not the run's failure."""
+        self.unwritten.append(record)
         try:
             with writing(self._place.ledger) as connection:
-                held = keep_epoch(connection, self._claim, record, time.time())
+                kept = [keep_epoch(connection, self._claim, each, time.time()) for each in self.unwritten]
+        except Busy:
+            return  # somebody holds the ledger for long; the epochs are written with the next
         except BoneexpError as error:
-            self._log.error("the ledger cannot be written: %s", error)
-            return False
-        if not held:
-            self._lease.lost.set()
-        return held
-
-    def _go_on(self) -> bool:
-        return not (self._lease.lost.is_set() or self._lease.cancelled.is_set() or self._place.stop.is_set())
+            self._unwritable = f"the ledger cannot be written: {error}"
+            return
+        self.unwritten.clear()
+        if not all(kept):
+            self.lease.lost.set()
 
     def _left_s(self, epochs_done: float) -> float | None:
         """Return the time the planned epochs will take; early stopping may end them sooner."""
@@ -177,14 +291,23 @@ def _headline(finished: Finished) -> str:
     return f"test {', '.join(shown)}, best epoch {finished.best_epoch + 1}"
 
 
+class _LogFile(logging.FileHandler):
+    """The run's log; a disk that takes no more lines is no reason to stop or to complain at each."""
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        """Say nothing."""
+
+
 @contextmanager
 def _run_log(folder: RunFolder, claim: Claim) -> Iterator[logging.Logger]:
     """Yield a logger that writes the run's own log and nothing else; earlier attempts' lines stay."""
+    folder.home.mkdir(parents=True, exist_ok=True)
     log = logging.Logger(f"boneexp.run{claim.run_id}", logging.INFO)
-    handler = logging.FileHandler(folder.log, encoding="utf-8")
+    handler = _LogFile(folder.log, encoding="utf-8")
     handler.setFormatter(logging.Formatter(f"%(asctime)s attempt {claim.attempt} %(message)s"))
     log.addHandler(handler)
     try:
         yield log
     finally:
-        handler.close()
+        with suppress(OSError):
+            handler.close()

@@ -2,9 +2,10 @@
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
 from boneexp.errors import BoneexpError
@@ -23,10 +24,13 @@ class Lease:
 
 
 @contextmanager
-def kept_lease(ledger: Path, claim: Claim, lease_s: float = LEASE_S) -> Iterator[Lease]:
-    """Renew the claim's lease until the block ends."""
+def kept_lease(
+    ledger: Path, claim: Claim, lease_s: float = LEASE_S, is_working: Callable[[], bool] = lambda: True
+) -> Iterator[Lease]:
+    """Renew the claim's lease until the block ends, as long as `is_working()` says that the run gets on."""
     lease, ended = Lease(), threading.Event()
-    keeper = threading.Thread(target=_keep, args=(ledger, claim, lease_s, lease, ended), daemon=True)
+    renewed = partial(_renewed, ledger, claim, lease_s, lease)
+    keeper = threading.Thread(target=_keep, args=(renewed, lease_s, lease, ended, is_working), daemon=True)
     keeper.start()
     try:
         yield lease
@@ -35,21 +39,37 @@ def kept_lease(ledger: Path, claim: Claim, lease_s: float = LEASE_S) -> Iterator
         keeper.join(timeout=lease_s)
 
 
-def _keep(ledger: Path, claim: Claim, lease_s: float, lease: Lease, ended: threading.Event) -> None:
-    """Renew four times per lease; try a ledger that cannot be written again until the lease runs out."""
+def _keep(
+    renewed: Callable[[], bool | None],
+    lease_s: float,
+    lease: Lease,
+    ended: threading.Event,
+    is_working: Callable[[], bool],
+) -> None:
+    """Renew four times per lease; whatever else ends this thread, the lease counts as lost."""
     held_until = time.monotonic() + lease_s
-    while not ended.wait(lease_s / 4):
-        began = time.monotonic()
-        try:
-            with writing(ledger) as connection:
-                held = renew(connection, claim, time.time(), lease_s)
-                if held and stop_requested(connection, claim):
-                    lease.cancelled.set()
-        except BoneexpError:
-            if time.monotonic() < held_until:
-                continue
-            held = False
-        if not held:
+    try:
+        while not ended.wait(lease_s / 4):
+            if not is_working():
+                continue  # frozen: who waits for this run shall have it when the lease is over
+            began = time.monotonic()
+            held = renewed()
+            if held:
+                held_until = began + lease_s
+            elif held is False or time.monotonic() >= held_until:
+                break
+    finally:
+        if not ended.is_set():
             lease.lost.set()
-            return
-        held_until = began + lease_s
+
+
+def _renewed(ledger: Path, claim: Claim, lease_s: float, lease: Lease) -> bool | None:
+    """Renew once; None where the ledger cannot be written now, and may be again before the lease runs out."""
+    try:
+        with writing(ledger) as connection:
+            held = renew(connection, claim, time.time(), lease_s)
+            if held and stop_requested(connection, claim):
+                lease.cancelled.set()
+            return held
+    except BoneexpError:
+        return None

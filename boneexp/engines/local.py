@@ -1,24 +1,28 @@
-"""Work through the queue on this machine: one worker here, or several processes side by side."""
+"""Work through the queue on this machine: one worker or several side by side, each attempt in a child."""
 
 import multiprocessing
 import os
-import queue
+import shutil
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
-from boneexp.engines.attempt import StopFlag, Workplace, attempt
-from boneexp.engines.lease import LEASE_S
+from boneexp.artifacts import RunFolder
+from boneexp.engines.attempt import TICK_S, Settled, StopFlag, Workplace, attempt
+from boneexp.engines.child import answer
 from boneexp.engines.processes import free_dead_runs_here, this_worker
-from boneexp.errors import BoneexpError
-from boneexp.ledger.database import writing
-from boneexp.ledger.queue import Claim, claim_next
-from boneexp.results import Failed, Finished, News
+from boneexp.errors import DiskTooSmall
+from boneexp.ledger import views
+from boneexp.ledger.database import reading, writing
+from boneexp.ledger.queue import Worker, claim_next
+from boneexp.readiness import SMALL_FILES_BYTES, Readiness, Waiting, readiness
+from boneexp.results import Failed, Killed, News
 
 
 @dataclass
@@ -35,6 +39,19 @@ class Tally:
         return f"{said}, stopped by {self.stopped_by}" if self.stopped_by else said
 
 
+@dataclass(frozen=True)
+class _Crew:
+    """What the workers of one call share: who they are, what they count, and how many runs may begin."""
+
+    worker: Worker
+    ready: Readiness
+    tally: Tally
+    run_id: int | None
+    limit: int | None
+    problems: list[Exception] = field(default_factory=list)
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
 def run_local(
     place: Workplace, *, workers: int = 1, limit: int | None = None, run_id: int | None = None
 ) -> Tally:
@@ -43,145 +60,137 @@ def run_local(
     Raises:
         LedgerUnusable: the ledger cannot be used.
         DeviceUnavailable: this machine has no such device.
+        DiskTooSmall: the next run would not fit on the disk.
     """
+    if workers > 1:
+        place = replace(place, threads=max(1, (os.cpu_count() or workers) // workers))
     with _stop_on_signals(place.stop):
-        if workers == 1:
-            return _work(place, limit, run_id)
-        return _work_side_by_side(place, workers)
+        ready = _readiness(place)
+        _check_room(place, ready)
+        _say_when_tight(place, ready)
+        _clear_settled(place)
+        crew = _Crew(this_worker(ready.device, ready.versions), ready, Tally(), run_id, limit)
+        threads = [
+            threading.Thread(target=_work, args=(place, crew, number), daemon=True)
+            for number in range(1, workers + 1)
+        ]
+        for thread in threads:
+            thread.start()
+        while any(thread.is_alive() for thread in threads):
+            time.sleep(TICK_S)
+            if place.stop.is_at_once():  # a worker may wait for a child that is frozen
+                for child in multiprocessing.active_children():
+                    child.kill()
+    crew.tally.stopped_by = place.stop.reason
+    if crew.problems:
+        raise crew.problems[0]
+    return crew.tally
 
 
-def _work(place: Workplace, limit: int | None, run_id: int | None) -> Tally:
-    from boneexp.learning.devices import resolved_device, software
+def _readiness(place: Workplace) -> Readiness:
+    """Look at device and networks in a child, so that no GPU is held and no torch loaded here."""
+    with reading(place.ledger) as connection:
+        waiting = tuple(Waiting(**row) for row in views.waiting_settings(connection))
+    arguments = (place.device, waiting, place.artifacts.resolve())
+    found: Readiness = answer(readiness, *arguments, threads=place.threads)
+    return found
 
-    device = resolved_device(place.device)
-    worker = this_worker(str(device), software(device))
-    tally, wanted = Tally(), run_id
-    while not place.stop.is_set() and (limit is None or tally.succeeded + tally.failed < limit):
+
+def _check_room(place: Workplace, ready: Readiness) -> None:
+    """Raise DiskTooSmall, before anything is begun, unless the next run fits on the disk."""
+    for path, needed in ((place.artifacts, ready.next_bytes), (place.ledger.parent, SMALL_FILES_BYTES)):
+        free = _free_bytes(path)
+        if free < needed:
+            raise DiskTooSmall(
+                f"the next run needs about {_megabytes(needed)} under {path}, and {_megabytes(free)} are "
+                "free; free some, or move the folder and name it with --artifacts; then: boneexp run --all"
+            )
+
+
+def _say_when_tight(place: Workplace, ready: Readiness) -> None:
+    free = _free_bytes(place.artifacts)
+    if free < ready.all_bytes:
+        text = (
+            f"all runs that wait need about {_megabytes(ready.all_bytes)} under {place.artifacts}, and "
+            f"{_megabytes(free)} are free; the queue will stop when the next run does not fit"
+        )
+        place.announce(News(0, "", "note", text))
+
+
+def _free_bytes(path: Path) -> int:
+    """Return the free space of the disk on which `path` lies, or will lie."""
+    there = next(folder for folder in [path.resolve(), *path.resolve().parents] if folder.exists())
+    return shutil.disk_usage(there).free
+
+
+def _megabytes(count: int) -> str:
+    return f"{max(count, 0) / 1e6:,.0f} MB"
+
+
+def _clear_settled(place: Workplace) -> None:
+    """Remove what attempts left whose worker was killed between settling the run and tidying up."""
+    with reading(place.ledger) as connection:
+        settled = [row["folder"] for row in views.run_rows(connection) if row["state"] == "succeeded"]
+    for folder in settled:
+        for left in RunFolder(place.artifacts, folder).earlier():
+            left.drop()
+
+
+def _work(place: Workplace, crew: _Crew, number: int) -> None:
+    """Do one worker's part; what goes wrong is raised again when the others have done theirs."""
+    name = f"{crew.worker.name}/{number}" if place.threads else crew.worker.name
+    try:
+        _work_through(place, crew, replace(crew.worker, name=name))
+    except Exception as error:  # noqa: BLE001
+        crew.problems.append(error)
+
+
+def _work_through(place: Workplace, crew: _Crew, worker: Worker) -> None:
+    wanted = crew.run_id
+    while not place.stop.is_set() and _more_wanted(crew):
         free_dead_runs_here(place.ledger, time.time())
+        _check_room(place, crew.ready)
         with writing(place.ledger) as connection:
-            claim = claim_next(connection, worker, time.time(), LEASE_S, wanted)
-        if claim is None and wanted != run_id:
-            wanted = run_id  # the run with the halved batch went to another worker, or was cancelled
+            claim = claim_next(connection, worker, time.time(), place.lease_s, wanted)
+        if claim is None and wanted != crew.run_id:
+            wanted = crew.run_id  # the run that is to go on went to another worker, or was cancelled
             continue
         if claim is None:
-            break
-        outcome = attempt(place, claim)
-        wanted = _count(tally, claim, outcome, run_id)
-        if isinstance(outcome, Failed) and outcome.kind == "disk":
-            break  # every further run would fail of the same
-    tally.stopped_by = place.stop.reason
-    return tally
+            return
+        settled = attempt(place, claim)
+        if settled is None:
+            continue
+        wanted = claim.run_id if _goes_on(settled) else crew.run_id
+        with crew.lock:
+            crew.tally.succeeded += settled.state == "succeeded"
+            crew.tally.failed += settled.state == "failed"
+        if isinstance(settled.outcome, Failed) and settled.outcome.kind == "disk":
+            return  # every further run would fail of the same
 
 
-def _count(tally: Tally, claim: Claim, outcome: object, run_id: int | None) -> int | None:
-    """Count a settled run; return which run to claim next: the same one after out-of-memory."""
-    if isinstance(outcome, Failed) and outcome.kind == "oom" and claim.micro_batch > 1:
-        return claim.run_id
-    tally.succeeded += isinstance(outcome, Finished)
-    tally.failed += isinstance(outcome, Failed)
-    return run_id
+def _goes_on(settled: Settled) -> bool:
+    """Tell whether the same run is to be claimed next: with half the micro-batch, or in a new process."""
+    return settled.state == "queued" and isinstance(settled.outcome, Failed | Killed)
 
 
-def _work_side_by_side(place: Workplace, workers: int) -> Tally:
-    """Run worker processes until each has found the queue empty; pass on what they tell."""
-    context = multiprocessing.get_context("spawn")
-    line = _Line(context.Queue(), context.Event())
-    threads = max(1, (os.cpu_count() or workers) // workers)
-    arguments = (str(place.ledger), str(place.artifacts), place.device, threads, line)
-    processes = [context.Process(target=_worker_process, args=arguments) for _ in range(workers)]
-    for process in processes:
-        process.start()
-    tally, problems = Tally(), []
-    while any(process.is_alive() for process in processes) or not line.news.empty():
-        if place.stop.is_set():
-            line.stop.set()
-        said = _next(line.news)
-        if isinstance(said, News):
-            place.announce(said)
-        elif isinstance(said, Tally):
-            tally = Tally(tally.succeeded + said.succeeded, tally.failed + said.failed)
-        elif isinstance(said, BoneexpError):
-            problems.append(said)
-    tally.stopped_by = place.stop.reason
-    return _or_problem(tally, problems, [process.exitcode for process in processes if process.exitcode])
-
-
-def _or_problem(tally: Tally, problems: list[BoneexpError], died: list[int]) -> Tally:
-    if died:
-        codes = ", ".join(map(str, died))
-        raise BoneexpError(
-            f"{len(died)} worker process(es) died (exit code {codes}; {tally.sentence()} in the others); "
-            "their runs go on from their last checkpoints with: boneexp run --all"
-        )
-    if problems and not tally.succeeded + tally.failed:
-        raise problems[0]
-    return tally
-
-
-def _worker_process(ledger: str, artifacts: str, device: str, threads: int, line: "_Line") -> None:
-    """One worker of several; the parent alone listens to the terminal."""
-    import torch
-
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    torch.set_num_threads(threads)
-    flag = _SharedFlag(line.stop)
-    place = Workplace(Path(ledger), Path(artifacts), device, line.news.put, flag)
-    try:
-        line.news.put(_work(place, None, None))
-    except BoneexpError as error:
-        line.news.put(error)
-    if flag.orphaned():
-        line.news.cancel_join_thread()  # nobody reads any more
-
-
-@dataclass(frozen=True)
-class _Line:
-    """Between parent and workers: news one way, the word to stop the other."""
-
-    news: Any
-    stop: Any
-
-
-class _SharedFlag(StopFlag):
-    """The stop flag of a worker process, set by its parent."""
-
-    def __init__(self, event: Any) -> None:
-        super().__init__()
-        self._event = event
-        self._parent = os.getppid()
-
-    def orphaned(self) -> bool:
-        """Tell whether the parent is gone, killed so that it could not say stop."""
-        return os.getppid() != self._parent
-
-    def is_set(self) -> bool:
-        """Tell whether the parent said stop, or is no more."""
-        if self._event.is_set():
-            self.set("the parent's word")
-        elif self.orphaned():
-            self.set("the death of the parent process")
-        return super().is_set()
-
-
-def _next(news: Any) -> object:
-    try:
-        return news.get(timeout=0.2)
-    except queue.Empty:
-        return None
+def _more_wanted(crew: _Crew) -> bool:
+    return crew.limit is None or crew.tally.succeeded + crew.tally.failed < crew.limit
 
 
 @contextmanager
 def _stop_on_signals(stop: StopFlag) -> Iterator[None]:
-    """Ctrl-C once and SIGTERM ask for an orderly end; Ctrl-C twice ends at once."""
+    """Ctrl-C, SIGTERM and a lost terminal ask for an orderly end; Ctrl-C a second time ends at once.
+
+    A signal that was ignored when the program began stays ignored: nohup means it.
+    """
 
     def ask(number: int, frame: FrameType | None) -> None:
-        if number == signal.SIGINT and stop.is_set():
-            raise KeyboardInterrupt
         stop.set(signal.Signals(number).name)
 
     before: dict[signal.Signals, Any] = {}
-    for number in (signal.SIGINT, signal.SIGTERM):
-        before[number] = signal.signal(number, ask)
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            before[number] = signal.signal(number, ask)
     try:
         yield
     finally:

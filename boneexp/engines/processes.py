@@ -46,6 +46,20 @@ def is_alive(pid: int, process_started: str, boot_id: str) -> bool:
     return _started(pid) == process_started and not _is_zombie(pid)
 
 
+def is_frozen(pid: int) -> bool:
+    """Tell whether the process is stopped by SIGSTOP, Ctrl-Z or a debugger."""
+    return _stat(pid)[:1] in (["T"], ["t"])
+
+
+def oom_kills() -> int:
+    """Return how many processes the kernel has killed for want of memory since boot; 0 if it does not say."""
+    try:
+        lines = Path("/proc/vmstat").read_text().splitlines()
+    except OSError:
+        return 0
+    return next((int(line.split()[1]) for line in lines if line.startswith("oom_kill ")), 0)
+
+
 def _boot_id() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()

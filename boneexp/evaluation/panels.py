@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from boneexp.artifacts import whole_file
+from boneexp.artifacts import write_bytes
 
 FOOT = "Research use only, not for clinical use."
 
@@ -78,5 +79,6 @@ def _save(figure: Figure, path: Path) -> None:
     if engine is not None:
         engine.set(rect=(0, 0.03, 1, 0.97))  # type: ignore[call-arg]
     figure.text(0.995, 0.004, FOOT, ha="right", va="bottom", fontsize=6, color="0.4")
-    with whole_file(path) as part:
-        figure.savefig(part, format="png", dpi=130, metadata={"Software": None})
+    drawn = BytesIO()
+    figure.savefig(drawn, format="png", dpi=130, metadata={"Software": None})
+    write_bytes(path, drawn.getbuffer())

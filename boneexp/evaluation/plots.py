@@ -8,6 +8,7 @@ underscores included. One thread at a time: matplotlib's settings are the proces
 import textwrap
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from boneexp.artifacts import whole_file
+from boneexp.artifacts import write_bytes
 from boneexp.evaluation.metrics import evaluate, ranking
 from boneexp.results import EpochRecord
 
@@ -204,8 +205,9 @@ def _figure(path: Path, size_in: tuple[float, float], title: str) -> Iterator[Fi
         _entitle(figure, title)
         figure.supxlabel(CAPTION, fontsize=8, color=QUIET)
         yield figure
-        with whole_file(path) as part:
-            figure.savefig(part, format="png", dpi=DPI, metadata={"Software": None})
+        drawn = BytesIO()
+        figure.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
+        write_bytes(path, drawn.getbuffer())
 
 
 def _entitle(figure: Figure, title: str) -> None:

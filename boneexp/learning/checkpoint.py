@@ -6,16 +6,19 @@ belong to by its config hash.
 
 import hashlib
 import io
-from dataclasses import asdict, dataclass, field, fields
+import zipfile
+import zlib
+from contextlib import suppress
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import nn
 
-from boneexp.artifacts import whole_file
+from boneexp.artifacts import RunFolder, link, sha256_of, write_bytes
 from boneexp.errors import Damaged, WeightsUnavailable
-from boneexp.learning.tensors import tensors_of
+from boneexp.learning.tensors import is_archive, tensors_of
 from boneexp.results import EpochRecord
 
 
@@ -46,17 +49,61 @@ def save_last(path: Path, state: dict[str, Any], config_hash: str, progress: Pro
 def load_last(path: Path, config_hash: str) -> tuple[Progress, dict[str, Any]] | None:
     """Return where the run of that hash stands and its state dicts; None if there is nothing to go on from.
 
-    A file that is broken or of another run is no reason to fail: the run then begins anew.
+    A file that is broken or of another run is no reason to fail: the run then begins anew. No digest of it is
+    in the ledger, since it changes with every epoch; the checksums inside it are looked at instead.
     """
     if not path.is_file():
         return None
     try:
+        _check_sums(path)
         content = _load(path)
         if content["config_hash"] != config_hash:
             return None
         return _progress(content["progress"]), content
     except (Damaged, KeyError, TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor where none fits
         return None
+
+
+def take_over(folder: RunFolder, config_hash: str) -> bool:
+    """Make the newest usable checkpoint of the run's earlier attempts this attempt's own.
+
+    Returns whether there is one to go on from. An earlier attempt that was only frozen may write on in its
+    own folder meanwhile: what was linked stays what it was, and its folder goes once its work was taken over.
+    """
+    if load_last(folder.last, config_hash) is not None:
+        return True
+    folder.path.mkdir(parents=True, exist_ok=True)
+    sources = [*folder.earlier(), replace(folder, attempt=None)]
+    for source in [*sources, *sources]:  # twice: its writer may have replaced a file while it was linked
+        if _linked(source, folder, config_hash):
+            for earlier in folder.earlier():
+                earlier.drop()
+            return True
+    return False
+
+
+def _linked(source: RunFolder, folder: RunFolder, config_hash: str) -> bool:
+    """Link `last.pt` and the best weights that it names; False, and no file, unless both are sound."""
+    with suppress(FileNotFoundError):
+        link(source.last, folder.last)
+        found = load_last(folder.last, config_hash)
+        if found is not None and _best_linked(source, folder, found[0]):
+            return True
+    folder.last.unlink(missing_ok=True)
+    return False
+
+
+def _best_linked(source: RunFolder, folder: RunFolder, progress: Progress) -> bool:
+    if progress.best_epoch < 0:
+        return True
+    target = folder.best_of(progress.best_epoch)
+    for candidate in (source.best_of(progress.best_epoch), source.best):
+        if candidate.is_file():
+            link(candidate, target)
+            if sha256_of(target) == progress.best_sha256:
+                return True
+            target.unlink()
+    return False
 
 
 def load_best(path: Path, sha256: str, model: nn.Module) -> int:
@@ -85,8 +132,7 @@ def load_best(path: Path, sha256: str, model: nn.Module) -> int:
 def _save(path: Path, content: dict[str, Any]) -> str:
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    with whole_file(path) as part:
-        part.write_bytes(buffer.getbuffer())
+    write_bytes(path, buffer.getbuffer())
     return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 
@@ -100,6 +146,18 @@ def _progress(kept: dict[str, Any]) -> Progress:
     if not all(isinstance(value, int | float | None) for each in history for value in vars(each).values()):
         raise ValueError("not the epochs of a run")
     return Progress(**{**kept, "history": history})
+
+
+def _check_sums(path: Path) -> None:
+    """Compare every record with its CRC-32; torch writes them and does not look at them when it loads."""
+    try:
+        is_archive(path)  # a bomb is refused before it is unpacked
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+        raise Damaged(f"{path} is not a checkpoint of boneexp: {error}") from error
+    if broken is not None:
+        raise Damaged(f"{path} is damaged: {broken} in it does not match its checksum")
 
 
 def _load(path: Path, payload: bytes | None = None) -> dict[str, Any]:

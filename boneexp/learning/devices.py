@@ -1,6 +1,8 @@
 """Which device a run uses, and what software made its numbers."""
 
+import os
 import platform
+import warnings
 from importlib.metadata import version
 
 import torch
@@ -26,6 +28,19 @@ def resolved_device(name: str) -> torch.device:
             f"--device {name}: this machine has no such device ({said}); here: {_best_here()}"
         ) from error
     return device
+
+
+def be_deterministic(device: torch.device) -> None:
+    """Ask CUDA for kernels that add in one order, so that a resumed run can equal an unbroken one.
+
+    An operation that has no such kernel is used all the same; the CPU needs nothing of this.
+    """
+    if device.type != "cuda":
+        return
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    torch.backends.cudnn.benchmark = False
+    warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
+    torch.use_deterministic_algorithms(True, warn_only=True)
 
 
 def software(device: torch.device) -> dict[str, str]:

@@ -49,6 +49,18 @@ def check_buildable(settings: ModelSettings) -> None:
             _fitting(_plain(settings), settings)
 
 
+def weight_bytes(settings: ModelSettings) -> int:
+    """Return how many bytes the network's weights take in a checkpoint.
+
+    Raises:
+        GridInvalid: timm cannot build it.
+    """
+    check_name(settings.backbone)
+    with torch.device("meta"):
+        state = _create(settings).state_dict()
+    return sum(tensor.numel() * tensor.element_size() for tensor in state.values())
+
+
 def check_name(backbone: str) -> None:
     """Raise GridInvalid, with the nearest name, unless timm has `backbone`."""
     if not timm.is_model(backbone):

@@ -4,21 +4,26 @@ A reader needs only sqlite3, so that `status` answers at once. A writer takes th
 of its transaction, so that what it has read still holds when it writes.
 """
 
+import os
 import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from functools import lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
-from boneexp.errors import Busy, LedgerUnusable
+from boneexp.errors import Busy, Damaged, LedgerUnusable
+from boneexp.ledger.backup import back_up
+from boneexp.ledger.read_only import not_written_meanwhile, opened_to_read
+from boneexp.ledger.same_file import gone, is_known, require_same_file
 
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-SCHEMA = "0001"
+SCHEMA = "0002"
+SEALED_SINCE = "0002"  # ledgers of before get their seals when they are upgraded
 BUSY_TIMEOUT_S = 30
 
 
@@ -28,19 +33,62 @@ def reading(path: Path) -> Iterator[sqlite3.Connection]:
 
     Raises:
         LedgerUnusable: there is no ledger at `path`, or it is of another schema, or no ledger at all.
+        Busy: it was written while it had to be read without a lock.
     """
-    if not path.is_file():
-        raise LedgerUnusable(
-            f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
-        )
+    _require_file(path)
     with closing(_read_only(path)) as connection:
         try:
             check_schema(path, connection)
-            yield connection
+            with not_written_meanwhile(path, connection):
+                yield connection
         except sqlite3.OperationalError as error:
             raise _unusable(path, error) from error
         except sqlite3.DatabaseError as error:
             raise LedgerUnusable(f"{path} is not a ledger, or it is damaged: {error}") from error
+
+
+@contextmanager
+def examining(path: Path) -> Iterator[sqlite3.Connection]:
+    """Yield a read-only connection to a ledger of this schema or an earlier one, however damaged it is.
+
+    Raises:
+        LedgerUnusable: there is no ledger at `path`, or it is newer than this program.
+        Damaged: SQLite cannot make sense of the file, or of what the block reads.
+        Busy: another process held the ledger for longer than the timeout.
+    """
+    _require_file(path)
+    if not os.access(path, os.R_OK):
+        raise LedgerUnusable(f"{path} cannot be read; check the rights of the file and its folder")
+    with _errors_as_damage(path):
+        try:
+            connection = _read_only(path)
+        except (LedgerUnusable, UnicodeDecodeError) as error:
+            raise Damaged(f"{path} is no ledger any more: {error.__cause__ or error}") from error
+        with closing(connection):
+            _refuse_newer(path, connection)
+            yield connection
+
+
+def _refuse_newer(path: Path, connection: sqlite3.Connection) -> None:
+    try:
+        found = _schema_of(path, connection)
+    except LedgerUnusable as error:
+        raise Damaged(f"{path} is no ledger, or no whole one: {error.__cause__}") from error
+    if found and not found.isdigit():
+        raise Damaged(f"{path} is damaged: {found[:20]!r} is no schema")
+    if found > SCHEMA:
+        check_schema(path, connection)
+
+
+@contextmanager
+def _errors_as_damage(path: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as error:
+        unusable = _unusable(path, error)
+        if isinstance(unusable, Busy):
+            raise unusable from error
+        raise Damaged(f"{path} is damaged: {error}") from error
 
 
 @contextmanager
@@ -53,12 +101,11 @@ def writing(path: Path) -> Iterator["Connection"]:
     """
     from sqlalchemy.exc import DatabaseError
 
-    if not path.is_file():
-        raise LedgerUnusable(
-            f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
-        )
+    _require_file(path)
     try:
         with _engine(path.resolve()).begin() as connection:
+            require_same_file(path)
+            check_schema(path, as_sqlite(connection))
             yield connection
     except DatabaseError as error:
         if isinstance(error.orig, sqlite3.IntegrityError):
@@ -74,6 +121,7 @@ def open_ledger(path: Path) -> Path:
     """
     if not path.is_file() or path.stat().st_size == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
+        path.touch()  # so that it has the rights that the umask gives, and not SQLite's own idea of them
         migrate(path)
     with reading(path):
         return path
@@ -82,43 +130,90 @@ def open_ledger(path: Path) -> Path:
 def upgrade(path: Path, now: float) -> Path | None:
     """Bring an old ledger to today's schema; return the backup made first, or None if it was current.
 
+    Backup and migrations happen under one write lock, so nothing is written in between; what goes wrong on
+    the way leaves the ledger as it was. What was settled before there were seals is sealed as it is now.
+
     Raises:
-        LedgerUnusable: there is no ledger, it is newer than this program, or it is no ledger.
+        LedgerUnusable: there is no ledger, it is newer than this program, or it is no ledger; or the backup
+            or a migration cannot be made.
+        Damaged: the ledger is not sound, and is not upgraded like that.
+        Busy: another process held the write lock for longer than the timeout.
     """
-    if not path.is_file():
-        raise LedgerUnusable(
-            f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
-        )
+    _require_file(path)
     with closing(_read_only(path)) as connection:
-        found = _schema_of(path, connection)
-        if found == SCHEMA:
+        if _is_current(path, connection):
             return None
-        if found > SCHEMA:
-            check_schema(path, connection)
-        stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
-        backup = path.with_name(f"{path.name}.schema-{found or 'none'}.{stamp}.backup")
-        with closing(sqlite3.connect(backup)) as copy:
-            connection.backup(copy)
-    migrate(path)
+        with _migrating(path) as transaction:
+            found = _schema_of(path, connection)
+            if _is_current(path, connection):  # another process was faster
+                return None
+            stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(now))
+            backup = path.with_name(f"{path.name}.schema-{found or 'none'}.{stamp}.backup")
+            back_up(connection, backup)
+            run_migrations(transaction)
+            if found < SEALED_SINCE:
+                from boneexp.ledger.history import seal_what_has_no_seal  # which imports this module
+
+                seal_what_has_no_seal(transaction, now)
+    _keep_a_log(path)
     return backup
 
 
 def migrate(path: Path) -> None:
-    """Run the migrations that `path` lacks, all of them in one transaction."""
-    from alembic import command
-    from alembic.config import Config
+    """Make the tables and views of a new ledger, all in one transaction."""
+    _keep_a_log(path)
+    with _migrating(path) as transaction:
+        run_migrations(transaction)
+
+
+@contextmanager
+def _migrating(path: Path) -> Iterator["Connection"]:
+    """Yield a connection inside one write transaction, whatever schema the ledger has."""
     from sqlalchemy.exc import DatabaseError
 
-    config = Config()
-    config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
+    try:
+        with _engine(path.resolve()).begin() as transaction:
+            yield transaction
+    except DatabaseError as error:
+        raise _unusable(path, error.orig or error) from error
+
+
+def _keep_a_log(path: Path) -> None:
+    """Write ahead into a log beside the ledger, so that readers and a writer do not wait for each other."""
     try:
         with closing(sqlite3.connect(path, timeout=BUSY_TIMEOUT_S)) as connection:
             connection.execute("PRAGMA journal_mode = WAL")
-        with _engine(path.resolve()).begin() as transaction:
-            config.attributes["connection"] = transaction
-            command.upgrade(config, "head")
-    except (sqlite3.DatabaseError, DatabaseError) as error:
-        raise _unusable(path, getattr(error, "orig", None) or error) from error
+    except sqlite3.DatabaseError as error:
+        raise _unusable(path, error) from error
+
+
+def run_migrations(transaction: "Connection") -> None:
+    """Run the migrations that the ledger lacks, inside its transaction."""
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(_migrations()).replace("%", "%%"))
+    config.attributes["connection"] = transaction
+    command.upgrade(config, "head")
+
+
+def _is_current(path: Path, connection: sqlite3.Connection) -> bool:
+    """Tell whether the ledger has today's schema; raise LedgerUnusable if it has a newer one."""
+    found = _schema_of(path, connection)
+    if found > SCHEMA:
+        check_schema(path, connection)
+    return found == SCHEMA
+
+
+def schema_of(connection: sqlite3.Connection) -> str:
+    """Return the newest migration that was applied; "" if there was none."""
+    return str(connection.execute("SELECT MAX(version_num) FROM alembic_version").fetchone()[0] or "")
+
+
+def as_sqlite(connection: "Connection") -> sqlite3.Connection:
+    """Return the connection below, whose rows are what SQLite returns, inside the same transaction."""
+    return cast(sqlite3.Connection, connection.connection.dbapi_connection)
 
 
 def check_schema(path: Path, connection: sqlite3.Connection) -> None:
@@ -138,37 +233,28 @@ def check_schema(path: Path, connection: sqlite3.Connection) -> None:
 
 def _schema_of(path: Path, connection: sqlite3.Connection) -> str:
     try:
-        row = connection.execute("SELECT MAX(version_num) FROM alembic_version").fetchone()
+        return schema_of(connection)
     except sqlite3.DatabaseError as error:
         if "no such table" in str(error) or "not a database" in str(error):
             raise LedgerUnusable(f"{path} is not a boneexp ledger; name yours with --ledger FILE") from error
         raise _unusable(path, error) from error
-    return row[0] or ""
+
+
+def _require_file(path: Path) -> None:
+    if not path.is_file():
+        missing = f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
+        raise gone(path) if is_known(path) else LedgerUnusable(missing)
 
 
 def _read_only(path: Path) -> sqlite3.Connection:
-    """Open for reading. Where not even the WAL's index may be written, the file is read as it lies."""
-    address = f"file:{quote(str(path.resolve()))}?mode=ro"
     try:
-        connection = _probed(address)
-    except sqlite3.OperationalError:
-        connection = _probed(f"{address}&immutable=1")
+        return opened_to_read(path, BUSY_TIMEOUT_S)
+    except sqlite3.OperationalError as error:
+        raise _unusable(path, error) from error
     except sqlite3.DatabaseError as error:
         raise LedgerUnusable(
             f"{path} is not a boneexp ledger ({error}); name yours with --ledger FILE"
         ) from error
-    connection.row_factory = sqlite3.Row
-    return connection
-
-
-def _probed(address: str) -> sqlite3.Connection:
-    connection = sqlite3.connect(address, uri=True, timeout=BUSY_TIMEOUT_S, isolation_level=None)
-    try:
-        connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
-    except sqlite3.DatabaseError:
-        connection.close()
-        raise
-    return connection
 
 
 @lru_cache(maxsize=8)
@@ -176,7 +262,7 @@ def _engine(path: Path) -> "Engine":
     from sqlalchemy import URL, create_engine, event
 
     engine = create_engine(
-        URL.create("sqlite", database=str(path)),
+        URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}),
         connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
     )
 
@@ -203,10 +289,11 @@ def _unusable(path: Path, error: BaseException) -> Busy | LedgerUnusable:
     said = str(error)
     if "locked" in said:
         return Busy(f"{path} is held by another process for more than {BUSY_TIMEOUT_S} s; try again")
+    rights = f"check the rights of the file, of its folder, and of {path.name}-wal and -shm beside it"
     if "readonly" in said or "read-only" in said:
-        return LedgerUnusable(
-            f"{path} cannot be written: {said}; check the rights of the file and its folder"
-        )
+        return LedgerUnusable(f"{path} cannot be written: {said}; {rights}")
+    if "unable to open" in said:
+        return LedgerUnusable(f"{path} cannot be opened: {said}; {rights}")
     if "full" in said:
         return LedgerUnusable(f"the disk under {path} is full; nothing was lost; free space and try again")
     return LedgerUnusable(f"{path} cannot be used as a ledger: {said}")

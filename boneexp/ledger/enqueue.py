@@ -37,16 +37,20 @@ class Enqueued:
     outdated: tuple[int, ...]
 
 
-def enqueue(connection: Connection, specs: Sequence[RunSpec], now: float) -> Enqueued:
+def enqueue(
+    connection: Connection, specs: Sequence[RunSpec], now: float, max_attempts: int = MAX_ATTEMPTS
+) -> Enqueued:
     """Put every spec that the ledger does not know yet in the queue; the datasets must be recorded before.
 
     What was queued last is what `compare` shows: earlier settings of the same experiments stay in the
-    ledger and stop being current.
+    ledger and stop being current. A new run is given up when its process has died `max_attempts` times in a
+    row without an epoch.
     """
     by_hash = {spec.config_hash: spec for spec in specs}
     states = _states(connection, list(by_hash))
     _follow(connection, {key: by_hash[key] for key in states}, states)
-    added = _add(connection, {key: spec for key, spec in by_hash.items() if key not in states}, now)
+    new = {key: spec for key, spec in by_hash.items() if key not in states}
+    added = _add(connection, new, now, max_attempts)
     _make_current(connection, by_hash)
     if added:
         record_event(connection, now, "queued", runs=added, config_hashes=list(by_hash))
@@ -126,7 +130,7 @@ def _follow(connection: Connection, known: Mapping[str, RunSpec], states: Mappin
     _execute_many(connection, same, named)
 
 
-def _add(connection: Connection, new: Mapping[str, RunSpec], now: float) -> list[int]:
+def _add(connection: Connection, new: Mapping[str, RunSpec], now: float, max_attempts: int) -> list[int]:
     """Insert the runs, and their experiments where they are new; return the ids in the specs' order."""
     ids = _experiment_ids(connection, {spec.experiment_digest: spec for spec in new.values()}, now)
     folders = _folders(connection, new)
@@ -143,7 +147,7 @@ def _add(connection: Connection, new: Mapping[str, RunSpec], now: float) -> list
             "state": "queued",
             "attempt": 0,
             "killed_attempts": 0,
-            "max_attempts": MAX_ATTEMPTS,
+            "max_attempts": max_attempts,
             "micro_batch": spec.settings.training.batch_size,
             "stop_requested": False,
             "queued_at": now,

@@ -1,6 +1,7 @@
 """What happened, in order: an append-only chain of events that cannot be changed without a trace.
 
-Each event's hash covers its content and the hash before it.
+Each event's hash covers its content and the hash before it. An event that settles something carries a seal
+over the rows that it settles, so that these cannot be changed without a trace either.
 """
 
 import hashlib
@@ -12,6 +13,8 @@ from sqlalchemy import Connection
 
 from boneexp.config import canonical_json
 from boneexp.ledger import tables
+from boneexp.ledger.database import as_sqlite
+from boneexp.ledger.seals import seal_of, subject_of_event, unsealed
 from boneexp.results import WrittenFile
 
 FIRST_HASH = "0" * 64
@@ -26,7 +29,10 @@ def record_event(
     attempt: int | None = None,
     **details: Any,
 ) -> None:
-    """Append one event to the chain."""
+    """Append one event to the chain; rows that it settles must be written before, since it seals them."""
+    subject = subject_of_event(kind, run_id, attempt, details)
+    if subject is not None:
+        details["seal"] = seal_of(as_sqlite(connection), subject)
     last = sa.select(tables.events.c.hash).order_by(tables.events.c.id.desc()).limit(1)
     previous = connection.scalar(last) or FIRST_HASH
     details_json = canonical_json(details)
@@ -34,6 +40,12 @@ def record_event(
     row = {"at": now, "kind": kind, "run_id": run_id, "attempt": attempt, "details_json": details_json}
     digest = event_hash(previous, now, kind, (run_id, attempt), details_json)
     connection.execute(sa.insert(tables.events).values(**row, previous_hash=previous, hash=digest))
+
+
+def seal_what_has_no_seal(connection: Connection, now: float) -> None:
+    """Seal what was settled before there were seals, as it is now."""
+    for subject in unsealed(as_sqlite(connection)):
+        record_event(connection, now, "sealed", subject=subject.kind, **subject.columns())
 
 
 def event_hash(
@@ -49,7 +61,10 @@ def first_broken_event(connection: sqlite3.Connection) -> int | None:
     expected_id = 1
     for row in connection.execute("SELECT * FROM events ORDER BY id"):
         subject = (row["run_id"], row["attempt"])
-        right = event_hash(previous, row["at"], row["kind"], subject, row["details_json"])
+        try:
+            right = event_hash(previous, row["at"], row["kind"], subject, row["details_json"])
+        except (TypeError, ValueError):  # bytes or an infinite time: no event of ours
+            return int(row["id"])
         if row["id"] != expected_id or row["previous_hash"] != previous or row["hash"] != right:
             return int(row["id"])
         previous, expected_id = right, expected_id + 1

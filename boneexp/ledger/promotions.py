@@ -1,6 +1,11 @@
-"""Promotions: append-only rows. The last row is the default model now; a rollback is a row of its own."""
+"""Promotions: append-only rows. The last row is the default model now; a rollback is a row of its own.
 
-from collections.abc import Sequence
+Around each row stand events: a promotion is begun before anything is made, recorded, and settled when every
+file agrees with the row; or given up, and then nothing has changed. So whoever comes after a kill knows what
+to do (`views.promotion_cut_short`).
+"""
+
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -8,8 +13,11 @@ import sqlalchemy as sa
 from sqlalchemy import Connection
 
 from boneexp.config import canonical_json
-from boneexp.ledger.history import record_event
-from boneexp.ledger.tables import promotions
+from boneexp.ledger.history import record_event, record_files
+from boneexp.ledger.tables import files, promotions
+from boneexp.results import WrittenFile
+
+PROMOTED_CHECKPOINT = "promoted checkpoint"
 
 
 @dataclass(frozen=True)
@@ -31,6 +39,22 @@ class Promotion:
     decided_by: str
     evidence: dict[str, Any]
     undoes_id: int | None = None
+
+
+def begin_promotion(connection: Connection, place: Mapping[str, str], now: float) -> None:
+    """Note that a promotion begins, and where its files are to be, so that any command can finish it."""
+    record_event(connection, now, "promotion-begun", place=dict(place))
+
+
+def give_up_promotion(connection: Connection, now: float) -> None:
+    """Note that a promotion was ended before it was recorded."""
+    record_event(connection, now, "promotion-given-up")
+
+
+def newest_promotion(connection: Connection) -> int | None:
+    """Return the id of the last decision; None before the first."""
+    newest: int | None = connection.scalar(sa.select(sa.func.max(promotions.c.id)))
+    return newest
 
 
 def record_promotion(connection: Connection, promotion: Promotion, now: float) -> int:
@@ -58,6 +82,15 @@ def record_promotion(connection: Connection, promotion: Promotion, now: float) -
         decided_by=promotion.decided_by,
     )
     return added
+
+
+def settle_promotion(
+    connection: Connection, promotion: int, standing_files: tuple[WrittenFile, ...], now: float
+) -> None:
+    """Note that every file agrees with the decision; checkpoints promoted no more leave table `files`."""
+    connection.execute(sa.delete(files).where(files.c.kind == PROMOTED_CHECKPOINT))
+    record_files(connection, standing_files, None, now)
+    record_event(connection, now, "promotion-settled", promotion=promotion)
 
 
 def standing(rows: Sequence[dict[str, Any]]) -> Standing:

@@ -17,6 +17,9 @@ from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.ledger.history import record_event
 from boneexp.ledger.tables import attempts, experiments, runs
 
+HOPELESS = "its workers died before an epoch was done; see what kills them, then: boneexp retry RUN"
+LONGEST_LEASE_S = 3600  # one that ends later was given before the clock was put back
+
 
 @dataclass(frozen=True)
 class Worker:
@@ -50,7 +53,7 @@ def claim_next(
     One UPDATE … RETURNING inside one write transaction: two workers never get the same run.
     """
     _give_up_on_killers(connection, now)
-    abandoned = sa.and_(runs.c.state == "running", runs.c.lease_until < now)
+    abandoned = sa.and_(runs.c.state == "running", _lapsed(now))
     waiting = sa.or_(runs.c.state == "queued", abandoned)
     oldest = sa.select(runs.c.id).where(waiting).order_by(runs.c.id).limit(1)
     if run_id is not None:
@@ -164,24 +167,27 @@ def cancel(connection: Connection, run_id: int, now: float) -> str:
 
 
 def _abandoned(connection: Connection, run_id: int, now: float) -> bool:
-    lapsed = sa.and_(runs.c.id == run_id, runs.c.state == "running", runs.c.lease_until < now)
-    return connection.scalar(sa.select(runs.c.id).where(lapsed)) is not None
+    abandoned = sa.and_(runs.c.id == run_id, runs.c.state == "running", _lapsed(now))
+    return connection.scalar(sa.select(runs.c.id).where(abandoned)) is not None
+
+
+def _lapsed(now: float) -> sa.ColumnElement[bool]:
+    return sa.not_(runs.c.lease_until.between(now, now + LONGEST_LEASE_S))
 
 
 def _give_up_on_killers(connection: Connection, now: float) -> None:
     """Fail abandoned runs that have ended with their worker as often as is allowed."""
-    message = "its workers died before an epoch was done; see what kills them, then: boneexp retry RUN"
     hopeless = (
         sa.update(runs)
         .where(
             runs.c.state == "running",
-            runs.c.lease_until < now,
+            _lapsed(now),
             runs.c.killed_attempts + 1 >= runs.c.max_attempts,
         )
         .values(
             state="failed",
             failure_kind="killed",
-            failure=message,
+            failure=HOPELESS,
             killed_attempts=runs.c.killed_attempts + 1,
             lease_until=None,
             settled_at=now,
@@ -190,7 +196,7 @@ def _give_up_on_killers(connection: Connection, now: float) -> None:
     )
     for run_id in list(connection.scalars(hopeless)):
         _close_lost_attempts(connection, run_id, now)
-        record_event(connection, now, "failed", run_id=run_id, failure_kind="killed", failure=message)
+        record_event(connection, now, "failed", run_id=run_id, failure_kind="killed", failure=HOPELESS)
 
 
 def _close_lost_attempts(connection: Connection, run_id: int, now: float) -> None:

@@ -1,8 +1,10 @@
-"""The ends of an attempt, each one transaction: an epoch is kept, the run is finished, failed or put back.
+"""What an attempt writes, each one transaction: an epoch; the run finished, failed, lost or put back.
 
-Every function returns False, and changes nothing that counts, when the claim is no longer the current one.
+Each end returns the state that the run is in since, or None when the claim is no longer the current one: then
+nothing is changed that counts.
 """
 
+from functools import partial
 from typing import Any
 
 import sqlalchemy as sa
@@ -10,12 +12,12 @@ from sqlalchemy import Connection
 
 from boneexp.ledger import tables
 from boneexp.ledger.history import record_event, record_files
-from boneexp.ledger.queue import Claim, holds, stop_requested
-from boneexp.results import CLASS_NAMES, EpochRecord, Failed, Finished, Stopped
+from boneexp.ledger.queue import HOPELESS, Claim, holds, stop_requested
+from boneexp.results import CLASS_NAMES, EpochRecord, Failed, Finished, Killed, Stopped
 
 
 def keep_epoch(connection: Connection, claim: Claim, record: EpochRecord, now: float) -> bool:
-    """Keep one epoch's figures; an epoch trained again is kept again only if it came out otherwise."""
+    """Keep one epoch's figures, again only if it came out otherwise; False when the claim is not current."""
     if not holds(connection, claim):
         return False
     epochs = tables.epochs.c
@@ -32,17 +34,12 @@ def keep_epoch(connection: Connection, claim: Claim, record: EpochRecord, now: f
     return True
 
 
-def finish(connection: Connection, claim: Claim, finished: Finished, now: float) -> bool:
-    """Settle the run as succeeded, with metrics, predictions and files; a late result becomes an event."""
+def finish(connection: Connection, claim: Claim, finished: Finished, now: float) -> str | None:
+    """Settle the run as succeeded, with metrics, predictions and files; a late result is kept as evidence."""
     if not holds(connection, claim):
         _keep_as_evidence(connection, claim, finished, now)
-        return False
-    metrics = [
-        {"run_id": claim.run_id, "part": part, **vars(value)}
-        for part, values in finished.metrics.items()
-        for value in values
-    ]
-    connection.execute(sa.insert(tables.metrics), metrics)
+        return None
+    connection.execute(sa.insert(tables.metrics), _metric_rows(claim, finished))
     connection.execute(sa.insert(tables.predictions), [_row(claim, each) for each in finished.predictions])
     record_files(connection, finished.files, claim.run_id, now)
     best = next(file for file in finished.files if file.kind == "best checkpoint")
@@ -64,13 +61,22 @@ def finish(connection: Connection, claim: Claim, finished: Finished, now: float)
         attempt=claim.attempt,
         checkpoint_sha256=best.sha256,
     )
-    return True
+    return "succeeded"
 
 
-def fail(connection: Connection, claim: Claim, failed: Failed, now: float) -> bool:
+def fail(connection: Connection, claim: Claim, failed: Failed, now: float) -> str | None:
     """Settle the run as failed; after out-of-memory it is queued again with half the micro-batch instead."""
     if not holds(connection, claim):
-        return False
+        record_event(
+            connection,
+            now,
+            "late-failure",
+            run_id=claim.run_id,
+            attempt=claim.attempt,
+            failure_kind=failed.kind,
+            failure=failed.message,
+        )
+        return None
     again = failed.kind == "oom" and claim.micro_batch > 1 and not stop_requested(connection, claim)
     _end_attempt(
         connection,
@@ -94,13 +100,38 @@ def fail(connection: Connection, claim: Claim, failed: Failed, now: float) -> bo
         failure_kind=failed.kind,
         failure=failed.message,
     )
-    return True
+    return "queued" if again else "failed"
 
 
-def put_back(connection: Connection, claim: Claim, stopped: Stopped, now: float) -> bool:
+def lose(connection: Connection, claim: Claim, killed: Killed, now: float) -> str | None:
+    """Queue a run again whose process was killed, until that has happened as often in a row as is allowed."""
+    if not holds(connection, claim):
+        return None
+    this = sa.select(tables.runs).where(tables.runs.c.id == claim.run_id)
+    run = connection.execute(this).one()
+    deaths = run.killed_attempts + 1
+    ended = {"outcome": "lost", "failure_kind": "killed", "failure": killed.reason}
+    _end_attempt(connection, claim, now, **ended, traceback=killed.traceback or None)
+    record = partial(record_event, connection, now, run_id=claim.run_id, attempt=claim.attempt)
+    record("attempt-lost", failure=killed.reason)
+    if run.stop_requested:
+        _settle(connection, claim, now, state="cancelled")
+        record("cancelled", reason=killed.reason)
+        return "cancelled"
+    if deaths < run.max_attempts:
+        _update(connection, claim, state="queued", lease_until=None, killed_attempts=deaths)
+        return "queued"
+    failure = f"{killed.reason}; {HOPELESS}"
+    why = {"state": "failed", "failure_kind": "killed", "failure": failure}
+    _settle(connection, claim, now, killed_attempts=deaths, **why)
+    record("failed", failure_kind="killed", failure=failure)
+    return "failed"
+
+
+def put_back(connection: Connection, claim: Claim, stopped: Stopped, now: float) -> str | None:
     """Put the run back in the queue, or end it as cancelled when that was asked for."""
     if not holds(connection, claim):
-        return False
+        return None
     cancelled = stop_requested(connection, claim)
     _end_attempt(connection, claim, now, outcome="stopped", failure=stopped.reason)
     if cancelled:
@@ -109,7 +140,15 @@ def put_back(connection: Connection, claim: Claim, stopped: Stopped, now: float)
         _update(connection, claim, state="queued", lease_until=None)
     kind = "cancelled" if cancelled else "put-back"
     record_event(connection, now, kind, run_id=claim.run_id, attempt=claim.attempt, reason=stopped.reason)
-    return True
+    return "cancelled" if cancelled else "queued"
+
+
+def _metric_rows(claim: Claim, finished: Finished) -> list[dict[str, Any]]:
+    return [
+        {"run_id": claim.run_id, "part": part, **vars(value)}
+        for part, values in finished.metrics.items()
+        for value in values
+    ]
 
 
 def _row(claim: Claim, prediction: Any) -> dict[str, Any]:
@@ -128,22 +167,12 @@ def _row(claim: Claim, prediction: Any) -> dict[str, Any]:
 
 
 def _keep_as_evidence(connection: Connection, claim: Claim, finished: Finished, now: float) -> None:
-    accuracy = {
-        part: value.value
-        for part, values in finished.metrics.items()
-        for value in values
-        if (value.metric, value.class_name) == ("accuracy", "")
-    }
+    """Keep the figures of a worker that had lost the run, beside those that count."""
+    late = {"attempt": claim.attempt, "recorded_at": now}
+    rows = [{**row, **late} for row in _metric_rows(claim, finished)]
+    connection.execute(sa.insert(tables.late_results).prefix_with("OR IGNORE"), rows)
     files = {file.kind: file.sha256 for file in finished.files}
-    record_event(
-        connection,
-        now,
-        "late-result",
-        run_id=claim.run_id,
-        attempt=claim.attempt,
-        accuracy=accuracy,
-        files=files,
-    )
+    record_event(connection, now, "late-result", run_id=claim.run_id, attempt=claim.attempt, files=files)
 
 
 def _settle(connection: Connection, claim: Claim, now: float, **values: Any) -> None:

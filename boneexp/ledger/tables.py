@@ -139,6 +139,21 @@ metrics = sa.Table(
     sqlite_with_rowid=False,
 )
 
+late_results = sa.Table(
+    "late_results",
+    metadata,
+    sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("attempt", sa.Integer, primary_key=True),
+    sa.Column("part", sa.Text, primary_key=True),
+    sa.Column("metric", sa.Text, primary_key=True),
+    sa.Column("class_name", sa.Text, primary_key=True),
+    sa.Column("value", sa.Double),
+    sa.Column("low", sa.Double),
+    sa.Column("high", sa.Double),
+    sa.Column("recorded_at", sa.Double, nullable=False),
+    sqlite_with_rowid=False,
+)
+
 predictions = sa.Table(
     "predictions",
     metadata,

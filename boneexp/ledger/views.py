@@ -30,6 +30,17 @@ def run_row(connection: sqlite3.Connection, run_id: int) -> Row:
     return found[0]
 
 
+def waiting_settings(connection: sqlite3.Connection) -> list[Row]:
+    """Return the settings and data that runs wait for, with how many runs each."""
+    return _rows(
+        connection,
+        """SELECT e.settings_json, e.data_fingerprint AS fingerprint, d.images, COUNT(*) AS runs
+           FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+           JOIN datasets d ON d.fingerprint = e.data_fingerprint
+           WHERE r.state IN ('queued', 'running') GROUP BY e.id ORDER BY e.id""",
+    )
+
+
 def attempt_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
     """Return a run's attempts, oldest first, with their tracebacks."""
     return _rows(connection, "SELECT * FROM attempts WHERE run_id = ? ORDER BY number", (run_id,))
@@ -44,6 +55,12 @@ def metric_rows(connection: sqlite3.Connection, run_id: int, part: str = "test")
     """Return a settled run's metrics with their intervals."""
     query = "SELECT metric, class_name, value, low, high FROM metrics WHERE run_id = ? AND part = ?"
     return _rows(connection, query, (run_id, part))
+
+
+def late_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return figures of attempts that had lost the run and finished it all the same; they count nowhere."""
+    query = "SELECT * FROM late_results WHERE run_id = ? ORDER BY attempt, part, metric, class_name"
+    return _rows(connection, query, (run_id,))
 
 
 def file_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
@@ -148,10 +165,29 @@ def _rows(connection: sqlite3.Connection, query: str, values: Sequence[object] =
     return [dict(row) for row in connection.execute(query, tuple(values))]
 
 
-def settled_promotions(connection: sqlite3.Connection) -> set[int]:
-    """Return the ids of the promotions whose files are all in place."""
-    rows = _rows(connection, "SELECT details_json FROM events WHERE kind = 'promotion-settled'")
-    return {int(json.loads(row["details_json"])["promotion"]) for row in rows}
+def promotion_cut_short(connection: sqlite3.Connection) -> Row | None:
+    """Return what a promotion that has not come to its end left to do; None where there is nothing.
+
+    `promotion` and `experiment` are of a decision whose files are not all in place (NULL where every one is),
+    `begun` says that a promotion was begun and not recorded, and `place` where its files are.
+    """
+    (found,) = _rows(
+        connection,
+        """WITH told AS (SELECT id, kind, CASE WHEN json_valid(details_json) THEN details_json END AS details
+                         FROM events WHERE run_id IS NULL AND kind LIKE 'promotion%'),
+                last AS (SELECT MAX(id) AS id FROM promotions)
+           SELECT p.id AS promotion, p.experiment,
+                  COALESCE((SELECT kind = 'promotion-begun' FROM told WHERE kind <> 'promotion-settled'
+                            ORDER BY id DESC LIMIT 1), 0) AS begun,
+                  (SELECT json_extract(details, '$.place') FROM told WHERE kind = 'promotion-begun'
+                   ORDER BY id DESC LIMIT 1) AS place
+           FROM last LEFT JOIN promotions p ON p.id = last.id AND NOT EXISTS
+                (SELECT 1 FROM told WHERE kind = 'promotion-settled'
+                 AND json_extract(details, '$.promotion') = p.id)""",
+    )
+    if found["promotion"] is None and not found["begun"]:
+        return None
+    return {**found, "place": json.loads(found["place"] or "null")}
 
 
 def promotable_runs(connection: sqlite3.Connection, experiment: str) -> list[Row]:

@@ -1,0 +1,43 @@
+"""What a check found: a value, for a table, for JSON and for the exit code."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from boneexp.promoted_files import Place
+
+OK, WARNING, DAMAGE = "ok", "warning", "damage"
+RESTORE = "put a backup in its place: docs/start.md, 'Backup and restore'"
+FIX = "boneexp doctor --fix"
+# What working on rows that a disk or a person has garbled can raise: no JSON, no text, a row that is gone.
+NONSENSE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One thing that a check found, where, and the command or the deed that mends it."""
+
+    check: str
+    severity: str
+    where: str
+    what: str
+    mend: str = ""
+
+
+@dataclass(frozen=True)
+class Examination:
+    """What is examined, at which moment, how thoroughly, and who hears how far it is (done, of all)."""
+
+    place: Place
+    now: float
+    quick: bool = False
+    progress: Callable[[int, int], None] = lambda done, total: None
+
+
+def is_unreadable(findings: Sequence[Finding]) -> bool:
+    """Tell whether the file is no ledger any more, so that nothing else could be looked at."""
+    return len(findings) == 1
+
+
+def is_damaged(findings: Sequence[Finding]) -> bool:
+    """Tell whether anything is not what was recorded; warnings are no damage."""
+    return any(finding.severity == DAMAGE for finding in findings)

@@ -1,0 +1,109 @@
+"""Files of a run brought back: from a copy with the recorded digest, or made again from the ledger's rows."""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from boneexp.artifacts import sha256_of, whole_file
+from boneexp.doctor.file_checks import problem_of
+from boneexp.doctor.remains import ORPHANS
+from boneexp.errors import Damaged
+from boneexp.ledger.database import examining
+from boneexp.ledger.inventory import Row
+from boneexp.ledger.seals import Subject, seal_holds
+from boneexp.promoted_files import FOLDER, Place
+from boneexp.run_files import MADE
+
+
+def copy_of(place: Place, row: Row) -> Path | None:
+    """Return another checkpoint that is, byte for byte, the file of `row`; None if there is none."""
+    path = place.artifacts / row["path"]
+    if path.suffix != ".pt":
+        return None
+    candidates = [*(place.artifacts / FOLDER).rglob("*.pt"), *path.parent.rglob("*.pt")]
+    return next(
+        (each for each in candidates if each != path and not problem_of(each, row, quick=False)), None
+    )
+
+
+def put_back(place: Place, row: Row, copy: Path) -> str:
+    """Put a copy in the place of a file that is gone or damaged.
+
+    Raises:
+        Damaged: the run's rows, and so perhaps the digest, were changed after it was settled.
+    """
+    with examining(place.ledger) as connection:
+        _require_sealed(connection, row["run"])
+    _replace(place, place.artifacts / row["path"], copy)
+    return f"it is there again, with the recorded SHA-256 {row['sha256'][:12]}…"
+
+
+def remakeable(rows: Sequence[Row]) -> dict[int, list[Row]]:
+    """Return, by run, those of the files that can be made again."""
+    found: dict[int, list[Row]] = {}
+    for row in rows:
+        if row["kind"] in MADE:
+            found.setdefault(row["run"], []).append(row)
+    return found
+
+
+def remake(place: Place, run_id: int, rows: Sequence[Row]) -> str:
+    """Make files of a run again; say which of them do not come out byte for byte as they were.
+
+    Raises:
+        Damaged: the run's rows were changed after it was settled; nothing is made from them.
+    """
+    from boneexp.doctor.remaking import make_again
+
+    with (
+        examining(place.ledger) as connection,
+        TemporaryDirectory(dir=place.artifacts, prefix="made.", suffix=f".{os.getpid()}.part") as folder,
+    ):
+        _require_sealed(connection, run_id)
+        make_again(connection, run_id, Path(folder))
+        others = [row["path"] for row in rows if sha256_of(_made(folder, row)) != row["sha256"]]
+        for row in rows:
+            _replace(place, place.artifacts / row["path"], _made(folder, row))
+    if not others:
+        return "made again, byte for byte as recorded"
+    return (
+        f"made again, but not byte for byte as recorded, so the finding stays: {', '.join(others)} "
+        "(another version of a package, perhaps, or an epoch that was trained twice)"
+    )
+
+
+def set_aside(place: Place, path: Path) -> Path:
+    """Move a file or folder into artifacts/orphans; return where it is now."""
+    target = place_aside(place, path)
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.move(path, target)
+    return target
+
+
+def place_aside(place: Place, path: Path) -> Path:
+    """Return where a file or folder of artifacts is put aside: a new name, so that nothing is overwritten."""
+    first = place.artifacts / ORPHANS / path.relative_to(place.artifacts)
+    target, number = first, 1
+    while target.exists():
+        number += 1
+        target = first.with_name(f"{first.name}-{number}")
+    return target
+
+
+def _require_sealed(connection: sqlite3.Connection, run_id: int) -> None:
+    if not seal_holds(connection, Subject("run", (run_id,))):
+        raise Damaged(f"the rows of run {run_id} were changed after it was settled")
+
+
+def _replace(place: Place, path: Path, source: Path) -> None:
+    with whole_file(path) as part:
+        shutil.copyfile(source, part)
+        if path.exists():
+            set_aside(place, path)
+
+
+def _made(folder: str, row: Row) -> Path:
+    return Path(folder) / MADE[row["kind"]]

@@ -1,0 +1,115 @@
+"""The files that a promotion leaves, held against the last decision."""
+
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+
+from boneexp.artifacts import sha256_of
+from boneexp.doctor.findings import DAMAGE, FIX, OK, RESTORE, WARNING, Examination, Finding
+from boneexp.documents.facts import gather
+from boneexp.documents.written import render_documents
+from boneexp.errors import BoneexpError
+from boneexp.ledger import inventory, views
+from boneexp.promoted_files import FOLDER, RUN_COLUMNS, STANDARD_NAMES, Place, texts_of
+from boneexp.promoted_table import with_promoted
+
+LONG_AGO = 0.0  # a moment of writing that no document has
+
+
+def promotion(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Tell whether checkpoints, grid file and documents are those of the last decision.
+
+    A promotion may be at work meanwhile; what was found is told only if no decision came in between.
+    """
+    while True:
+        before = _decisions(connection)
+        found = list(_found(examination, connection))
+        if before == _decisions(connection):
+            break
+    yield from found
+
+
+def _decisions(connection: sqlite3.Connection) -> tuple[list[int], views.Row | None]:
+    ids = [row["id"] for row in views.promotion_rows(connection)]
+    return ids, views.promotion_cut_short(connection)
+
+
+def _found(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
+    place, rows = examination.place, views.promotion_rows(connection)
+    cut_short = views.promotion_cut_short(connection)
+    if cut_short is not None:
+        what = (
+            f"promotion {cut_short['promotion']} is at work, or was cut short between its row and its files"
+        )
+        if cut_short["promotion"] is None:
+            what = "a promotion is at work, or was cut short before it was recorded"
+        mend = f"{FIX} finishes it, or clears it away"
+        yield Finding("promotion", WARNING, str(place.ledger), what, mend)
+        return
+    if rows:
+        problems = [*_checkpoints(examination, connection, rows[-1]), *_texts(place, connection, rows[-1])]
+    else:
+        problems = list(_promoted_by_nobody(place))
+    yield from problems
+    if not problems:
+        default = (rows[-1]["experiment"] if rows else None) or "the baseline"
+        yield Finding("promotion", OK, str(place.ledger), f"everything agrees that {default} is the default")
+
+
+def _promoted_by_nobody(place: Place) -> Iterator[Finding]:
+    """Look for a default that the ledger knows nothing of: it may be older than the promotion."""
+    try:
+        agrees = not place.grid.is_file() or _says(place.grid, with_promoted(place.grid, {}))
+    except BoneexpError:
+        return  # no grid file that could be read, and nothing that it ought to say
+    if not agrees:
+        what = "its [promoted] table names a default, and the ledger knows of no promotion"
+        yield Finding("promotion", WARNING, str(place.grid), what, "decide again: boneexp promote")
+
+
+def _checkpoints(
+    examination: Examination, connection: sqlite3.Connection, row: views.Row
+) -> Iterator[Finding]:
+    place, recorded = examination.place, inventory.promoted_files(connection)
+    for split, name in STANDARD_NAMES.items():
+        path, run_id = place.artifacts / FOLDER / name, row[RUN_COLUMNS[split]]
+        if run_id is None:
+            if path.exists():
+                what = "lies there, and by the last decision nothing should"
+                yield Finding("promotion", WARNING, str(path), what, f"{FIX} keeps it among the former ones")
+            continue
+        right = views.checkpoint_of(connection, run_id)[1]
+        if recorded.get(f"{FOLDER}/{name}") != right:
+            what = f"its row of files does not have the digest of run {run_id}'s checkpoint"
+            yield Finding("promotion", DAMAGE, str(path), what, RESTORE)
+        if not path.is_file():
+            yield Finding("promotion", DAMAGE, str(path), "is gone", f"{FIX} puts it there again")
+        elif not examination.quick and sha256_of(path) != right:
+            what = f"is not the checkpoint of run {run_id}, which was promoted"
+            yield Finding("promotion", DAMAGE, str(path), what, f"{FIX} puts it there again")
+
+
+def _texts(place: Place, connection: sqlite3.Connection, row: views.Row) -> Iterator[Finding]:
+    try:
+        texts = texts_of(place, connection, row)
+        if not _says(place.grid, texts[place.grid]):
+            what = f"its [promoted] table is not that of promotion {row['id']}"
+            yield Finding("promotion", WARNING, str(place.grid), what, f"{FIX} writes it again")
+        for path, text in render_documents(place.docs, gather(connection, row, LONG_AGO)).items():
+            if not _says(path, texts[path], text):
+                what = "does not say what the ledger says now: it is older, or changed between its markers"
+                yield Finding("promotion", WARNING, str(path), what, f"{FIX} writes it again")
+    except BoneexpError as error:
+        yield Finding("promotion", WARNING, str(place.docs), str(error), "then look again")
+
+
+def _says(path: Path, text: str, at_another_time: str | None = None) -> bool:
+    """Tell whether a file has this text; lines in which only the moment of writing differs may differ."""
+    try:
+        found = path.read_bytes().decode().splitlines()
+    except (OSError, UnicodeDecodeError):
+        return False
+    right, other = text.splitlines(), (at_another_time or text).splitlines()
+    if not len(found) == len(right) == len(other):
+        return False
+    return all(line in (one, two) or one != two for line, one, two in zip(found, right, other, strict=True))

@@ -1,0 +1,12 @@
+"""What the server that children are forked from loads once; it uses none of it, so no child inherits a GPU.
+
+A signal to all processes of a job (SIGTERM by Slurm, SIGHUP of a lost terminal) must not end the server
+before its children: it lives as long as the worker, whose pipe it watches.
+"""
+
+import signal
+
+import boneexp.experiment  # noqa: F401 - torch and timm, some seconds
+
+signal.signal(signal.SIGTERM, signal.SIG_IGN)
+signal.signal(signal.SIGHUP, signal.SIG_IGN)

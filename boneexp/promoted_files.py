@@ -1,0 +1,253 @@
+"""The files that a decision leaves: made whole beside their places, then put there by a few renames.
+
+Whatever can fail, a full disk, a folder that cannot be written, a checkpoint that is gone, fails while they
+are made, and then nothing has changed. What was made and is not in its place yet ends in `.promotion.part`.
+"""
+
+import os
+import shutil
+import sqlite3
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from boneexp.artifacts import flush, keep_rights, link, sha256_of
+from boneexp.documents.facts import gather
+from boneexp.documents.written import MODEL_CARD, POC_REPORT, render_documents
+from boneexp.errors import Damaged, PromotionRefused
+from boneexp.ledger import views
+from boneexp.ledger.promotions import PROMOTED_CHECKPOINT
+from boneexp.promoted_table import with_promoted
+from boneexp.results import WrittenFile
+
+STANDARD_NAMES = {"stratified": "best_stratified.pt", "center_holdout": "best_center.pt"}
+RUN_COLUMNS = {"stratified": "stratified_run_id", "center_holdout": "center_run_id"}
+FOLDER = "promoted"
+PART = ".promotion.part"
+Row = Mapping[str, Any]
+Stamp = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where everything of a study lies."""
+
+    ledger: Path
+    artifacts: Path
+    grid: Path
+    docs: Path
+
+    def standard(self, split: str) -> Path:
+        """Return where the promoted checkpoint of a split lies."""
+        return self.artifacts / FOLDER / STANDARD_NAMES[split]
+
+    @property
+    def files(self) -> tuple[Path, ...]:
+        """Every file that a promotion may change."""
+        checkpoints = [self.standard(split) for split in STANDARD_NAMES]
+        return (*checkpoints, self.grid, self.docs / MODEL_CARD, self.docs / POC_REPORT)
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A file that is to change: `part` takes its place; without one the file goes."""
+
+    path: Path
+    part: Path | None
+    former: Path | None  # where what stands there now is kept
+    seen: Stamp | None  # what stood there when this was prepared
+
+
+def runs_of(row: Row) -> dict[str, int]:
+    """Return the runs of a decision by split."""
+    return {split: row[column] for split, column in RUN_COLUMNS.items() if row[column] is not None}
+
+
+def texts_of(place: Place, connection: sqlite3.Connection, row: Row) -> dict[Path, str]:
+    """Return what the grid file and both documents are to say; `row` is one of `views.promotion_rows`.
+
+    Raises:
+        GridInvalid: the grid file is missing, or cannot be rewritten safely.
+        BoneexpError: a document that is there cannot be read, or its markers are broken.
+    """
+    grid = {place.grid: with_promoted(place.grid, _promoted_values(place, connection, row))}
+    return grid | render_documents(place.docs, gather(connection, dict(row), row["decided_at"]))
+
+
+def prepare(place: Place, connection: sqlite3.Connection, row: Row) -> list[Prepared]:
+    """Make every file of a decision beside its place, in the order in which they are to be put there.
+
+    A checkpoint that comes comes before the grid file names it, and one that goes goes after.
+
+    Raises:
+        PromotionRefused: a file cannot be written, or the disk is full.
+        Damaged: no copy of a checkpoint is what the ledger recorded.
+        GridInvalid, BoneexpError: as `texts_of`.
+    """
+    seen = {path: _stamp(path) for path in place.files}
+    for path in place.files:
+        _require_writable(path)
+    sources = {split: views.checkpoint_of(connection, run_id) for split, run_id in runs_of(row).items()}
+    texts = texts_of(place, connection, row)
+    try:
+        checkpoints = [
+            _prepared_checkpoint(place, split, sources.get(split), seen[place.standard(split)])
+            for split in STANDARD_NAMES
+        ]
+        written = [_prepared_text(path, text, seen[path]) for path, text in texts.items()]
+    except OSError as error:
+        raise PromotionRefused(
+            f"{error.filename or place.artifacts} cannot be written: {error.strerror}; mend it and try again"
+        ) from error
+    changing = [each for each in checkpoints if each is not None]
+    comes, goes = [each for each in changing if each.part], [each for each in changing if not each.part]
+    return [*comes, *written, *goes]
+
+
+def is_stale(prepared: Sequence[Prepared]) -> bool:
+    """Tell whether somebody has changed one of the files since; what was prepared would undo that."""
+    return any(_stamp(each.path) != each.seen for each in prepared)
+
+
+def put_in_place(prepared: Sequence[Prepared]) -> None:
+    """Put everything in its place; what stood there is kept where it says so."""
+    for each in prepared:
+        if each.former is not None:
+            _keep(each.path, each.former)
+        if each.part is not None:
+            each.part.replace(each.path)
+        else:
+            each.path.unlink(missing_ok=True)
+    for folder in dict.fromkeys(each.path.parent for each in prepared):
+        flush(folder)
+
+
+def replace_texts(texts: Mapping[Path, str]) -> None:
+    """Write texts that belong together: all are made beside their places before the first is put there.
+
+    Raises:
+        OSError: one cannot be written; nothing has changed.
+    """
+    try:
+        prepared = [_prepared_text(path, text, _stamp(path)) for path, text in texts.items()]
+    except OSError:
+        for path in texts:
+            _part_of(path).unlink(missing_ok=True)
+        raise
+    put_in_place(prepared)
+
+
+def clear_away(place: Place) -> None:
+    """Remove what was prepared and is not wanted."""
+    for path in place.files:
+        _part_of(path).unlink(missing_ok=True)
+
+
+def standing_files(place: Place, connection: sqlite3.Connection, row: Row) -> tuple[WrittenFile, ...]:
+    """Return the promoted checkpoints as the ledger keeps them among its files."""
+    found = []
+    for split, run_id in runs_of(row).items():
+        path, sha256 = place.standard(split), views.checkpoint_of(connection, run_id)[1]
+        relative = path.relative_to(place.artifacts).as_posix()
+        found.append(WrittenFile(PROMOTED_CHECKPOINT, relative, sha256, path.stat().st_size))
+    return tuple(found)
+
+
+def _promoted_values(place: Place, connection: sqlite3.Connection, row: Row) -> dict[str, Any]:
+    """Return the keys of the [promoted] table; none when the baseline stands."""
+    run_ids = runs_of(row)
+    if row["experiment"] is None:
+        return {}
+    settings = views.settings_of(connection, next(iter(run_ids.values())))
+    folder = os.path.relpath(place.artifacts / FOLDER, place.grid.parent)
+    paths = {split: Path(folder, STANDARD_NAMES[split]).as_posix() for split in run_ids}
+    digests = {split: views.checkpoint_of(connection, run_id)[1] for split, run_id in run_ids.items()}
+    return {
+        "experiment": row["experiment"],
+        "backbone": settings["model"]["backbone"],
+        "image_size": settings["data"]["image_size"],
+        "batch_size": settings["training"]["batch_size"],
+        "dropout": settings["model"]["dropout"],
+        "attn_layer": settings["model"]["attn_layer"],
+        "checkpoint": next(iter(paths.values())),
+        "checkpoint_stratified": paths.get("stratified", ""),
+        "checkpoint_center": paths.get("center_holdout", ""),
+        "digest_stratified": digests.get("stratified", ""),
+        "digest_center": digests.get("center_holdout", ""),
+    }
+
+
+def _prepared_checkpoint(
+    place: Place, split: str, source: tuple[str, str] | None, seen: Stamp | None
+) -> Prepared | None:
+    """Make the run's checkpoint beside its standard name; None where it stands there already."""
+    path = place.standard(split)
+    found = sha256_of(path) if seen else None
+    if found == (source[1] if source else None):
+        return None
+    former = _former(path, found) if found else None
+    if source is None:
+        return Prepared(path, None, former, seen)
+    part, kept, original = _part_of(path), _former(path, source[1]), place.artifacts / source[0]
+    for candidate in (part, original, kept):  # the first: of a promotion that was cut short
+        if candidate.is_file() and _copied(candidate, part) == source[1]:
+            keep_rights(path, part)
+            flush(part)
+            return Prepared(path, part, former, seen)
+    part.unlink(missing_ok=True)
+    raise Damaged(f"neither {original} nor {kept} is the checkpoint that the ledger recorded for {path.name}")
+
+
+def _copied(source: Path, part: Path) -> str:
+    """Copy a file and return the SHA-256 of the copy."""
+    part.parent.mkdir(parents=True, exist_ok=True)
+    if source != part:
+        shutil.copyfile(source, part)
+    return sha256_of(part)
+
+
+def _prepared_text(path: Path, text: str, seen: Stamp | None) -> Prepared:
+    part = _part_of(path)
+    part.parent.mkdir(parents=True, exist_ok=True)
+    part.write_text(text, encoding="utf-8", newline="")
+    keep_rights(path, part)
+    flush(part)
+    return Prepared(path, part, None, seen)
+
+
+def _keep(path: Path, former: Path) -> None:
+    """Keep a file under its digest; as a link, which takes neither room nor time."""
+    if former.is_file() and former.name == _former(path, sha256_of(former)).name:
+        return
+    former.parent.mkdir(parents=True, exist_ok=True)
+    link(path, former)
+    flush(former.parent)
+
+
+def _require_writable(path: Path) -> None:
+    """Raise PromotionRefused for a file that is not ours to change; a rename alone would not ask."""
+    folder = next(parent for parent in path.parents if parent.exists())
+    for each in (path, folder):
+        if each.exists() and not os.access(each, os.W_OK):
+            raise PromotionRefused(
+                f"{path} cannot be written ({each} is read-only); give yourself the right, or name another "
+                "place with --grid, --docs or --artifacts"
+            )
+
+
+def _former(path: Path, sha256: str) -> Path:
+    return path.parent / "former" / f"{path.stem}-{sha256[:16]}.pt"
+
+
+def _part_of(path: Path) -> Path:
+    return path.with_name(path.name + PART)
+
+
+def _stamp(path: Path) -> Stamp | None:
+    """Return what changes when a file is written or replaced; None where there is none."""
+    with suppress(FileNotFoundError):
+        found = path.stat()
+        return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+    return None

@@ -1,0 +1,144 @@
+"""`doctor --verify-resume`: the same small study twice, once undisturbed and once killed, must end the same.
+
+A phantom dataset, a real network, the real engine and ledger, in a temporary folder.
+"""
+
+import os
+import signal
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from boneexp.artifacts import RunFolder, write_text
+from boneexp.config import RunSpec
+from boneexp.data.phantom import write_phantom
+from boneexp.engines.attempt import Workplace, work
+from boneexp.engines.local import run_local
+from boneexp.errors import BoneexpError
+from boneexp.ledger import views
+from boneexp.ledger.database import open_ledger, reading
+from boneexp.queueing import planned, put_in_queue
+from boneexp.results import Outcome
+
+BACKBONE, IMAGES, SIDE_PX = "efficientnet_b0", 48, 64
+GRID = f"""
+data.root = "data"
+data.name = "phantom"
+data.image_size = {SIDE_PX}
+model.backbone = "{BACKBONE}"
+model.pretrained = false
+training.epochs = 3
+training.batch_size = 12
+training.annotations = true
+evaluation.resamples = 100
+splits.stratified.ratios = [0.6, 0.2, 0.2]
+experiments.E1.name = "resume check"
+"""
+
+
+@dataclass(frozen=True)
+class ResumeCheck:
+    """What came out: `schedule_equal` is about epochs, learning rates and the best epoch."""
+
+    device: str
+    backbone: str
+    kills: int
+    bit_equal: bool
+    schedule_equal: bool
+    largest_difference: float  # of any predicted probability
+    duration_s: float
+
+    @property
+    def passed(self) -> bool:
+        """Whether resuming keeps what is promised: every bit on a CPU, the schedule on other devices."""
+        return self.bit_equal or (self.schedule_equal and self.device != "cpu")
+
+    def sentence(self) -> str:
+        """Say it."""
+        about = f"{self.backbone} on {self.device}, killed {self.kills} times, {self.duration_s:.0f} s"
+        if self.bit_equal:
+            return f"resume is exact here: weights, epochs and predictions are equal bit for bit ({about})"
+        schedule = "the schedule is the same" if self.schedule_equal else "the schedule differs"
+        return (
+            f"resume is not bit for bit here: {schedule}, and predicted probabilities differ by up to "
+            f"{self.largest_difference:.2g} ({about})"
+        )
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it, ready for json.dumps."""
+        return {**asdict(self), "passed": self.passed}
+
+
+def resume_check(device: str, announce: Callable[..., None]) -> ResumeCheck:
+    """Run the small study undisturbed and killed, and compare what the two ledgers hold.
+
+    Raises:
+        DeviceUnavailable: this machine has no such device.
+    """
+    began_s = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="boneexp-resume-") as name:
+        folder = Path(name)
+        write_phantom(folder / "data", images=IMAGES, seed=1)
+        write_text(folder / "experiments.toml", GRID)
+        unbroken = _result(folder / "unbroken", device, announce, work)
+        killed = _result(folder / "killed", device, announce, killed_twice)
+    difference = max(
+        abs(one[share] - other[share])
+        for one, other in zip(unbroken["predictions"], killed["predictions"], strict=True)
+        for share in ("p_normal", "p_benign", "p_malignant")
+    )
+    return ResumeCheck(
+        device=unbroken["device"],
+        backbone=BACKBONE,
+        kills=killed["attempts"] - unbroken["attempts"],
+        bit_equal=all(unbroken[key] == killed[key] for key in ("weights", "epochs", "predictions", "best")),
+        schedule_equal=all(unbroken[key] == killed[key] for key in ("rates", "best")),
+        largest_difference=difference,
+        duration_s=time.monotonic() - began_s,
+    )
+
+
+def killed_twice(spec: RunSpec, folder: RunFolder, device: str, micro_batch: int, report: Any) -> Outcome:
+    """Do the run in a child that is killed within the second epoch, and again when that epoch is saved."""
+    moment = {1: "step", 2: "epoch"}.get(folder.attempt or 0)
+    if moment:
+        setattr(report, moment, _killing(getattr(report, moment)))
+    return work(spec, folder, device, micro_batch, report)
+
+
+def _killing(tell: Callable[..., bool]) -> Callable[..., bool]:
+    def told(*content: Any) -> bool:
+        epoch = content[0] if isinstance(content[0], int) else content[0].epoch
+        if epoch == 1:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return tell(*content)
+
+    return told
+
+
+def _result(
+    folder: Path, device: str, announce: Callable[..., None], work: Callable[..., Outcome]
+) -> dict[str, Any]:
+    """Queue and run the study in `folder`; return what its ledger holds of the run."""
+    ledger, artifacts = open_ledger(folder / "ledger.db"), folder / "artifacts"
+    made = planned(folder.parent / "experiments.toml", [], ([], ["stratified"], []), artifacts)
+    put_in_queue(made, ledger, artifacts, time.time())
+    run_local(Workplace(ledger, artifacts, device, announce, work=work))
+    with reading(ledger) as connection:
+        run = views.run_row(connection, 1)
+        if run["state"] != "succeeded":
+            raise BoneexpError(f"the check's own run is {run['state']}: {run['failure'] or 'stopped'}")
+        epochs = views.epoch_rows(connection, 1)
+        figures = ("epoch", "train_loss", "val_loss", "val_accuracy", "learning_rate")
+        return {
+            "device": run["device"],
+            "attempts": run["attempts"],
+            "best": run["best_epoch"],
+            "weights": views.checkpoint_of(connection, 1)[1],
+            "epochs": [[row[figure] for figure in figures] for row in epochs],
+            "rates": [(row["epoch"], row["learning_rate"]) for row in epochs],
+            "predictions": views.prediction_rows(connection, 1),
+        }

@@ -1,0 +1,118 @@
+"""Killed at any point of a promotion: the old default or the new one, whole, after the next command."""
+
+import hashlib
+import json
+import re
+import signal
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+from settled_study import GRID, settled_study
+
+PLACES = {
+    "artifacts/promoted/best_stratified.pt",
+    "artifacts/promoted/best_center.pt",
+    "experiments.toml",
+    "docs/model_card.md",
+    "docs/poc_report.md",
+}
+E1, E2, BASELINE = ["promote", "E1"], ["promote", "E2"], ["promote", "--keep-baseline"]
+BACK, FINISH = ["promote", "--rollback"], ["promote", "--finish"]
+HALF_WAY = "rename experiments.toml.promotion.part -> experiments.toml"
+CASES = {
+    "over nothing": [E2],
+    "over another": [[E1, None], E2],
+    "back to another": [[E1, None], [E2, None], BACK],
+    "back to nothing": [[E1, None], BACK],
+    "keep the baseline": [[E1, None], BASELINE],
+    "finish what was cut short": [[E1, None], [E2, HALF_WAY], FINISH],
+    "clear away what was cut short": [[E1, None], [E2, "open docs/poc_report.md.promotion.part"], FINISH],
+}
+
+
+@pytest.fixture(scope="module")
+def study(tmp_path_factory):
+    return settled_study(tmp_path_factory.mktemp("study")).folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", CASES)
+def test_a_promotion_killed_at_any_point_leaves_the_old_default_or_the_new_one(study, case):
+    driver = [sys.executable, str(Path(__file__).with_name("killed_promotions.py"))]
+    done = subprocess.run([*driver, str(study), json.dumps(CASES[case])], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    *kills, survived = told["kills"]
+    assert told["code"] == 0, told["said"]
+    assert_agree(told["after"])
+    assert_nothing_was_missed(told)
+    assert [kill["ended"] for kill in kills] == [-signal.SIGKILL] * len(told["points"])
+    assert survived["finished"]["files"] == told["after"]["files"]
+    for point, kill in zip(told["points"], kills, strict=True):
+        assert_whole_or_mentioned(point, kill, told)
+        assert_old_or_new(point, kill, told)
+    print(f"{case}: {len(kills)} kills")
+
+
+def assert_nothing_was_missed(told):
+    """Every file that came, changed or went did so at one of the points."""
+    before, after = told["before"]["files"], told["after"]["files"]
+    changed = {name for name in before.keys() | after.keys() if before.get(name) != after.get(name)}
+    ends = {
+        point.split(" ")[-1] for point in told["points"] if point.startswith(("rename", "link", "remove"))
+    }
+    moved = {point.split(" ")[1] for point in told["points"] if point.startswith("rename")}
+    assert changed <= ends | moved
+    assert told["points"].count("BEGIN IMMEDIATE") == told["points"].count("COMMIT") >= 1
+
+
+def assert_whole_or_mentioned(point, kill, told):
+    """Right after the kill every file is an old or a new one, and `status` says so if both may be there."""
+    left, said = kill["left"], kill["mentioned"]
+    assert left["broken"] is None, point
+    files = {name: text for name, text in left["files"].items() if not name.endswith(".promotion.part")}
+    both = (told["before"]["files"], told["after"]["files"])
+    for name in set(files) | PLACES:
+        assert files.get(name) in [state.get(name) for state in both], (point, name)
+    if left["cut_short"] is None:
+        assert said == "", point
+        assert left["files"] in both, point
+    else:
+        assert "finish it with: boneexp promote --finish" in said, point
+
+
+def assert_old_or_new(point, kill, told):
+    """After the next command all is old if the ledger has no row for the decision, and new if it has."""
+    recorded = kill["left"]["promotions"] == told["after"]["promotions"]
+    right = told["after"] if recorded else expected_without_row(told)
+    assert kill["code"] == (0 if kill["left"]["cut_short"] else 4), point
+    assert kill["finished"] == right, point
+
+
+def expected_without_row(told):
+    """What stood before, with nothing left of a promotion that was cut short before it was recorded."""
+    before = told["before"]
+    files = {name: text for name, text in before["files"].items() if not name.endswith(".promotion.part")}
+    return {**before, "files": files, "cut_short": None}
+
+
+def assert_agree(state):
+    """Ledger, checkpoints, grid file and documents say the same; nothing is left over."""
+    files, experiment = state["files"], (state["promotions"] or [[0, "", None]])[-1][2]
+    promoted = tomllib.loads(files["experiments.toml"]).get("promoted", {})
+    assert files["experiments.toml"].startswith(GRID.rstrip("\n"))
+    assert promoted.get("experiment") == experiment
+    there = {name: files[f"artifacts/{name}"].encode() for name in state["promoted"]}
+    assert {name: hashlib.sha256(text).hexdigest() for name, text in there.items()} == state["promoted"]
+    assert set(there) == ({"promoted/best_stratified.pt", "promoted/best_center.pt"} if experiment else set())
+    assert promoted.get("digest_stratified") == state["promoted"].get("promoted/best_stratified.pt")
+    assert promoted.get("digest_center") == state["promoted"].get("promoted/best_center.pt")
+    for name in ("docs/model_card.md", "docs/poc_report.md"):
+        decided = f"**{experiment} (b0_" if experiment else "**"
+        assert re.search(rf"^{re.escape(decided)}.*promoted", files[name], re.MULTILINE), files[name]
+    assert files["docs/model_card.md"].count("Our own words.") == 1
+    assert [name for name in files if name.endswith(".part")] == []
+    assert (state["broken"], state["cut_short"]) == (None, None)
