@@ -25,7 +25,7 @@ def inside(artifacts: Path, relative: str) -> Path:
     path = artifacts
     for part in parts:
         path /= part
-        _refuse_link(path)
+        refuse_link(path)
     return path
 
 
@@ -38,7 +38,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
-    _refuse_link(part)
+    refuse_link(part)
     try:
         yield part
         keep_rights(path, part)
@@ -71,7 +71,8 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _refuse_link(path: Path) -> None:
+def refuse_link(path: Path) -> None:
+    """Raise Damaged for a symbolic link: what it leads to is not boneexp's."""
     if path.is_symlink():
         raise Damaged(f"{path} is a symbolic link, and boneexp writes through none; remove it and try again")
 

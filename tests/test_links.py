@@ -1,11 +1,13 @@
 """Below artifacts/ no symbolic link is followed: nothing is written or removed elsewhere through one."""
 
 import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 from conftest import Study, new_study
 from settled_ledger import settled_ledger
+from settled_study import settled_study
 
 from boneexp.artifacts import RunFolder, inside, whole_file, write_text
 from boneexp.errors import Damaged
@@ -85,6 +87,45 @@ def test_a_comparison_is_not_written_through_a_link(tmp_path, elsewhere):
     before = content(elsewhere)
     assert "comparison.csv is a symbolic link" in study("compare", code=7).output
     assert content(elsewhere) == before
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory):
+    return settled_study(tmp_path_factory.mktemp("settled")).folder
+
+
+@pytest.mark.parametrize(
+    "place",
+    ["artifacts/promoted", "artifacts/promoted/former", "experiments.toml.promotion.part"],
+)
+def test_nothing_is_promoted_through_a_link(settled, tmp_path, elsewhere, place):
+    study = Study(shutil.copytree(settled, tmp_path / "study"))
+    study("promote", "E1", "--yes")
+    link(study.folder, place, elsewhere)
+    before, default = content(elsewhere), study.grid.read_text()
+    result = study("promote", "E2", "--yes", code=7)
+    assert f"{Path(place).name} is a symbolic link" in result.output
+    assert (content(elsewhere), study.grid.read_text()) == (before, default)
+
+
+@pytest.mark.parametrize("place", ["experiments", "experiments/E1", "experiments/E1/stratified", "cache"])
+def test_doctor_mends_nothing_through_a_link(settled, tmp_path, elsewhere, place):
+    study = Study(shutil.copytree(settled, tmp_path / "study"))
+    for name in ("X/stratified", "attempt-0001", "prepared/0123"):
+        (elsewhere / name).mkdir(parents=True)
+        (elsewhere / name / "thesis.txt").write_text("years of work")
+    (elsewhere / f"x.{dead_process()}.part").write_text("not boneexp's")
+    link(study.artifacts, place, elsewhere)
+    before = content(elsewhere)
+    study("doctor", "--fix", "--yes", code=7)
+    assert content(elsewhere) == before
+
+
+def dead_process():
+    """Return the number of a process that is no more."""
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    return ended.pid
 
 
 def test_the_prepared_cache_and_its_lock_are_not_opened_through_a_link(waiting, elsewhere):
