@@ -143,8 +143,8 @@ def nearest(name: str, known: Collection[str]) -> str:
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
     if close:
         return f"did you mean {close[0]!r}?"
-    named = sorted(known)[:MOST_NAMED]
-    return f"known here: {', '.join(named)}{', …' if len(known) > MOST_NAMED else ''}"
+    more = ", …" if len(known) > MOST_NAMED else ""
+    return f"known here: {', '.join(sorted(known)[:MOST_NAMED])}{more}"
 
 
 @dataclass(frozen=True)

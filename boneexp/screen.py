@@ -59,13 +59,10 @@ def as_markdown(rows: Sequence[Row]) -> None:
     """Print rows as a Markdown table on stdout."""
     from boneexp.documents.wording import escaped as harmless
 
-    if rows:
-        cells = [
-            list(rows[0]),
-            ["---"] * len(rows[0]),
-            *(["" if value is None else harmless(str(value)) for value in row.values()] for row in rows),
-        ]
-        data("\n".join(f"| {' | '.join(line)} |" for line in cells))
+    body = [["" if value is None else harmless(str(value)) for value in row.values()] for row in rows]
+    if body:
+        lines = [list(rows[0]), ["---"] * len(rows[0]), *body]
+        data("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
 def show(*parts: "RenderableType") -> None:

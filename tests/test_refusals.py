@@ -6,6 +6,7 @@ import shutil
 
 import pytest
 from conftest import Study, new_study
+from settled_study import settled_study
 from test_tensors import WEIGHTS
 
 ONE = ("--only", "E1", "--split", "stratified")
@@ -126,3 +127,31 @@ def test_a_run_whose_picture_has_become_a_pipe_fails_and_does_not_wait(study):
     (row,) = study.json("status")
     assert (row["state"], row["failure_kind"]) == ("failed", "data")
     assert "not a plain file" in row["failure"]
+
+
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("experiments.toml", lambda path: path.write_text("x = " + "[" * 9_999)),
+        ("experiments.toml", lambda path: path.write_text(f"{'a.' * 9_999}a = 1\n")),
+        ("experiments.toml", lambda path: path.write_text(f"x = {'9' * 9_999}\n")),
+        ("experiments.toml", pipe),
+        ("docs/model_card.md", pipe),
+        ("docs/model_card.md", lambda path: os.truncate(path, 900_000_000_000)),
+    ],
+    ids=[
+        "nested",
+        "a long key",
+        "digits",
+        "a grid that is a pipe",
+        "a card that is a pipe",
+        "a card without end",
+    ],
+)
+def test_a_promotion_beside_such_a_file_is_refused_and_changes_nothing(tmp_path, name, spoil):
+    study = settled_study(tmp_path / "study")
+    spoil(study.folder / name)
+    before = lying_in(study.folder / "artifacts"), study.ledger.read_bytes()
+    result = study("promote", "E1", "--yes", code=1)
+    assert f"{name} cannot be re" in result.output
+    assert (lying_in(study.folder / "artifacts"), study.ledger.read_bytes()) == before
