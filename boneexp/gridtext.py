@@ -61,12 +61,12 @@ def tables_of(text: str, where: str) -> dict[str, Any]:
         raise GridInvalid(f"{where} is nested too deeply to be a grid file") from None
     except ValueError as error:  # a number of thousands of digits is a plain one
         raise GridInvalid(f"{where} is not valid TOML: {error}") from error
-    if is_too_deep(tables):
+    if _is_too_deep(tables):
         raise GridInvalid(f"{where} is nested too deeply to be a grid file")
     return tables
 
 
-def is_too_deep(value: Any) -> bool:
+def _is_too_deep(value: Any) -> bool:
     """Tell whether tables and arrays lie in one another deeper than in any grid."""
     level = [value]
     for _ in range(DEEPEST + 1):

@@ -118,9 +118,10 @@ def _lines(path: Path) -> list[Line]:
 
 def _csv_rows(path: Path) -> Iterator[Line]:
     """Yield the rows of a csv; the separator is what the header has most of: comma, ; or tab."""
-    text = _csv_text(path)
-    header = text[: text.find("\n")]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
+    text = io.StringIO(_csv_text(path), newline="")
+    header = text.readline()
+    text.seek(0)
+    reader = csv.reader(text, delimiter=max(",;\t", key=header.count))
     start = 1
     try:
         for cells in reader:

@@ -15,7 +15,7 @@ from boneexp.errors import DataInvalid
 from boneexp.files import content_of
 
 LARGEST_BYTES = 32_000_000
-MOST_UNPACKED_BYTES = 64_000_000  # BTXRD's table has 5 million
+MOST_UNPACKED_BYTES = 64_000_000  # a table of BTXRD's size has about 5 million
 MOST_PARTS = 1_000
 
 
