@@ -1,4 +1,4 @@
-"""Where a run's files lie, and how a file comes to be there: whole or not at all."""
+"""Where a run's files lie, and how a file comes to be there: whole or not at all, and nowhere else."""
 
 import errno
 import hashlib
@@ -7,9 +7,26 @@ import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
+from boneexp.errors import Damaged
 from boneexp.results import WrittenFile
+
+
+def inside(artifacts: Path, relative: str) -> Path:
+    """Return a path below the artifacts folder, to write or to remove. The folder itself may be a link.
+
+    Raises:
+        Damaged: the path leads out, or a symbolic link lies on the way: what it leads to is not boneexp's.
+    """
+    parts = PurePosixPath(relative).parts
+    if ".." in parts or relative.startswith("/"):
+        raise Damaged(f"{relative} leads out of {artifacts}; nothing there was touched")
+    path = artifacts
+    for part in parts:
+        path /= part
+        refuse_link(path)
+    return path
 
 
 @contextmanager
@@ -21,6 +38,7 @@ def whole_file(path: Path) -> Iterator[Path]:
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f"{path.name}.{os.getpid()}.part")
+    refuse_link(part)
     try:
         yield part
         keep_rights(path, part)
@@ -53,6 +71,12 @@ def sha256_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def refuse_link(path: Path) -> None:
+    """Raise Damaged for a symbolic link: what it leads to is not boneexp's."""
+    if path.is_symlink():
+        raise Damaged(f"{path} is a symbolic link, and boneexp writes through none; remove it and try again")
+
+
 def keep_rights(path: Path, part: Path) -> None:
     """Give `part` the rights of the file whose place it is to take, if there is one."""
     with suppress(FileNotFoundError):
@@ -82,7 +106,7 @@ def link(source: Path, target: Path) -> None:
 
 @dataclass(frozen=True)
 class RunFolder:
-    """Every path of one run.
+    """Every path of one run; none of them leads out of the artifacts folder, or Damaged is raised.
 
     An attempt works in a folder of its own inside the run's, so that one which was taken for dead and comes
     back cannot touch what its successor writes. What it has finished is published: linked to its final names
@@ -96,21 +120,21 @@ class RunFolder:
     @property
     def home(self) -> Path:
         """The run's folder."""
-        return self.artifacts / self.relative
+        return inside(self.artifacts, self.relative)
 
     @property
     def path(self) -> Path:
         """The folder that is worked in: the attempt's, or the run's."""
-        return self.home if self.attempt is None else self.home / f"attempt-{self.attempt:04d}"
+        return self.home if self.attempt is None else inside(self.home, f"attempt-{self.attempt:04d}")
 
     @property
     def best(self) -> Path:
         """The checkpoint of the epoch with the lowest validation loss."""
-        return self.path / "best.pt"
+        return self.file("best.pt")
 
     def best_of(self, epoch: int) -> Path:
         """Where the best weights lie while training goes on: `last.pt` names the epoch they are from."""
-        return self.path / f"best-epoch{epoch:05d}.pt"
+        return self.file(f"best-epoch{epoch:05d}.pt")
 
     def drop_former_bests(self, best_epoch: int) -> None:
         """Remove the weights of epochs that are not the best any more."""
@@ -121,16 +145,16 @@ class RunFolder:
     @property
     def last(self) -> Path:
         """The checkpoint from which the run goes on."""
-        return self.path / "last.pt"
+        return self.file("last.pt")
 
     @property
     def log(self) -> Path:
         """What happened, line by line, in all attempts."""
-        return self.home / "run.log"
+        return inside(self.home, "run.log")
 
     def file(self, name: str) -> Path:
         """Return the path of any other file of the run."""
-        return self.path / name
+        return inside(self.path, name)
 
     def written(self, kind: str, path: Path) -> WrittenFile:
         """Return the ledger's fact about a file: it names the place where the file will be published."""

@@ -143,6 +143,7 @@ def run(
         raise typer.BadParameter("--workers goes with --all")
     _finish_cut_short((ledger, artifacts, GRID, DOCS))
     _require_waiting(ledger, run_id)
+    _require_own_folders(ledger, artifacts)
     _warn_of_network(ledger)
     from boneexp.engines.attempt import Workplace
     from boneexp.engines.local import run_local
@@ -612,6 +613,16 @@ def _require_waiting(ledger: Path, run_id: int | None) -> None:
         raise RunNotFinished(f"run {run_id} is {state}, not waiting{more}")
     if not any(row["state"] in ("queued", "running") for row in rows):
         raise NothingToDo("no run waits; see what there is with: boneexp status")
+
+
+def _require_own_folders(ledger: Path, artifacts: Path) -> None:
+    """Refuse to begin while a run that waits would write out of the artifacts folder, through a link."""
+    from boneexp.artifacts import inside
+
+    with reading(ledger) as connection:
+        waiting = [row for row in views.run_rows(connection) if row["state"] in ("queued", "running")]
+    for relative in ("cache/prepared", "cache/images.json", *(f"{row['folder']}/run.log" for row in waiting)):
+        inside(artifacts, relative)
 
 
 def _say_who_holds(ledger: Path, run_id: int | None) -> None:

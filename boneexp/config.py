@@ -25,6 +25,10 @@ EXPERIMENT_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
 Share = Annotated[float, Field(ge=0, le=1)]
 OpenShare = Annotated[float, Field(ge=0, lt=1)]
 Positive = Annotated[float, Field(gt=0)]
+Epochs = Annotated[int, Field(ge=1, le=100_000)]
+Center = Annotated[int, Field(ge=0, le=1_000_000)]
+ShortText = Annotated[str, StringConstraints(max_length=100)]
+FilePath = Annotated[str, StringConstraints(max_length=4096)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 Figure = Literal[
     "stratified_accuracy",
@@ -57,8 +61,8 @@ class Settings(BaseModel):
 class DataSettings(Settings):
     """Which radiographs, and what every one of them goes through."""
 
-    root: str = "BTXRD"
-    name: str = "BTXRD"
+    root: FilePath = "BTXRD"
+    name: ShortText = "BTXRD"
     image_size: Annotated[int, Field(ge=16, le=2048)] = 224
     clahe_clip_limit: Positive = 2.0
     clahe_tiles: Annotated[int, Field(ge=1, le=64)] = 8
@@ -70,24 +74,24 @@ class ModelSettings(Settings):
     """Which network, and from which weights it starts."""
 
     backbone: Annotated[str, StringConstraints(min_length=1, max_length=200)] = "efficientnet_b0"
-    pretrained: bool | str = True
+    pretrained: bool | FilePath = True
     dropout: OpenShare = 0.2
-    attn_layer: str = ""
+    attn_layer: ShortText = ""
 
 
 class TrainingSettings(Settings):
     """The recipe."""
 
-    epochs: Annotated[int, Field(ge=1, le=100_000)] = 80
+    epochs: Epochs = 80
     batch_size: Annotated[int, Field(ge=1, le=4096)] = 32
     annotations: bool = False
     dim_factor: Share = 0.5
     learning_rate: Positive = 3e-4
     weight_decay: Annotated[float, Field(ge=0)] = 1e-4
-    warmup_epochs: Annotated[int, Field(ge=0)] = 3
+    warmup_epochs: Annotated[int, Field(ge=0, le=100_000)] = 3
     label_smoothing: OpenShare = 0.1
     class_weights: bool = True
-    patience: Annotated[int, Field(ge=1)] = 15
+    patience: Epochs = 15
     flip_probability: Share = 0.5
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 15.0
 
@@ -102,8 +106,8 @@ class EvaluationSettings(Settings):
 class ExperimentSettings(Settings):
     """One experiment with every setting filled in."""
 
-    name: Annotated[str, StringConstraints(max_length=100)] = ""
-    notes: str = ""
+    name: ShortText = ""
+    notes: Annotated[str, StringConstraints(max_length=10_000)] = ""
     data: DataSettings = DataSettings()
     model: ModelSettings = ModelSettings()
     training: TrainingSettings = TrainingSettings()
@@ -123,8 +127,8 @@ class StratifiedSettings(Settings):
 class CenterHoldoutSettings(Settings):
     """Train and validation from some centres, test on the others."""
 
-    train_centers: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] = (1,)
-    test_centers: Annotated[tuple[int, ...], Field(strict=False, min_length=1)] = (2, 3)
+    train_centers: Annotated[tuple[Center, ...], Field(strict=False, min_length=1)] = (1,)
+    test_centers: Annotated[tuple[Center, ...], Field(strict=False, min_length=1)] = (2, 3)
     ratios: Annotated[tuple[Positive, Positive], Field(strict=False)] = (0.85, 0.15)
 
     @model_validator(mode="after")
@@ -139,7 +143,7 @@ class SplitsSettings(Settings):
     """How the images are dealt out; not by the seed of training, so that all seeds share one test set."""
 
     seed: Seed = 42
-    group_column: str = ""
+    group_column: ShortText = ""
     stratified: StratifiedSettings | None = None
     center_holdout: CenterHoldoutSettings | None = None
 

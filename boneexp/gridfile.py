@@ -7,9 +7,7 @@ dotted keys; `--set` overrides both. A mistake is reported with its line and the
 import copy
 import difflib
 import json
-import re
-import tomllib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
@@ -33,9 +31,10 @@ from boneexp.config import (
     StratifiedSettings,
 )
 from boneexp.errors import GridInvalid
+from boneexp.gridtext import DEEPEST, dotted, grid_text, key_lines, tables_of
 
 DEFAULT_SECTIONS = ("data", "model", "training", "evaluation")
-LARGEST_FILE_BYTES = 16_000_000
+MOST_NAMED = 12  # known keys in a message
 
 Kind = TypeVar("Kind", bound=BaseModel)
 Model = type[BaseModel]
@@ -47,8 +46,8 @@ class PromotedSettings(Settings):
 
     experiment: str = ""
     backbone: str = ""
-    image_size: int = 0
-    batch_size: int = 0
+    image_size: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    batch_size: Annotated[int, Field(ge=0, le=1_000_000)] = 0
     dropout: float = 0.0
     attn_layer: str = ""
     checkpoint: str = ""
@@ -95,8 +94,8 @@ def load_grid(path: Path, overrides: Sequence[str] = ()) -> Grid:
         GridInvalid: the file cannot be read or is not TOML, a key is unknown or a value does not fit. The
             message names the line.
     """
-    text = _read(path)
-    document = _parsed(text, str(path))
+    text = grid_text(path)
+    document = tables_of(text, str(path))
     forced: dict[str, Any] = {}
     for override in overrides:
         _apply(override, document, forced)
@@ -109,7 +108,10 @@ def load_grid(path: Path, overrides: Sequence[str] = ()) -> Grid:
     }
     return Grid(
         path=path,
-        experiments={key: _with_paths(value, path, forced) for key, value in experiments.items()},
+        experiments={
+            identifier: _with_paths(identifier, settings, forced, places)
+            for identifier, settings in experiments.items()
+        },
         splits=_splits(top.splits),
         seeds=tuple(dict.fromkeys(top.seeds)),
         selection=top.selection,
@@ -123,7 +125,7 @@ def write_study_grid(path: Path, root: str) -> None:
     """Write the grid file of the study, with `root` as its data root if one is given.
 
     Raises:
-        GridInvalid: there is a file already.
+        GridInvalid: there is a file already, or `root` cannot stand in one.
     """
     if path.exists():
         raise GridInvalid(f"{path} is there already and stays as it is; name another with --grid FILE")
@@ -132,28 +134,17 @@ def write_study_grid(path: Path, root: str) -> None:
     text = (inside if inside.is_file() else package.parent / "experiments.toml").read_text(encoding="utf-8")
     if root:
         text = text.replace('root = "BTXRD" ', f"root = {json.dumps(root)} ", 1)
+    tables_of(text, f"--root {root!r}")  # half a character, as a name on disk can have, is no TOML
     write_text(path, text)
 
 
-def key_lines(text: str) -> dict[tuple[str, ...], int]:
-    """Return the line (from 1) on which each key and table header of a TOML text stands."""
-    lines: dict[tuple[str, ...], int] = {}
-    table: tuple[str, ...] = ()
-    for number, line in enumerate(text.splitlines(), start=1):
-        if header := re.match(r"\s*\[([^\[\]]+)\]", line):
-            table = _dotted(header[1])
-            lines.setdefault(table, number)
-        elif assignment := re.match(r"""\s*([A-Za-z0-9_."' -]+?)\s*=""", line):
-            key = table + _dotted(assignment[1])
-            for depth in range(len(table) + 1, len(key) + 1):
-                lines.setdefault(key[:depth], number)
-    return lines
-
-
-def nearest(name: str, known: Sequence[str]) -> str:
-    """Return a hint that names the known key nearest to `name`, or all of them."""
+def nearest(name: str, known: Collection[str]) -> str:
+    """Return a hint that names the known key nearest to `name`, or all of them where they are not many."""
     close = difflib.get_close_matches(name, known, n=1, cutoff=0.6)
-    return f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(sorted(known))}"
+    if close:
+        return f"did you mean {close[0]!r}?"
+    more = ", …" if len(known) > MOST_NAMED else ""
+    return f"known here: {', '.join(sorted(known)[:MOST_NAMED])}{more}"
 
 
 @dataclass(frozen=True)
@@ -183,38 +174,12 @@ class _Places:
         return str(self.path) if line is None else f"{self.path}, line {line}"
 
 
-def _read(path: Path) -> str:
-    try:
-        if path.stat().st_size > LARGEST_FILE_BYTES:
-            raise GridInvalid(f"{path} has more than {LARGEST_FILE_BYTES:,} bytes; this is no grid file")
-        return path.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        raise GridInvalid(
-            f"there is no grid file {path}; name yours with: boneexp queue --grid FILE"
-        ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise GridInvalid(f"{path} cannot be read as a text file: {error}") from error
-
-
-def _parsed(text: str, where: str) -> dict[str, Any]:
-    try:
-        return tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise GridInvalid(f"{where} is not valid TOML: {error}") from error
-    except RecursionError:
-        raise GridInvalid(f"{where} is nested too deeply to be a grid file") from None
-
-
-def _dotted(text: str) -> tuple[str, ...]:
-    return tuple(part.strip().strip("\"'") for part in text.split("."))
-
-
 def _apply(override: str, document: dict[str, Any], forced: dict[str, Any]) -> None:
     key, equals, value = override.partition("=")
-    keys = _dotted(key)
-    if not equals or not all(keys):
+    keys = dotted(key)
+    if not equals or not all(keys) or len(keys) > DEEPEST:
         raise GridInvalid(
-            f"--set {override} is not KEY=VALUE; write for example: --set training.batch_size=8"
+            f"--set {_short(override)} is not KEY=VALUE; write for example: --set training.batch_size=8"
         )
     target = forced if keys[0] in DEFAULT_SECTIONS else document
     for step in keys[:-1]:
@@ -227,8 +192,8 @@ def _apply(override: str, document: dict[str, Any], forced: dict[str, Any]) -> N
 def _value(keys: tuple[str, ...], text: str) -> Any:
     """Read an override as TOML; what is not TOML is a string, so that paths need no quotes."""
     try:
-        value = tomllib.loads(f"value = {text}")["value"]
-    except (tomllib.TOMLDecodeError, RecursionError):
+        value = tables_of(f"value = {text}", "--set")["value"]
+    except GridInvalid:
         return text
     plain = isinstance(value, str | bool | int | float | list | dict)
     return text if not plain or (keys[-1] in ("root", "name") and not isinstance(value, str)) else value
@@ -258,9 +223,10 @@ def _checked(model: type[Kind], value: Any, prefix: tuple[str, ...], places: _Pl
     try:
         return model.model_validate(value)
     except ValidationError as error:
-        sentences = [_sentence(detail, model, prefix, places) for detail in error.errors()]
-        more = f" (and {len(sentences) - 10} more)" if len(sentences) > 10 else ""
-        raise GridInvalid("\n".join(sentences[:10]) + more) from None
+        details = error.errors(include_url=False)
+        sentences = [_sentence(detail, model, prefix, places) for detail in details[:10]]
+        more = f" (and {len(details) - 10} more)" if len(details) > 10 else ""
+        raise GridInvalid("\n".join(sentences) + more) from None
 
 
 def _sentence(detail: ErrorDetails, model: Model, prefix: tuple[str, ...], places: _Places) -> str:
@@ -286,7 +252,10 @@ def _fields_at(model: Model, keys: Sequence[str]) -> list[str]:
 
 
 def _short(value: Any) -> str:
-    text = repr(value)
+    try:
+        text = repr(value)
+    except ValueError:  # a number of thousands of digits
+        text = "a number without end"
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -300,12 +269,18 @@ def _check_figures(top: GridText, places: _Places) -> None:
                 )
 
 
-def _with_paths(settings: ExperimentSettings, path: Path, forced: Mapping[str, Any]) -> ExperimentSettings:
+def _with_paths(
+    identifier: str, settings: ExperimentSettings, forced: Mapping[str, Any], places: _Places
+) -> ExperimentSettings:
     """Make the data root and a weights file absolute: from the file's folder, or from here if overridden."""
 
     def absolute(section: str, key: str, value: str) -> str:
-        base = Path.cwd() if key in forced.get(section, {}) else path.parent
-        return str((base / Path(value).expanduser()).resolve())
+        base = Path.cwd() if key in forced.get(section, {}) else places.path.parent
+        try:
+            return str((base / Path(value).expanduser()).resolve())
+        except (OSError, RuntimeError, ValueError) as error:  # no such home, a loop of links, a NUL
+            where, dotted_key = places.of(("experiments", identifier, section, key), (section, key))
+            raise GridInvalid(f"{where}: {dotted_key}: {_short(value)} is no path: {error}") from error
 
     data = settings.data.model_copy(update={"root": absolute("data", "root", settings.data.root)})
     model = settings.model

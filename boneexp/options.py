@@ -11,6 +11,7 @@ import typer
 from typer.core import TyperGroup
 
 from boneexp.errors import BoneexpError
+from boneexp.harmless import visible
 from boneexp.sharing import shared_with_group
 
 LedgerPath = Annotated[
@@ -49,7 +50,7 @@ class Commands(TyperGroup):
         try:
             return super().invoke(ctx)
         except BoneexpError as error:
-            typer.secho(f"Error: {error}", err=True, fg="red")
+            typer.secho(f"Error: {visible(str(error))}", err=True, fg="red")
             raise typer.Exit(error.exit_code) from error
         except KeyboardInterrupt:
             raise typer.Exit(130) from None
@@ -57,5 +58,5 @@ class Commands(TyperGroup):
             if isinstance(error, BrokenPipeError):
                 raise
             where = f" ({error.filename})" if error.filename else ""
-            typer.secho(f"Error: {error.strerror or error}{where}", err=True, fg="red")
+            typer.secho(f"Error: {visible(f'{error.strerror or error}{where}')}", err=True, fg="red")
             raise typer.Exit(1) from error

@@ -1,16 +1,20 @@
 """Grid and data -> the list of runs: one spec for each experiment, split and seed."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
-from boneexp.artifacts import sha256_of
+from boneexp.artifacts import inside, sha256_of
 from boneexp.config import ExperimentSettings, RunSpec, SplitSpec
 from boneexp.data.btxrd import Dataset
 from boneexp.data.splits import Split, write_manifest
 from boneexp.data.study import study_dataset, study_split
 from boneexp.errors import GridInvalid, WeightsUnavailable
 from boneexp.gridfile import Grid, nearest
+
+MOST_RUNS = 100_000
+LARGEST_SEED = 2**31 - 1
 
 
 @dataclass(frozen=True)
@@ -26,22 +30,35 @@ def plan(grid: Grid, artifacts: Path | None, progress: Callable[[int, int], None
     """Read the data, deal out the splits, and span the grid.
 
     Raises:
+        GridInvalid: it spans more runs than a ledger is for.
         DataInvalid: the dataset is wrong somewhere; nothing is planned.
         WeightsUnavailable: a weights file is not there.
     """
+    runs = len(grid.experiments) * len(grid.splits) * len(grid.seeds)
+    if runs > MOST_RUNS:
+        raise GridInvalid(
+            f"{grid.path} spans {runs:,} runs, and {MOST_RUNS:,} are the most that are queued at a time; "
+            "narrow it with --only, --split or --seeds"
+        )
     read: dict[tuple[str, str], Dataset] = {}
     dealt: dict[tuple[str, str], Split] = {}
     specs: list[RunSpec] = []
     names: dict[str, str] = {}
+    weights_digest = cache(_weights_digest)  # of one file once, however many experiments start from it
     for identifier, settings in grid.experiments.items():
+        digest = weights_digest(settings.model.pretrained)
         for split in grid.splits:
             place = (settings.data.root, split.group_column)
             if place not in read:
                 read[place] = study_dataset(Path(place[0]), place[1], artifacts, progress)
             dataset = read[place]
             names.setdefault(dataset.fingerprint, settings.data.name)
-            deal = dealt.setdefault((dataset.fingerprint, split.name), study_split(dataset, split))
-            specs += [_spec(identifier, settings, split, seed, (dataset, deal)) for seed in grid.seeds]
+            if (dataset.fingerprint, split.name) not in dealt:
+                dealt[dataset.fingerprint, split.name] = study_split(dataset, split)
+            deal = dealt[dataset.fingerprint, split.name]
+            specs += [
+                _spec((identifier, settings, digest), split, seed, (dataset, deal)) for seed in grid.seeds
+            ]
     datasets = {dataset.fingerprint: dataset for dataset in read.values()}
     return Plan(
         specs=tuple(specs),
@@ -52,21 +69,31 @@ def plan(grid: Grid, artifacts: Path | None, progress: Callable[[int, int], None
 
 def write_manifests(made: Plan, artifacts: Path) -> list[Path]:
     """Write each split as a CSV under artifacts/splits/, named by its digest; return the paths."""
-    paths = []
-    for split, dataset in made.splits:
-        path = artifacts / "splits" / f"{split.name}-{split.digest[:12]}.csv"
+    paths = manifest_paths(made, artifacts)
+    for path, (split, dataset) in zip(paths, made.splits, strict=True):
         write_manifest(split, dataset, path)
-        paths.append(path)
     return paths
+
+
+def manifest_paths(made: Plan, artifacts: Path) -> list[Path]:
+    """Return where `write_manifests` writes.
+
+    Raises:
+        Damaged: a symbolic link is in the way.
+    """
+    return [inside(artifacts, f"splits/{split.name}-{split.digest[:12]}.csv") for split, _ in made.splits]
 
 
 def narrowed(grid: Grid, only: Sequence[str], splits: Sequence[str], seeds: Sequence[int]) -> Grid:
     """Return the grid with just the named experiments, splits and seeds; an empty list leaves all.
 
     Raises:
-        GridInvalid: a name is not in the grid.
+        GridInvalid: a name is not in the grid, or a seed is out of range.
     """
-    chosen = {key: grid.experiments[_known(key, list(grid.experiments), "experiment")] for key in only}
+    for seed in seeds:
+        if not 0 <= seed <= LARGEST_SEED:
+            raise GridInvalid(f"--seeds: {seed} is not from 0 to {LARGEST_SEED:,}")
+    chosen = {key: grid.experiments[_known(key, grid.experiments, "experiment")] for key in only}
     known_splits = [split.name for split in grid.splits]
     wanted = {_known(name, known_splits, "split") for name in splits}
     return Grid(
@@ -79,15 +106,16 @@ def narrowed(grid: Grid, only: Sequence[str], splits: Sequence[str], seeds: Sequ
     )
 
 
-def _known(name: str, known: Sequence[str], what: str) -> str:
+def _known(name: str, known: Collection[str], what: str) -> str:
     if name not in known:
         raise GridInvalid(f"the grid has no {what} {name!r}; {nearest(name, known)}")
     return name
 
 
 def _spec(
-    identifier: str, settings: ExperimentSettings, split: SplitSpec, seed: int, data: tuple[Dataset, Split]
+    experiment: tuple[str, ExperimentSettings, str], split: SplitSpec, seed: int, data: tuple[Dataset, Split]
 ) -> RunSpec:
+    identifier, settings, weights_digest = experiment
     dataset, deal = data
     return RunSpec(
         experiment=identifier,
@@ -96,16 +124,17 @@ def _spec(
         seed=seed,
         data_fingerprint=dataset.fingerprint,
         split_digest=deal.digest,
-        weights_sha256=_weights_digest(settings.model.pretrained),
+        weights_sha256=weights_digest,
     )
 
 
 def _weights_digest(pretrained: bool | str) -> str:
     if not isinstance(pretrained, str):
         return ""
+    path = Path(pretrained)
+    if path.exists() and not path.is_file():
+        raise WeightsUnavailable(f"model.pretrained: {path} cannot be read: it is no plain file")
     try:
-        return sha256_of(Path(pretrained))
+        return sha256_of(path)
     except OSError as error:
-        raise WeightsUnavailable(
-            f"model.pretrained: {pretrained} cannot be read: {error.strerror}"
-        ) from error
+        raise WeightsUnavailable(f"model.pretrained: {path} cannot be read: {error.strerror}") from error

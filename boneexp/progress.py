@@ -86,7 +86,7 @@ class _Bars:
             self._tasks[news.run_id] = self._progress.add_task(title, total=None, detail="")
         task = self._tasks[news.run_id]
         if news.kind == "settled":
-            self._progress.console.print(f"run {news.run_id} {news.title}: {news.text}", markup=False)
+            self._progress.console.print(escaped(f"run {news.run_id} {news.title}: {news.text}"))
             self._progress.remove_task(self._tasks.pop(news.run_id))
             return
         if news.kind == "epoch":

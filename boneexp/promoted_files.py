@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from boneexp.artifacts import flush, keep_rights, link, sha256_of
+from boneexp.artifacts import flush, inside, keep_rights, link, refuse_link, sha256_of
 from boneexp.documents.facts import gather
 from boneexp.documents.written import MODEL_CARD, POC_REPORT, render_documents
 from boneexp.errors import Damaged, PromotionRefused
@@ -41,7 +41,7 @@ class Place:
 
     def standard(self, split: str) -> Path:
         """Return where the promoted checkpoint of a split lies."""
-        return self.artifacts / FOLDER / STANDARD_NAMES[split]
+        return inside(self.artifacts, f"{FOLDER}/{STANDARD_NAMES[split]}")
 
     @property
     def files(self) -> tuple[Path, ...]:
@@ -238,11 +238,13 @@ def _require_writable(path: Path) -> None:
 
 
 def _former(path: Path, sha256: str) -> Path:
-    return path.parent / "former" / f"{path.stem}-{sha256[:16]}.pt"
+    return inside(path.parent, f"former/{path.stem}-{sha256[:16]}.pt")
 
 
 def _part_of(path: Path) -> Path:
-    return path.with_name(path.name + PART)
+    part = path.with_name(path.name + PART)
+    refuse_link(part)
+    return part
 
 
 def _stamp(path: Path) -> Stamp | None:

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from boneexp.errors import GridInvalid
+from boneexp.files import content_of
+from boneexp.gridtext import LARGEST_FILE_BYTES, tables_of
 
 
 def with_promoted(path: Path, values: Mapping[str, Any]) -> str:
@@ -17,10 +19,9 @@ def with_promoted(path: Path, values: Mapping[str, Any]) -> str:
         GridInvalid: the file is missing, not TOML, or such that its table cannot be rewritten safely.
     """
     try:
-        with path.open(encoding="utf-8", newline="") as file:
-            text = file.read()
-        before = tomllib.loads(text.replace("\r\n", "\n"))
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        text = content_of(path, LARGEST_FILE_BYTES).decode("utf-8")
+        before = tables_of(text.replace("\r\n", "\n"), str(path))
+    except (OSError, UnicodeDecodeError, GridInvalid) as error:
         raise GridInvalid(
             f"{path} cannot be rewritten: {error}; name the grid file with --grid FILE"
         ) from error

@@ -5,12 +5,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from boneexp.config import RunSpec
 from boneexp.data.btxrd import Dataset
-from boneexp.errors import GridInvalid
+from boneexp.errors import GridInvalid, WeightsUnavailable
 from boneexp.gridfile import Grid, load_grid
 from boneexp.ledger.database import writing
 from boneexp.ledger.enqueue import MAX_ATTEMPTS, DatasetFacts, Enqueued, enqueue, record_dataset, record_study
-from boneexp.planning import Plan, narrowed, plan, write_manifests
+from boneexp.planning import Plan, manifest_paths, narrowed, plan, write_manifests
 from boneexp.results import CLASS_NAMES
 
 
@@ -51,7 +52,10 @@ def planned(
     `artifacts`; with None nothing is written.
     """
     grid = narrowed(load_grid(path, overrides), *chosen)
-    return Planned(grid, plan(grid, artifacts, progress))
+    made = plan(grid, artifacts, progress)
+    if artifacts is not None:
+        manifest_paths(made, artifacts)  # what will be refused is refused before a ledger is made
+    return Planned(grid, made)
 
 
 def check_networks(made: Planned, known: Container[str]) -> None:
@@ -59,17 +63,23 @@ def check_networks(made: Planned, known: Container[str]) -> None:
 
     Raises:
         GridInvalid: one cannot; the message names the experiment.
+        WeightsUnavailable: a weights file is none, or does not fit.
     """
-    new = {spec.experiment: spec.settings.model for spec in made.plan.specs if spec.config_hash not in known}
+    new: dict[tuple[object, ...], RunSpec] = {}  # each network once, under the first experiment that has it
+    for spec in made.plan.specs:
+        model = spec.settings.model
+        network = (model.backbone, model.attn_layer, model.pretrained)
+        if network not in new and spec.config_hash not in known:
+            new[network] = spec
     if not new:
         return
     from boneexp.learning.models import check_buildable  # loads torch and timm, some seconds
 
-    for experiment, settings in new.items():
+    for spec in new.values():
         try:
-            check_buildable(settings)
-        except GridInvalid as error:
-            raise GridInvalid(f"{made.grid.path}, experiments.{experiment}: {error}") from error
+            check_buildable(spec.settings.model)
+        except (GridInvalid, WeightsUnavailable) as error:
+            raise type(error)(f"{made.grid.path}, experiments.{spec.experiment}: {error}") from error
 
 
 def put_in_queue(

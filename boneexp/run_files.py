@@ -1,7 +1,5 @@
 """What a finished run leaves in its folder: tables, figures and the resolved configuration."""
 
-import csv
-import io
 import json
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -12,6 +10,7 @@ from boneexp.artifacts import RunFolder, write_text
 from boneexp.config import RunSpec
 from boneexp.evaluation import plots
 from boneexp.evaluation.metrics import classification_report, confusion
+from boneexp.harmless import csv_text
 from boneexp.results import CLASS_NAMES, EpochRecord, MetricValue, Prediction, WrittenFile
 
 RESEARCH_ONLY = "Research use only, not for clinical use."
@@ -126,11 +125,7 @@ def _predictions_csv(predictions: tuple[Prediction, ...]) -> str:
 
 
 def _csv(rows: list[dict[str, Any]]) -> str:
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    return out.getvalue()
+    return csv_text(list(rows[0]), rows)
 
 
 def _json(value: Any) -> str:

@@ -1,16 +1,17 @@
 """Rows -> rich tables, or JSON, CSV and Markdown.
 
-Data go to stdout, talk goes to stderr; no colours under NO_COLOR or where there is no terminal.
+Data go to stdout, talk goes to stderr; no colours under NO_COLOR or where there is no terminal. Names and
+messages come from outside: nothing in them is obeyed, neither by the terminal nor by rich.
 """
 
-import csv
-import io
 import json
 import sys
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
+
+from boneexp.harmless import csv_text, visible
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from boneexp.selection import Comparison
 
 Row = dict[str, Any]
+MOST_PLANNED = 1000  # rows of the plan that are shown: rich takes about a millisecond for each
 STATE_COLOURS = {
     "queued": "cyan",
     "running": "yellow",
@@ -33,12 +35,13 @@ VERDICT_COLOURS = {"ok": "green", "warning": "yellow", "damage": "bold red"}
 def talk(text: str) -> None:
     """Say something to the person, on stderr; a terminal that is gone is no reason to stop working."""
     with suppress(OSError):
-        print(text, file=sys.stderr, flush=True)
+        print(visible(text), file=sys.stderr, flush=True)
 
 
 def data(text: str) -> None:
     """Give data to whatever reads stdout."""
-    sys.stdout.write(text if text.endswith("\n") else f"{text}\n")
+    shown = visible(text)
+    sys.stdout.write(shown if shown.endswith("\n") else f"{shown}\n")
     sys.stdout.flush()
 
 
@@ -49,23 +52,17 @@ def as_json(value: object) -> None:
 
 def as_csv(rows: Sequence[Row]) -> None:
     """Print rows as CSV on stdout."""
-    out = io.StringIO()
-    if rows:
-        writer = csv.DictWriter(out, fieldnames=list(rows[0]), lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    data(out.getvalue())
+    data(csv_text(list(rows[0]), rows) if rows else "")
 
 
 def as_markdown(rows: Sequence[Row]) -> None:
     """Print rows as a Markdown table on stdout."""
-    if rows:
-        cells = [
-            list(rows[0]),
-            ["---"] * len(rows[0]),
-            *([_text(value) for value in row.values()] for row in rows),
-        ]
-        data("\n".join(f"| {' | '.join(line)} |" for line in cells))
+    from boneexp.documents.wording import escaped as harmless
+
+    body = [["" if value is None else harmless(str(value)) for value in row.values()] for row in rows]
+    if body:
+        lines = [list(rows[0]), ["---"] * len(rows[0]), *body]
+        data("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
 def show(*parts: "RenderableType") -> None:
@@ -85,7 +82,7 @@ def status_table(rows: Sequence[Row], now: float) -> "Table":
     for row in rows:
         table.add_row(
             str(row["run"]),
-            f"{row['experiment']} {row['name']}".strip(),
+            escaped(f"{row['experiment']} {row['name']}".strip()),
             row["split"],
             str(row["seed"]),
             f"[{STATE_COLOURS[row['state']]}]{row['state']}[/]",
@@ -99,14 +96,16 @@ def status_table(rows: Sequence[Row], now: float) -> "Table":
 
 
 def plan_table(rows: Sequence[Row]) -> "Table":
-    """Return the table of the runs that a grid would queue."""
+    """Return the table of the runs that a grid would queue, or of as many as anybody reads."""
     table = _table("experiment", "split", "seed", "backbone", "size", "batch", "config hash", "new")
-    for row in rows:
+    if len(rows) > MOST_PLANNED:
+        table.caption = f"and {len(rows) - MOST_PLANNED:,} more; all of them with --json"
+    for row in rows[:MOST_PLANNED]:
         table.add_row(
-            f"{row['experiment']} {row['name']}".strip(),
+            escaped(f"{row['experiment']} {row['name']}".strip()),
             row["split"],
             str(row["seed"]),
-            row["backbone"],
+            escaped(row["backbone"]),
             str(row["image_size"]),
             str(row["batch_size"]),
             row["config_hash"][:12],
@@ -170,7 +169,7 @@ def comparison_parts(comparison: "Comparison") -> "list[Any]":
     parts: list[Any] = [table]
     if comparison.baseline or comparison.targets:
         parts.append(_baseline_table(comparison))
-    best = f"Best: [bold green]{comparison.best}[/]" if comparison.best else "Best: none"
+    best = f"Best: [bold green]{escaped(comparison.best)}[/]" if comparison.best else "Best: none"
     parts.append(f"{best} ({escaped(comparison.why)})")
     parts += [f"[yellow]Note:[/] {escaped(warning)}" for warning in comparison.warnings]
     parts.append("Research use only, not for clinical use.")
@@ -219,7 +218,7 @@ def _attempts_table(attempts: Sequence[Row]) -> "Table":
         table.add_row(
             str(each["number"]),
             escaped(each["worker"]),
-            each["device"],
+            escaped(each["device"]),
             time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(each["started_at"])),
             duration(ended - each["started_at"]),
             f"{each['micro_batch']} of {each['batch_size']}",
@@ -244,7 +243,7 @@ def _baseline_table(comparison: "Comparison") -> "Table":
         for figure in dict.fromkeys([*targets, *deltas]):
             delta, target = deltas.get(figure), targets.get(figure)
             table.add_row(
-                experiment,
+                escaped(experiment),
                 label(figure),
                 _share(comparison.value(experiment, figure)),
                 _share(comparison.baseline.get(figure)),
@@ -291,15 +290,11 @@ def console(stderr: bool = False) -> "Console":
 
 
 def escaped(text: str) -> str:
-    """Return text that rich prints as it is."""
+    """Return text that rich prints as it is, and in which a terminal finds nothing to obey."""
     from rich.markup import escape
 
-    return escape(text)
+    return escape(visible(text))
 
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.3f}"
-
-
-def _text(value: object) -> str:
-    return "" if value is None else str(value).replace("|", "\\|").replace("\n", " ")

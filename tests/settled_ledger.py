@@ -143,7 +143,10 @@ def outcome_of(claim: Claim, skill: float) -> Finished:
 
 
 def _merged(design: Design, over: Design) -> Design:
-    tables = {key: {**design.get(key, {}), **value} for key, value in over.items()}
+    tables = {
+        key: {**design.get(key, {}), **value} if isinstance(value, Mapping) else value
+        for key, value in over.items()
+    }
     return {**design, **tables}
 
 

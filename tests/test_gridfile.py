@@ -1,10 +1,12 @@
+import os
 from pathlib import Path
 
 import pytest
 
 from boneexp.config import CenterHoldoutSettings, StratifiedSettings
 from boneexp.errors import GridInvalid
-from boneexp.gridfile import key_lines, load_grid
+from boneexp.gridfile import load_grid, nearest, write_study_grid
+from boneexp.gridtext import key_lines
 
 SHIPPED = Path(__file__).parents[1] / "experiments.toml"
 SMALL = '[data]\nroot = "D"\n\n[experiments.E1]\nmodel.dropout = 0.3\n'
@@ -177,3 +179,117 @@ def test_key_lines_knows_tables_dotted_keys_and_quotes():
     assert lines[("b", "c")] == 2
     assert lines[("b", "c", "d", "e")] == 3
     assert ("b", "c", "f") not in lines
+
+
+# Grids that mean harm
+
+E1 = "[experiments.E1]\n"
+PARTS = ".".join("a" * 10_000)
+HARM = {
+    "arrays in arrays": ("x = " + "[" * 50_000 + "]" * 50_000, "nested too deeply"),
+    "tables in tables": ("x = " + "{a=" * 50_000 + "1" + "}" * 50_000, "nested too deeply"),
+    "tables eleven deep": (E1 + "model.a = " + "{a=" * 9 + "1" + "}" * 9, "nested too deeply"),
+    "a key of 10,000 parts": (f"{PARTS} = 1\n{E1}", "line 1: a key of 10,000 parts"),
+    "in an experiment": (f"{E1}{PARTS} = 1\n", "line 2: a key of 10,000 parts"),
+    "in a header": (f"{E1}[experiments.E2.{PARTS}]\n", "line 2: a key of 10,002 parts"),
+    "in quotes": (f"""{E1}{PARTS.replace("a", "'a'")} = 1\n""", "line 2: a key of 10,000 parts"),
+    "in an inline table": (f"{E1}x = [\n{{{PARTS} = 1}}]\n", "line 3: a key of 10,000 parts"),
+    "behind a string": (
+        f'{E1}notes = """\n\\""" " \' # \n"""\n{PARTS} = 1\n',
+        "line 5: a key of 10,000 parts",
+    ),
+    "10,000 digits": (f"{E1}training.epochs = {'9' * 10_000}\n", "not valid TOML"),
+    "10,000 hex digits": (f"{E1}training.epochs = 0x{'f' * 10_000}\n", "(it is a number without end)"),
+    "digits for a name": (f"{E1}name = 0x{'f' * 10_000}\n", "valid string (it is a number without end)"),
+    "patience without end": (f"{E1}training.patience = 0x{'f' * 10_000}\n", "less than or equal to 100000"),
+    "a centre without end": (
+        f"splits.center_holdout.train_centers = [0x{'f' * 10_000}]\n{E1}",
+        "less than or equal to 1000000",
+    ),
+    "a date": (f"{E1}name = 1979-05-27\n", "line 2: experiments.E1.name: Input should be a valid string"),
+    "a date for a folder": (f"data.root = 1979-05-27T07:32:00Z\n{E1}", "line 1: data.root: Input should be"),
+    "infinite": (f"{E1}training.learning_rate = 1e999\n", "finite number (it is inf)"),
+    "a NUL in a path": (f'data.root = "a\\u0000b"\n{E1}', "line 1: data.root: 'a\\x00b' is no path"),
+    "nobody's home": (
+        f'{E1}model.pretrained = "~nobody-here/x"\n',
+        "line 2: experiments.E1.model.pretrained: ",
+    ),
+    "a long path": (f'data.root = "{"x" * 5_000}"\n{E1}', "at most 4096 characters"),
+    "a long name": (
+        f'data.name = "{"x" * 100_000}"\n{E1}',
+        "line 1: data.name: String should have at most 100",
+    ),
+    "a list": ("experiments = [1]\n", "valid dictionary (it is [1])"),
+    "a value for a table": (f"model = 5\n{E1}", "line 1: model: Input should be a valid dictionary"),
+    "a value for a section": (f"{E1}model = 5\n", "line 2: experiments.E1.model: Input should be"),
+    "20,000 unknown keys": ("".join(f"k{n} = 1\n" for n in range(20_000)) + E1, "(and 19990 more)"),
+    "20,000 wrong ids": ("".join(f'["{n} x"]\n' for n in range(20_000)) + E1, "(and 19990 more)"),
+}
+
+
+@pytest.mark.parametrize(("text", "said"), HARM.values(), ids=HARM)
+def test_a_grid_that_means_harm_is_refused_in_one_sentence(tmp_path, text, said):
+    message = refusal(grid_of(tmp_path, text))
+    assert said in message
+    assert len(message) < 2_500
+
+
+def test_a_grid_without_end_or_one_that_is_no_file_is_not_read(tmp_path):
+    os.mkfifo(tmp_path / "pipe.toml")
+    assert "pipe.toml cannot be read as a text file: not a plain file" in refusal(tmp_path / "pipe.toml")
+    (tmp_path / "zero.toml").symlink_to("/dev/zero")
+    assert "not a plain file" in refusal(tmp_path / "zero.toml")
+    (tmp_path / "huge.toml").touch()
+    os.truncate(tmp_path / "huge.toml", 900_000_000_000)  # a hole: it takes no room
+    assert "900,000,000,000 bytes, and 16,000,000 are the most" in refusal(tmp_path / "huge.toml")
+
+
+@pytest.mark.parametrize(
+    "inside",
+    [
+        "\n" + " " * 9_000 + "\n",
+        "a " * 4_000,
+        ". " * 4_000,
+        "[a" + ".a" * 4_000 + "]\n",
+        "a." * 4_000 + "b = 1",
+    ],
+)
+def test_notes_may_look_like_anything(tmp_path, inside):
+    grid = load_grid(grid_of(tmp_path, f'{E1}notes = """{inside}"""\ntraining.epochs = 3\n'))
+    assert grid.experiments["E1"].training.epochs == 3
+
+
+@pytest.mark.parametrize(
+    ("override", "said"),
+    [
+        (f"{PARTS}=1", "is not KEY=VALUE"),
+        (f"model.{PARTS}=1", "is not KEY=VALUE"),
+        (f"training.epochs={'9' * 10_000}", "--set training.epochs: training.epochs: Input should be"),
+        (f"training.epochs=0x{'f' * 10_000}", "(it is a number without end)"),
+        (f"training.epochs={'[' * 10_000}", "Input should be a valid integer"),
+        (f"training.epochs={{{PARTS}=1}}", "Input should be a valid integer"),
+        ("data.root=~nobody-here/x", "--set data.root: data.root: '~nobody-here/x' is no path"),
+        ("data.name=\udcff", "--set data.name: data.name: Input should be a valid string"),
+        ("experiments=5", "--set experiments: experiments: Input should be a valid dictionary"),
+        ("experiments.E1=5", "--set experiments.E1: experiments.E1: Input should be a valid dictionary"),
+        ("data=5", "--set data: data: Input should be a valid dictionary"),
+        ("promoted.image_size=0x" + "f" * 10_000, "less than or equal to 1000000"),
+    ],
+)
+def test_an_override_that_means_harm_is_refused_in_one_sentence(tmp_path, override, said):
+    message = refusal(grid_of(tmp_path, SMALL), override)
+    assert said in message
+    assert len(message) < 400 + len(str(tmp_path))
+
+
+def test_a_hint_names_no_more_keys_than_one_reads():
+    assert nearest("x", [f"E{number}" for number in range(10_000)]).count(",") == 12
+    assert nearest("E1", ["E1x", "E2"]) == "did you mean 'E1x'?"
+
+
+def test_a_study_grid_is_written_only_with_a_root_that_toml_can_hold(tmp_path):
+    write_study_grid(tmp_path / "a.toml", 'a"b\n\\')
+    assert load_grid(tmp_path / "a.toml").experiments["E1"].data.root == str(tmp_path / 'a"b\n\\')
+    with pytest.raises(GridInvalid, match="--root 'a.udcff' is not valid TOML"):
+        write_study_grid(tmp_path / "b.toml", "a\udcff")
+    assert not (tmp_path / "b.toml").exists()

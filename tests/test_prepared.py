@@ -67,7 +67,7 @@ def test_images_smaller_than_the_size_are_enlarged(dataset, folder):
 
 def test_the_second_time_nothing_is_decoded(dataset, folder, monkeypatch):
     first = prepare(dataset, folder, **SETTINGS)
-    monkeypatch.setattr(prepared, "read_grey", lambda path: pytest.fail("decoded again"))
+    monkeypatch.setattr(prepared, "grey_of", lambda content: pytest.fail("decoded again"))
     second = prepare(dataset, folder, **SETTINGS)
     assert second.folder == first.folder
     assert (second.pixels == first.pixels).all()

@@ -1,4 +1,5 @@
 import json
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -6,8 +7,9 @@ import pytest
 from PIL import Image
 from tiny_dataset import SQUARE, write_annotation, write_image
 
+from boneexp.data import radiograph
 from boneexp.data.audit import image_facts
-from boneexp.data.radiograph import clahe, lesion_mask, lesion_shapes, read_grey
+from boneexp.data.radiograph import MOST_POINTS, clahe, lesion_mask, lesion_shapes, read_grey
 from boneexp.errors import DataInvalid
 
 
@@ -116,8 +118,21 @@ def test_embedded_image_data_and_a_byte_order_mark_do_no_harm(annotation):
 SHAPE = {"points": SQUARE, "shape_type": "polygon"}
 WRONG = {
     "no list of shapes": {"shapes": None},
-    "imageWidth is 0, not a positive number": {"imageWidth": 0},
-    "imageHeight is None, not a positive number": {"imageHeight": None},
+    "imageWidth is 0, not a number of pixels from 1 to 100,000": {"imageWidth": 0},
+    "imageHeight is None, not a number of pixels": {"imageHeight": None},
+    "imageWidth is -40, not a number of pixels": {"imageWidth": -40},
+    "imageWidth is 1e.308, not a number of pixels": {"imageWidth": 1e308},
+    "imageWidth is 1e-308, not a number of pixels": {"imageWidth": 1e-308},
+    "imageWidth is nan, not a number of pixels": {"imageWidth": float("nan")},
+    "imageWidth is inf, not a number of pixels": {"imageWidth": float("inf")},
+    "imageWidth is '40', not a number of pixels": {"imageWidth": "40"},
+    "imageWidth is True, not a number of pixels": {"imageWidth": True},
+    "imageWidth is 1000.*, not a number of pixels": {"imageWidth": 10**400},
+    r"imageWidth is 'x{36}\.\.\., not a number": {"imageWidth": "x" * 100_000},
+    r"unknown shape_type 'x{36}\.\.\.; polygon": {"shapes": [{**SHAPE, "shape_type": "x" * 100_000}]},
+    "10,001 points, and 10,000 are the most": {"shapes": [{**SHAPE, "points": SQUARE * 2500 + [[1, 1]]}]},
+    "1,001 shapes, and 1,000 are the most": {"shapes": [SHAPE] * 1_001},
+    "about 3,000,0.. values, and 100,000 are the most": {"shapes": [{"points": [[1, 2]] * 1_000_000}]},
     "imageHeight is True": {"imageHeight": True},
     "shape 2 has the unknown shape_type 'circle'; polygon and rectangle": {
         "shapes": [SHAPE, {**SHAPE, "shape_type": "circle"}]
@@ -158,6 +173,35 @@ def test_a_file_that_is_no_annotation_says_so(tmp_path, content):
         lesion_shapes(tmp_path / "IMG1.json")
 
 
+TWICE = '{"imageWidth": 40, "imageWidth": 4000, "imageHeight": 48, "shapes": []}'
+NESTED = f'{{"imageWidth": 40, "imageHeight": 48, "shapes": [], "flags": {"[" * 40_000}{"]" * 40_000}}}'
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (TWICE, "not valid JSON .a key is there twice"),
+        (NESTED, "not valid JSON"),
+        (TWICE.replace("4000", "9" * 5_000), "not valid JSON"),
+        ("{}" * 60_000, "not valid JSON"),
+        (",[{" * 40_000, "about 120,000 values"),
+    ],
+    ids=["a key twice", "nested", "digits", "documents", "brackets"],
+)
+def test_json_that_means_harm_is_refused_in_one_sentence(tmp_path, content, reason):
+    (tmp_path / "IMG1.json").write_text(content)
+    with pytest.raises(DataInvalid, match=f"IMG1.json: {reason}") as caught:
+        lesion_shapes(tmp_path / "IMG1.json")
+    assert len(str(caught.value)) < 300 + len(str(tmp_path))
+
+
+def test_as_many_points_as_are_read_are_drawn_in_seconds(tmp_path):
+    """Filling takes the square of the points where they zigzag: 30,000 of them would take minutes."""
+    zigzag = np.random.default_rng(0).integers(0, 40, (MOST_POINTS // 4, 2)).tolist()
+    write_annotation(tmp_path / "IMG1.json", zigzag)
+    assert lesion_mask(tmp_path / "IMG1.json", 48, 40).any()
+
+
 def test_a_missing_annotation_is_named(tmp_path):
     with pytest.raises(DataInvalid, match="IMG1.json"):
         lesion_mask(tmp_path / "IMG1.json", 8, 8)
@@ -166,3 +210,73 @@ def test_a_missing_annotation_is_named(tmp_path):
 def test_colour_is_read_as_luminance(tmp_path):
     cv2.imwrite(str(tmp_path / "a.jpeg"), np.full((48, 40, 3), (0, 0, 255), np.uint8))
     assert abs(int(read_grey(tmp_path / "a.jpeg")[20, 20]) - 76) <= 2
+
+
+# Images that mean harm
+
+
+def saved(path, image, **settings):
+    image.save(path, "JPEG", **settings)
+    return path
+
+
+def with_size(path, marker, width, height):
+    """Let the frame header of a JPEG claim another size."""
+    content = bytearray(path.read_bytes())
+    start = content.index(marker) + 5
+    content[start : start + 4] = height.to_bytes(2) + width.to_bytes(2)
+    path.write_bytes(content)
+    return path
+
+
+@pytest.mark.parametrize(("marker", "progressive"), [(b"\xff\xc0", False), (b"\xff\xc2", True)])
+def test_a_picture_that_would_take_gigabytes_is_decoded_by_nobody(tmp_path, monkeypatch, marker, progressive):
+    path = saved(tmp_path / "a.jpeg", Image.new("L", (40, 48)), progressive=progressive)
+    with_size(path, marker, 65_535, 65_535)
+    monkeypatch.setattr(cv2, "imdecode", lambda *_: pytest.fail("decoded"))
+    assert image_facts(path).problem == "absurd size 65535 x 65535"
+    with pytest.raises(DataInvalid, match="a.jpeg .*absurd size 65535 x 65535"):
+        read_grey(path)
+
+
+def test_a_picture_in_thousands_of_scans_is_not_decoded(tmp_path):
+    path = saved(tmp_path / "a.jpeg", Image.new("RGB", (40, 48)), progressive=True)
+    content = path.read_bytes()
+    at = content.index(b"\xff\xda")
+    path.write_bytes(content[:at] + content[at:-2] * 20 + content[-2:])
+    assert image_facts(path).problem == "absurd number of scans: 200"
+    with pytest.raises(DataInvalid, match="scans"):
+        read_grey(path)
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L", "RGB"])
+@pytest.mark.parametrize("progressive", [False, True])
+def test_every_kind_of_jpeg_is_read_as_grey(tmp_path, mode, progressive):
+    noise = np.random.default_rng(0).integers(0, 256, (48, 40, 3), dtype=np.uint8)
+    path = saved(tmp_path / "a.jpeg", Image.fromarray(noise).convert(mode), progressive=progressive)
+    facts = image_facts(path)
+    assert (facts.problem, facts.height_px, facts.width_px) == ("", 48, 40)
+    assert read_grey(path).shape == (48, 40)
+
+
+def test_a_picture_of_another_kind_is_no_jpeg_whatever_it_is_called(tmp_path):
+    Image.new("L", (40, 48)).save(tmp_path / "a.jpeg", "PNG")
+    assert image_facts(tmp_path / "a.jpeg").problem == "not a JPEG"
+    with pytest.raises(DataInvalid, match="a.jpeg .*: not a JPEG"):
+        read_grey(tmp_path / "a.jpeg")
+
+
+def test_the_limits_are_those_of_the_documents():
+    page = (Path(__file__).parents[1] / "docs" / "data.md").read_text(encoding="utf-8")
+    for limit in (
+        f"{radiograph.LARGEST_IMAGE_BYTES // 10**6} MB",
+        f"{radiograph.LARGEST_ANNOTATION_BYTES // 10**6} MB",
+        f"{radiograph.MOST_PIXELS // 10**6} megapixels",
+        f"{radiograph.LEAST_SIDE_PX} px",
+        f"{radiograph.MOST_SCANS} scans",
+        f"{radiograph.MOST_VALUES:,} values",
+        f"{radiograph.MOST_SHAPES:,} shapes",
+        f"{radiograph.MOST_POINTS:,} points",
+        f"from 1 to {radiograph.LONGEST_FRAME_PX:,}",
+    ):
+        assert limit in page, limit

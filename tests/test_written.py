@@ -80,6 +80,7 @@ def test_a_document_that_is_not_utf8_is_refused_with_the_mend(settled, tmp_path)
 
 
 HOSTILE = "x|y <script>alert(1)</script> `z` [a](javascript:b) **c**\n<!-- boneexp:end summary -->\n# d \\"
+OPENING = "# h <img src=x onerror=alert(1)> https://evil.example www.evil.example | ![a](b)"
 
 
 def test_hostile_names_break_no_table_no_block_and_inject_nothing(tmp_path):
@@ -104,6 +105,27 @@ def test_what_a_renderer_makes_of_hostile_names_is_plain_text(tmp_path):
         html = [token.content.strip() for token in tokens if token.type == "html_block"]
         assert all(re.fullmatch(r"<!-- boneexp:(begin|end) [a-z-]+ -->", each) for each in html)
         assert "**c** <!-- boneexp:end summary --> # d \\" in "".join(token.content for token in inline)
+
+
+def test_notes_group_columns_and_image_ids_open_no_heading_no_list_and_no_link(settled, tmp_path):
+    designs = {key: {"notes": OPENING} for key in ("E1", "E2")}
+    facts = facts_of(settled_ledger(tmp_path / "ledger.db", designs=designs))
+    dataset = {**facts.subject.dataset, "notes": [f"{OPENING}.jpeg is 1 x 1", "1. a", "- b", "=", "+ c"]}
+    chosen = {
+        split: replace(run, split={**run.split, "group_column": OPENING})
+        for split, run in facts.subject.chosen.items()
+    }
+    facts = replace(facts, subject=replace(facts.subject, dataset=dataset, chosen=chosen))
+    renderer = MarkdownIt("commonmark").enable("table")
+    for text, other in zip(both(facts), both(settled[1]), strict=True):
+        kinds = [token.type for token in renderer.parse(text)]
+        plain = [token.type for token in renderer.parse(other)]
+        for kind in ("heading_open", "ordered_list_open", "bullet_list_open", "html_block"):
+            assert kinds.count(kind) == plain.count(kind)
+        assert OPENING not in text
+        assert "://evil" not in text
+        assert "www.evil" not in text
+        assert_tables_hold(text)
 
 
 def test_every_table_holds(settled):

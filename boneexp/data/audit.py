@@ -1,7 +1,7 @@
 """What is in each file: decoded to the end, measured, hashed, and remembered so that the next look is quick.
 
-The index beside the ledger holds the facts of sound images by name, size and time of change; damaged ones are
-looked at again each time. Lose it and it is made again.
+The index under artifacts/cache holds the facts of a sound dataset's images by name, size and time of change.
+Lose it and it is made again.
 """
 
 import hashlib
@@ -10,7 +10,6 @@ import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,12 +18,18 @@ import numpy as np
 from PIL.JpegImagePlugin import JpegImageFile
 
 from boneexp.artifacts import write_text
-from boneexp.data.radiograph import Grey, drawing
+from boneexp.data.radiograph import (
+    LARGEST_ANNOTATION_BYTES,
+    LARGEST_IMAGE_BYTES,
+    Grey,
+    drawing,
+    jpeg_of,
+)
 from boneexp.data.threads import Progress, in_order
+from boneexp.files import content_of
 
 INDEX_VERSION = "boneexp-index-1"
-MOST_PIXELS = 100_000_000
-LEAST_SIDE_PX = 16
+LARGEST_INDEX_BYTES = 100_000_000
 _ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
 _WANTED_PX = (128, 128)  # libjpeg decodes to the smallest eighth that still covers this: several times faster
 
@@ -35,7 +40,7 @@ def examine(
     index_path: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
-) -> list[tuple["ImageFacts", "AnnotationFacts"]]:
+) -> "Examined":
     """Return the facts of each image and its annotation, in order; what is wrong stands in `problem`."""
     known = _read_index(root, index_path)
     keys = [_key(root, pair.image) for pair in pairs]
@@ -46,9 +51,18 @@ def examine(
 
     facts = list(in_order(look, range(len(pairs)), workers, progress))
     found = {key: image for key, (image, _) in zip(keys, facts, strict=True) if key and not image.problem}
-    if index_path and found != known:
-        _write_index(root, index_path, found)
-    return facts
+    return Examined(tuple(facts), {} if found == known else found)
+
+
+def remember(root: Path, index_path: Path, images: Mapping[str, "ImageFacts"]) -> None:
+    """Write the index; a full or read-only disk costs time at the next look, no more."""
+    index = {
+        "version": INDEX_VERSION,
+        "root": str(root.resolve()),
+        "images": {key: asdict(facts) for key, facts in images.items()},
+    }
+    with suppress(OSError):
+        write_text(index_path, json.dumps(index))
 
 
 def image_facts(path: Path) -> "ImageFacts":
@@ -57,17 +71,15 @@ def image_facts(path: Path) -> "ImageFacts":
     cv2 fills what is missing of a truncated JPEG with grey and says nothing; Pillow raises.
     """
     try:
-        content = path.read_bytes()
+        content = content_of(path, LARGEST_IMAGE_BYTES)
     except OSError as error:
         return ImageFacts(problem=f"cannot be read ({error.strerror})")
     sha256 = hashlib.sha256(content).hexdigest()
     try:
-        image = JpegImageFile(BytesIO(content))  # not Image.open: one decoder, whatever the bytes claim to be
-    except (SyntaxError, OSError, ValueError, struct.error):
-        return ImageFacts(sha256, problem="not a JPEG")
+        image = jpeg_of(content)
+    except ValueError as error:
+        return ImageFacts(sha256, problem=str(error))
     width, height = image.size
-    if width * height > MOST_PIXELS or min(width, height) < LEAST_SIDE_PX:
-        return ImageFacts(sha256, problem=f"absurd size {width} x {height}")
     try:
         image.draft("L", _WANTED_PX)
         grey = np.asarray(image.convert("L"))
@@ -83,7 +95,7 @@ def annotation_facts(path: Path | None) -> "AnnotationFacts":
     if path is None:
         return AnnotationFacts()
     try:
-        content = path.read_bytes()
+        content = content_of(path, LARGEST_ANNOTATION_BYTES)
         drawn = drawing(content)
     except OSError as error:
         return AnnotationFacts(problem=f"cannot be read ({error.strerror})")
@@ -128,7 +140,7 @@ def _read_index(root: Path, index_path: Path | None) -> Mapping[str, "ImageFacts
     if not index_path:
         return {}
     with suppress(OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError):
-        index = json.loads(index_path.read_bytes())
+        index = json.loads(content_of(index_path, LARGEST_INDEX_BYTES))
         if index["version"] == INDEX_VERSION and index["root"] == str(root.resolve()):
             return {key: ImageFacts(**_typed(facts)) for key, facts in index["images"].items()}
     return {}
@@ -141,22 +153,20 @@ def _typed(facts: dict[str, Any]) -> dict[str, Any]:
     return facts
 
 
-def _write_index(root: Path, index_path: Path, images: Mapping[str, "ImageFacts"]) -> None:
-    index = {
-        "version": INDEX_VERSION,
-        "root": str(root.resolve()),
-        "images": {key: asdict(facts) for key, facts in images.items()},
-    }
-    with suppress(OSError):  # a full or read-only disk costs time at the next look, no more
-        write_text(index_path, json.dumps(index))
-
-
 @dataclass(frozen=True)
 class Pair:
     """The files of one image."""
 
     image: Path
     annotation: Path | None
+
+
+@dataclass(frozen=True)
+class Examined:
+    """Facts of images and annotations, and those of images to `remember`: none where the index has them."""
+
+    facts: tuple[tuple["ImageFacts", "AnnotationFacts"], ...]
+    news: Mapping[str, "ImageFacts"]
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from boneexp.config import digest_of
 from boneexp.data import table
-from boneexp.data.audit import AnnotationFacts, ImageFacts, Pair, examine
+from boneexp.data.audit import AnnotationFacts, ImageFacts, Pair, examine, remember
 from boneexp.data.radiograph import Radiograph
 from boneexp.data.threads import Progress
 from boneexp.errors import DataInvalid
@@ -40,7 +40,7 @@ def read_dataset(
     Args:
         root: the folder with images/, Annotations/ and dataset.csv or dataset.xlsx (csv wins).
         group_column: a column of the table whose equal values tie images together; None or "" for none.
-        index_path: where facts about images are kept for the next time; None keeps nothing.
+        index_path: where facts about the images of a sound dataset are kept for the next time, if anywhere.
         workers: threads; None for one per core.
         progress: called with (images done, images in all).
 
@@ -61,11 +61,13 @@ def read_dataset(
         for row in rows
         if (image := _image_of(row, images))
     ]
-    facts = examine(root, [pair for _, pair in found], index_path, workers, progress)
-    entries = [_Entry(row, pair, *known) for (row, pair), known in zip(found, facts, strict=True)]
+    examined = examine(root, [pair for _, pair in found], index_path, workers, progress)
+    entries = [_Entry(row, pair, *known) for (row, pair), known in zip(found, examined.facts, strict=True)]
     problems += [problem for entry in entries for problem in _problems(root, entry)]
     if problems:
         raise DataInvalid(_message(root, problems), problems)
+    if index_path and examined.news:
+        remember(root, index_path, examined.news)
     strangers = len(annotations.keys() - {table.stem_of(row.image_id) for row in rows})
     return _dataset(root, entries, strangers)
 
@@ -100,7 +102,8 @@ def _rows(path: Path, group_column: str | None) -> tuple[Sequence[table.Row], li
 def _images(root: Path) -> Mapping[str, Path]:
     """Return the JPEGs under images/ by full name and, for those stored with another extension, by stem."""
     paths = [path for path in sorted((root / "images").iterdir()) if path.suffix.lower() in (".jpeg", ".jpg")]
-    return {path.stem: path for path in reversed(paths)} | {path.name: path for path in paths}
+    by_stem = {table.one_spelling(path.stem): path for path in reversed(paths)}
+    return by_stem | {table.one_spelling(path.name): path for path in paths}
 
 
 def _image_of(row: table.Row, images: Mapping[str, Path]) -> Path | None:
@@ -112,7 +115,7 @@ def _annotations(root: Path) -> Mapping[str, Path]:
     folder = root / "Annotations"
     paths = [*sorted((folder / "Annotations").glob("*.json")), *sorted(folder.glob("*.json"))]
     # macOS leaves "._IMG000001.json" beside a file.
-    return {path.stem: path for path in paths if not path.name.startswith(".")}
+    return {table.one_spelling(path.stem): path for path in paths if not path.name.startswith(".")}
 
 
 def _problems(root: Path, entry: "_Entry") -> Iterator[str]:

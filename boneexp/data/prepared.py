@@ -21,12 +21,13 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from boneexp.artifacts import sha256_of, write_text
+from boneexp.artifacts import inside, sha256_of, write_text
 from boneexp.config import DataSettings, digest_of
 from boneexp.data.btxrd import Dataset
-from boneexp.data.radiograph import Grey, Radiograph, clahe, lesion_mask, read_grey
+from boneexp.data.radiograph import LARGEST_IMAGE_BYTES, Grey, Radiograph, clahe, grey_of, lesion_mask
 from boneexp.data.threads import Progress, in_order
 from boneexp.errors import DataInvalid
+from boneexp.files import content_of
 
 PREPARED_VERSION = "boneexp-prepared-1"
 PIXELS, LESIONS, NOTE = "pixels.npy", "lesions.npy", "prepared.json"
@@ -55,13 +56,14 @@ def prepare(
 
     Raises:
         DataInvalid: a file has changed since the dataset was read and cannot be used any more.
+        Damaged: the cache's place is a symbolic link.
         OSError: the disk is full or refuses.
     """
     recipe = Recipe(size_px, float(clip_limit), tiles)
     place = cache_folder(folder, dataset.fingerprint, recipe)
-    if (found := _opened(place, dataset)) is not None:
+    if (found := _opened(inside(folder, place.name), dataset)) is not None:
         return found
-    with _locked(place.with_suffix(".lock")):
+    with _locked(inside(folder, f"{place.name}.lock")):
         if (found := _opened(place, dataset)) is None:
             _build(place, dataset, recipe, workers, progress)
             found = _opened(place, dataset)
@@ -87,16 +89,26 @@ def prepared_grey(radiograph: Radiograph, recipe: "Recipe") -> Grey:
         DataInvalid: the file is not the one that was read into the dataset, or cannot be decoded.
     """
     path = radiograph.image_path
-    if not path.is_file() or sha256_of(path) != radiograph.sha256:
+    content = b""
+    with suppress(OSError):
+        content = content_of(path, LARGEST_IMAGE_BYTES)
+    if hashlib.sha256(content).hexdigest() != radiograph.sha256:
         raise DataInvalid(
             f"{path} has changed since the dataset was read; touch it and run again", [str(path)]
         )
-    grey = clahe(read_grey(path), recipe.clip_limit, recipe.tiles)
+    grey = clahe(_decoded(path, content), recipe.clip_limit, recipe.tiles)
     height, width = grey.shape
     size = recipe.size_px
     # Averaging is for shrinking; a narrow image may shrink in height and grow in width.
     shrunk = cv2.resize(grey, (min(width, size), min(height, size)), interpolation=cv2.INTER_AREA)
     return np.asarray(cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
+
+
+def _decoded(path: Path, content: bytes) -> Grey:
+    try:
+        return grey_of(content)
+    except ValueError as error:
+        raise DataInvalid(f"{path}: {error}", [str(path)]) from error
 
 
 def _opened(place: Path, dataset: Dataset) -> "Prepared | None":
@@ -119,7 +131,7 @@ def _build(
 ) -> None:
     """Write the cache into a folder beside, which takes its place when it is complete."""
     for abandoned in place.parent.glob(f"{place.name}.*.part"):
-        shutil.rmtree(abandoned)  # its builder is dead, or it would hold the lock
+        shutil.rmtree(inside(place.parent, abandoned.name))  # its builder is dead, or it would hold the lock
     part = place.with_name(f"{place.name}.{os.getpid()}.part")
     part.mkdir()
     size = (recipe.size_px, recipe.size_px)

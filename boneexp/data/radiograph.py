@@ -1,19 +1,34 @@
 """One radiograph: what the table says of it, its grey levels, and where its lesion lies.
 
-Outlines are kept as fractions of the frame they were drawn on, so they fit the image at any size.
+Outlines are kept as fractions of the frame they were drawn on, so they fit the image at any size. A few bytes
+can stand for gigabytes of pixels or hours of drawing: what a file says of its size is looked at first.
 """
 
 import json
 import math
+import struct
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from PIL.JpegImagePlugin import JpegImageFile
 
 from boneexp.errors import DataInvalid
+from boneexp.files import content_of
+
+LARGEST_IMAGE_BYTES = 100_000_000
+MOST_PIXELS = 100_000_000
+LEAST_SIDE_PX = 16
+MOST_SCANS = 32  # of a progressive JPEG, each of which goes over every pixel; about ten are usual
+LARGEST_ANNOTATION_BYTES = 64_000_000  # LabelMe can put the image into it
+MOST_VALUES = 100_000
+MOST_SHAPES = 1_000
+MOST_POINTS = 10_000  # filling takes their square: some seconds at worst
+LONGEST_FRAME_PX = 100_000
 
 Grey = NDArray[np.uint8]  # (height, width)
 Outline = NDArray[np.float64]  # (points, 2): x, y as fractions of width and height
@@ -25,12 +40,49 @@ def read_grey(path: Path) -> Grey:
     """Return the image as (height, width) grey levels, turned as its EXIF orientation says.
 
     Raises:
-        DataInvalid: the file is missing or no image that can be decoded.
+        DataInvalid: the file is missing or no JPEG that can be decoded.
     """
-    grey = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    try:
+        return grey_of(content_of(path, LARGEST_IMAGE_BYTES))
+    except (OSError, ValueError) as error:
+        said = _said(error)
+        raise DataInvalid(
+            f"{path} is missing or no image that can be decoded: {said}", [str(path)]
+        ) from error
+
+
+def grey_of(content: bytes) -> Grey:
+    """Return a JPEG's bytes as `read_grey` does.
+
+    Raises:
+        ValueError: it cannot be decoded, or not within the limits of `jpeg_of`.
+    """
+    jpeg_of(content)
+    try:
+        grey = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), cv2.IMREAD_GRAYSCALE)
+    except cv2.error as error:
+        raise ValueError(f"not decoded ({error})") from error
     if grey is None:
-        raise DataInvalid(f"{path} is missing or no image that can be decoded", [str(path)])
+        raise ValueError("not decoded")
     return np.asarray(grey, dtype=np.uint8)
+
+
+def jpeg_of(content: bytes) -> JpegImageFile:
+    """Return the picture with its header read and nothing decoded.
+
+    Raises:
+        ValueError: no JPEG, or one whose decoding would take absurdly long or much.
+    """
+    try:
+        image = JpegImageFile(BytesIO(content))  # not Image.open: one decoder, whatever the bytes claim to be
+    except (SyntaxError, OSError, ValueError, struct.error) as error:
+        raise ValueError("not a JPEG") from error
+    width, height = image.size
+    if width * height > MOST_PIXELS or min(width, height) < LEAST_SIDE_PX:
+        raise ValueError(f"absurd size {width} x {height}")
+    if (scans := content.count(b"\xff\xda")) > MOST_SCANS:
+        raise ValueError(f"absurd number of scans: {scans:,}")
+    return image
 
 
 def clahe(grey: Grey, clip_limit: float, tiles: int) -> Grey:
@@ -51,9 +103,9 @@ def lesion_shapes(annotation_path: Path) -> list[Outline]:
         DataInvalid: the file is missing or not what `drawing` accepts.
     """
     try:
-        return drawing(annotation_path.read_bytes()).outlines
+        return drawing(content_of(annotation_path, LARGEST_ANNOTATION_BYTES)).outlines
     except (OSError, ValueError) as error:
-        raise DataInvalid(f"{annotation_path}: {error}", [str(annotation_path)]) from error
+        raise DataInvalid(f"{annotation_path}: {_said(error)}", [str(annotation_path)]) from error
 
 
 def lesion_mask(annotation_path: Path, height_px: int, width_px: int) -> NDArray[np.bool_]:
@@ -82,19 +134,20 @@ def drawing(content: bytes) -> "Drawing":
 
     Raises:
         ValueError: saying what is wrong: not JSON, no list of shapes, a frame without size, an unknown
-            shape_type, too few points, a point that is no finite number or lies far outside.
+            shape_type, too few points, a point that is no finite number or lies far outside; too much of all.
     """
-    try:
-        document = json.loads(content)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not valid JSON ({error})") from error
+    document = _document(content)
     if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
         raise ValueError("no list of shapes in it, so it is no LabelMe annotation")
     height, width = _side(document, "imageHeight"), _side(document, "imageWidth")
+    if len(document["shapes"]) > MOST_SHAPES:
+        raise ValueError(f"{len(document['shapes']):,} shapes, and {MOST_SHAPES:,} are the most that is read")
     outlines = [
         _outline(shape, f"shape {place}") / (width, height)
         for place, shape in enumerate(document["shapes"], 1)
     ]
+    if (points := sum(map(len, outlines))) > MOST_POINTS:
+        raise ValueError(f"{points:,} points, and {MOST_POINTS:,} are the most that is read")
     if outlines and not any(_touches_image(outline) for outline in outlines):
         raise ValueError("every shape lies outside the image")
     if any(np.abs(outline - 0.5).max() > 1.5 for outline in outlines):
@@ -102,10 +155,28 @@ def drawing(content: bytes) -> "Drawing":
     return Drawing(height, width, outlines)
 
 
+def _document(content: bytes) -> Any:
+    values = sum(map(content.count, (b",", b"[", b"{")))  # before any of them takes memory
+    if values > MOST_VALUES:
+        raise ValueError(f"about {values:,} values, and {MOST_VALUES:,} are the most that is read")
+    try:
+        return json.loads(content, object_pairs_hook=_without_repetition)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"not valid JSON ({error})") from error
+
+
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise ValueError("a key is there twice in one object, so which counts is not said")
+    return found
+
+
 def _side(document: dict[str, Any], key: str) -> float:
     side = _finite(document.get(key))
-    if side is None or side <= 0:
-        raise ValueError(f"{key} is {document.get(key)!r}, not a positive number")
+    if side is None or not 1 <= side <= LONGEST_FRAME_PX:
+        said = _short(document.get(key))
+        raise ValueError(f"{key} is {said}, not a number of pixels from 1 to {LONGEST_FRAME_PX:,}")
     return side
 
 
@@ -113,7 +184,9 @@ def _outline(shape: Any, where: str) -> Outline:
     """Return the corners of one shape, in pixels of the annotation's frame."""
     kind = shape.get("shape_type", "polygon") if isinstance(shape, dict) else None  # LabelMe's own default
     if not isinstance(kind, str) or kind not in LEAST_POINTS:
-        raise ValueError(f"{where} has the unknown shape_type {kind!r}; polygon and rectangle are known")
+        raise ValueError(
+            f"{where} has the unknown shape_type {_short(kind)}; polygon and rectangle are known"
+        )
     points = shape.get("points")
     if not isinstance(points, list) or len(points) < LEAST_POINTS[kind]:
         found = len(points) if isinstance(points, list) else 0
@@ -125,7 +198,7 @@ def _outline(shape: Any, where: str) -> Outline:
 def _point(point: Any, where: str) -> tuple[float, float]:
     pair = [_finite(number) for number in point] if isinstance(point, list) else []
     if len(pair) != 2 or pair[0] is None or pair[1] is None:
-        raise ValueError(f"{where} has a point that is not two finite numbers: {str(point)[:40]}")
+        raise ValueError(f"{where} has a point that is not two finite numbers: {_short(point)}")
     return pair[0], pair[1]
 
 
@@ -136,6 +209,15 @@ def _finite(number: object) -> float | None:
         return float(number) if math.isfinite(number) else None
     except OverflowError:  # a whole number beyond the range of floats
         return None
+
+
+def _short(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 40 else f"{text[:37]}..."
+
+
+def _said(error: OSError | ValueError) -> str:
+    return str(getattr(error, "strerror", None) or error)
 
 
 def _rectangle(corners: Outline) -> Outline:

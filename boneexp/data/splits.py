@@ -4,9 +4,7 @@ Images with equal perceptual hash or equal group are dealt as one unit. Units ar
 of the seed and their first image_id, so a split depends on neither the rows' order nor a library's generator.
 """
 
-import csv
 import hashlib
-import io
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +16,7 @@ from boneexp.artifacts import write_text
 from boneexp.config import digest_of
 from boneexp.data.btxrd import Dataset
 from boneexp.errors import DataInvalid
+from boneexp.harmless import csv_text
 from boneexp.results import CLASS_NAMES, PARTS
 
 UNUSED = ""
@@ -67,19 +66,19 @@ def center_holdout(
 
 
 def write_manifest(split: "Split", dataset: Dataset, path: Path) -> None:
-    """Write a CSV with a row per image: image_id, part ("" for unused), center, label, group, sha256.
-
-    Cells that a spreadsheet would run as a formula get an apostrophe in front.
-    """
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["image_id", "part", "center", "label", "group", "sha256"])
-    for one, part in zip(dataset.radiographs, split.part_of, strict=True):
-        cells = [one.image_id, part, str(one.center), CLASS_NAMES[one.label], one.group, one.sha256]
-        writer.writerow(
-            [f"'{cell}" if cell.startswith(("=", "+", "-", "@", "\t", "\r")) else cell for cell in cells]
-        )
-    write_text(path, text.getvalue())
+    """Write a CSV with a row per image: image_id, part ("" for unused), center, label, group, sha256."""
+    rows = [
+        {
+            "image_id": one.image_id,
+            "part": part,
+            "center": one.center,
+            "label": CLASS_NAMES[one.label],
+            "group": one.group,
+            "sha256": one.sha256,
+        }
+        for one, part in zip(dataset.radiographs, split.part_of, strict=True)
+    ]
+    write_text(path, csv_text(list(rows[0]), rows))
 
 
 def _units(dataset: Dataset) -> list[Unit]:

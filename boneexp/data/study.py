@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+from boneexp.artifacts import inside
 from boneexp.config import DataSettings, SplitSpec, StratifiedSettings
 from boneexp.data.btxrd import Dataset, read_dataset
 from boneexp.data.prepared import Prepared, prepare
@@ -15,7 +16,7 @@ def study_dataset(
     root: Path, group_column: str, artifacts: Path | None, progress: Progress | None = None
 ) -> Dataset:
     """Read and check the dataset at `root`; what was checked is remembered under `artifacts`/cache."""
-    index = artifacts / "cache" / "images.json" if artifacts else None
+    index = inside(artifacts, "cache/images.json") if artifacts else None
     return read_dataset(root, group_column=group_column or None, index_path=index, progress=progress)
 
 
@@ -39,7 +40,7 @@ def study_images(
     """Decode, equalise and resize every image once; later calls map the result into memory."""
     return prepare(
         dataset,
-        artifacts / "cache" / "prepared",
+        inside(artifacts, "cache/prepared"),
         size_px=settings.image_size,
         clip_limit=settings.clahe_clip_limit,
         tiles=settings.clahe_tiles,

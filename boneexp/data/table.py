@@ -8,13 +8,14 @@ import csv
 import difflib
 import io
 import re
-from collections.abc import Iterator, Sequence
+import unicodedata
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-from zipfile import BadZipFile
 
+from boneexp.data.workbook import workbook_rows
 from boneexp.errors import DataInvalid
+from boneexp.files import content_of
 from boneexp.results import CLASS_NAMES
 
 NORMAL, BENIGN, MALIGNANT = range(len(CLASS_NAMES))
@@ -35,8 +36,13 @@ FLAGS = (
 )
 COLUMNS = ("image_id", "center", "age", "gender", *FLAGS)
 
+LARGEST_CSV_BYTES = 32_000_000
+MOST_ROWS = 100_000
+MOST_COLUMNS = 1_000
+LAST_LINE = 1_048_576  # of a sheet; blank lines can go on for ever
+LONGEST_NAME_BYTES = 200  # a file's name has 255, and boneexp adds to it
+
 _FLAG = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
-_IMAGE_ID = re.compile(r"[^./\\:\x00-\x1f][^/\\:\x00-\x1f]*")
 _OLDEST = 130
 
 Line = tuple[int, list[str]]  # the row's number in the file, counted from 1, and its cells
@@ -62,24 +68,32 @@ def read_table(path: Path, group_column: str | None = None) -> "Table":
     Raises:
         DataInvalid: the file cannot be read, has no rows, or lacks a column or has it twice.
     """
-    lines = _excel_lines(path) if path.suffix == ".xlsx" else _csv_lines(path)
+    lines = _lines(path)
     if not lines:
         raise DataInvalid(
             f"{path} is empty; it should hold BTXRD's 37 columns and a row per image", [path.name]
         )
     header = lines[0][1]
-    _check_header(path, header, [*COLUMNS, *([group_column] if group_column else [])])
+    needed = [*COLUMNS, *([group_column] if group_column else [])]
+    _check_header(path, header, needed)
+    place_of = {column: header.index(column) for column in needed}
     if len(lines) == 1:
         raise DataInvalid(f"{path} has a header and no rows", [path.name])
     rows: list[Row] = []
     problems: list[str] = []
     for line, cells in lines[1:]:
-        row, wrong = _row(line, cells, header, group_column)
-        problems += [f"{path.name} row {line} ({row.image_id}): {reason}" for reason in wrong]
+        cell = {column: cells[at] if at < len(cells) else "" for column, at in place_of.items()}
+        row, wrong = _row(line, cell, cell[group_column] if group_column else "")
+        if any(cells[len(header) :]):
+            wrong.insert(0, f"{len(cells)} cells under {len(header)} columns")
+        problems += [f"{path.name} row {line} ({_short(row.image_id)}): {reason}" for reason in wrong]
         rows.append(row)
-    return Table(
-        tuple(row for row in rows if _IMAGE_ID.fullmatch(row.image_id)), problems + _repeated(path, rows)
-    )
+    return Table(tuple(row for row in rows if _is_plain_name(row.image_id)), problems + _repeated(path, rows))
+
+
+def one_spelling(name: str) -> str:
+    """Return the name with letters and accents composed: some systems store them apart, and show the same."""
+    return unicodedata.normalize("NFC", name)
 
 
 def stem_of(image_id: str) -> str:
@@ -87,57 +101,51 @@ def stem_of(image_id: str) -> str:
     return re.sub(r"\.jpe?g$", "", image_id, flags=re.IGNORECASE)
 
 
-def _csv_lines(path: Path) -> list[Line]:
-    """Return all but blank lines; the separator is what the header has most of: comma, ; or tab."""
-    content = path.read_bytes()
-    try:
-        text = content.decode("utf-8-sig")
-    except UnicodeDecodeError:
-        text = content.decode("latin-1")  # Excel's plain "CSV" in Europe
-    header = text.split("\n", 1)[0]
-    reader = csv.reader(io.StringIO(text, newline=""), delimiter=max(",;\t", key=header.count))
-    lines, start = [], 1
+def _lines(path: Path) -> list[Line]:
+    """Return all but blank lines, as many as a table of images can have."""
+    lines: list[Line] = []
+    for line, cells in workbook_rows(path) if path.suffix == ".xlsx" else _csv_rows(path):
+        if len(cells) > MOST_COLUMNS or len(lines) > MOST_ROWS or line > LAST_LINE:
+            raise DataInvalid(
+                f"{path} row {line:,}: too large for a table of images; "
+                f"at most {MOST_ROWS:,} rows and {MOST_COLUMNS:,} columns are read",
+                [f"{path.name} row {line}"],
+            )
+        if any(cells):
+            lines.append((line, cells))
+    return lines
+
+
+def _csv_rows(path: Path) -> Iterator[Line]:
+    """Yield the rows of a csv; the separator is what the header has most of: comma, ; or tab."""
+    text = io.StringIO(_csv_text(path), newline="")
+    header = text.readline()
+    text.seek(0)
+    reader = csv.reader(text, delimiter=max(",;\t", key=header.count))
+    start = 1
     try:
         for cells in reader:
-            lines.append((start, [cell.strip() for cell in cells]))
+            yield start, [cell.strip() for cell in cells[: MOST_COLUMNS + 1]]
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataInvalid(
             f"{path} row {start} cannot be read: {error}", [f"{path.name} row {start}"]
         ) from error
-    return [(line, cells) for line, cells in lines if any(cells)]
 
 
-def _excel_lines(path: Path) -> list[Line]:
-    """Return the rows of the first sheet that are not blank, cells as text."""
-    import openpyxl  # costs 0.15 s, and most people keep a csv
-    from openpyxl.utils.exceptions import InvalidFileException
-
+def _csv_text(path: Path) -> str:
     try:
-        workbook = openpyxl.load_workbook(path, read_only=True, data_only=True)
-        sheet: Any = workbook.worksheets[0]
-        sheet.reset_dimensions()  # some writers note a wrong size, and rows would be missing
-        lines = [(line, [_text(cell) for cell in cells]) for line, cells in enumerate(sheet.values, 1)]
-        workbook.close()
-    except (
-        OSError,
-        BadZipFile,
-        InvalidFileException,
-        KeyError,
-        IndexError,
-        ValueError,
-        SyntaxError,
-    ) as error:
-        raise DataInvalid(f"{path} is no Excel workbook that can be read ({error})", [path.name]) from error
-    return [(line, cells) for line, cells in lines if any(cells)]
-
-
-def _text(cell: object) -> str:
-    if isinstance(cell, bool):
-        return str(int(cell))
-    if isinstance(cell, float) and cell.is_integer():
-        return str(int(cell))
-    return "" if cell is None else str(cell).strip()
+        content = content_of(path, LARGEST_CSV_BYTES)
+    except OSError as error:
+        raise DataInvalid(f"{path} cannot be read: {error.strerror}", [path.name]) from error
+    if b"\0" in content:
+        raise DataInvalid(
+            f"{path} has NUL bytes: it is UTF-16, or no text at all; save it as CSV in UTF-8", [path.name]
+        )
+    try:
+        return content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return content.decode("latin-1")  # Excel's plain "CSV" in Europe
 
 
 def _check_header(path: Path, header: Sequence[str], needed: Sequence[str]) -> None:
@@ -159,19 +167,13 @@ def _absence(column: str, header: Sequence[str]) -> str:
     return f"missing (nearest: {lowered[nearest[0]]!r})" if nearest else "missing"
 
 
-def _row(
-    line: int, cells: list[str], header: Sequence[str], group_column: str | None
-) -> tuple["Row", list[str]]:
+def _row(line: int, cell: Mapping[str, str], group: str) -> tuple["Row", list[str]]:
     """Return what the row says and what is wrong with it; wrong cells leave a placeholder in the row."""
     wrong: list[str] = []
-    if any(cells[len(header) :]):
-        wrong.append(f"{len(cells)} cells under {len(header)} columns")
-    cell = dict(zip(header, cells + [""] * len(header), strict=False))
-    image_id = cell["image_id"]
-    if not _IMAGE_ID.fullmatch(image_id):
-        wrong.append(
-            f"image_id is {image_id!r}, not the plain name of a file" if image_id else "image_id is blank"
-        )
+    image_id = one_spelling(cell["image_id"])
+    if not _is_plain_name(image_id):
+        said = f"image_id is {_short(image_id)!r}, not the plain name of a file"
+        wrong.append(said if image_id else "image_id is blank")
     flags = dict(_flags(cell, wrong))
     row = Row(
         line=line,
@@ -183,16 +185,27 @@ def _row(
         sites=tuple(name for name in SITES if flags.get(name)),
         views=tuple(name for name in VIEWS if flags.get(name)),
         subtypes=tuple(name for name in (*BENIGN_SUBTYPES, *MALIGNANT_SUBTYPES) if flags.get(name)),
-        group=cell[group_column] if group_column else "",
+        group=group,
     )
     return row, wrong
 
 
-def _flags(cell: dict[str, str], wrong: list[str]) -> Iterator[tuple[str, bool]]:
+def _is_plain_name(image_id: str) -> bool:
+    """Whether it can only name a file of images/, the same file wherever, and shows as what it is."""
+    shows = image_id.isprintable() and not set("/\\:") & set(image_id)
+    dotted = image_id.startswith(".") or image_id.endswith(".")
+    return shows and not dotted and 0 < len(image_id.encode()) <= LONGEST_NAME_BYTES
+
+
+def _short(text: str) -> str:
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _flags(cell: Mapping[str, str], wrong: list[str]) -> Iterator[tuple[str, bool]]:
     for column in FLAGS:
         flag = _FLAG.get(cell[column].lower())
         if flag is None:
-            wrong.append(f"{column} is {cell[column]!r}, not 0 or 1")
+            wrong.append(f"{column} is {_short(cell[column])!r}, not 0 or 1")
         else:
             yield column, flag
 
@@ -200,20 +213,20 @@ def _flags(cell: dict[str, str], wrong: list[str]) -> Iterator[tuple[str, bool]]
 def _center(text: str, wrong: list[str]) -> int:
     center = _whole(text)
     if center not in CENTERS:
-        wrong.append(f"unknown center {text!r}; the centers are 1, 2 and 3")
+        wrong.append(f"unknown center {_short(text)!r}; the centers are 1, 2 and 3")
     return center or 0
 
 
 def _age(text: str, wrong: list[str]) -> int | None:
     age = _whole(text)
     if text and (age is None or age > _OLDEST):
-        wrong.append(f"age is {text!r}, not whole years up to {_OLDEST} or blank")
+        wrong.append(f"age is {_short(text)!r}, not whole years up to {_OLDEST} or blank")
     return age
 
 
 def _gender(text: str, wrong: list[str]) -> str | None:
     if text.upper() not in ("", "M", "F"):
-        wrong.append(f"gender is {text!r}, not M, F or blank")
+        wrong.append(f"gender is {_short(text)!r}, not M, F or blank")
     return text.upper() or None
 
 
@@ -246,7 +259,7 @@ def _conflicts(flags: dict[str, bool]) -> Iterator[str]:
 def _repeated(path: Path, rows: Sequence["Row"]) -> list[str]:
     first: dict[str, int] = {}
     return [
-        f"{path.name} row {row.line} ({row.image_id}): the image of row {line} again"
+        f"{path.name} row {row.line} ({_short(row.image_id)}): the image of row {line} again"
         for row in rows
         if (line := first.setdefault(stem_of(row.image_id), row.line)) != row.line and row.image_id
     ]

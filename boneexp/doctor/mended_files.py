@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from boneexp.artifacts import sha256_of, whole_file
+from boneexp.artifacts import inside, sha256_of, whole_file
 from boneexp.doctor.file_checks import problem_of
 from boneexp.doctor.remains import ORPHANS
 from boneexp.errors import Damaged
@@ -78,6 +78,8 @@ def remake(place: Place, run_id: int, rows: Sequence[Row]) -> str:
 def set_aside(place: Place, path: Path) -> Path:
     """Move a file or folder into artifacts/orphans; return where it is now."""
     target = place_aside(place, path)
+    require_own(place, path)
+    require_own(place, target)
     target.parent.mkdir(parents=True, exist_ok=True)
     shutil.move(path, target)
     return target
@@ -93,12 +95,19 @@ def place_aside(place: Place, path: Path) -> Path:
     return target
 
 
+def require_own(place: Place, path: Path) -> None:
+    """Raise Damaged if a link below artifacts leads to `path`: then what lies there is not boneexp's."""
+    if path.is_relative_to(place.artifacts):
+        inside(place.artifacts, path.parent.relative_to(place.artifacts).as_posix())
+
+
 def _require_sealed(connection: sqlite3.Connection, run_id: int) -> None:
     if not seal_holds(connection, Subject("run", (run_id,))):
         raise Damaged(f"the rows of run {run_id} were changed after it was settled")
 
 
 def _replace(place: Place, path: Path, source: Path) -> None:
+    require_own(place, path)
     with whole_file(path) as part:
         shutil.copyfile(source, part)
         if path.exists():

@@ -201,17 +201,18 @@ def _remove_leftover(examination: Examination, path: Path) -> str:
     with examining(examination.place.ledger) as connection:
         if path not in [each.path for each in remains.leftovers(examination.place, connection)]:
             return "left alone: it is gone, or in use again"
-    return _remove(path)
+    return _remove(examination, path)
 
 
 def _remove_cache(examination: Examination, path: Path) -> str:
     if remains.is_sound_cache(path, examination.quick):
         return "left alone: it was made again meanwhile"
-    return _remove(path)
+    return _remove(examination, path)
 
 
-def _remove(path: Path) -> str:
-    if path.is_dir():
+def _remove(examination: Examination, path: Path) -> str:
+    mended_files.require_own(examination.place, path)
+    if path.is_dir() and not path.is_symlink():
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)

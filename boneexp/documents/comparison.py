@@ -1,13 +1,13 @@
 """artifacts/comparison.csv and comparison.json: one row per experiment, the numbers of the ledger's view."""
 
-import csv
-import io
 import json
 from pathlib import Path
 from typing import Any
 
-from boneexp.artifacts import write_text
+from boneexp.artifacts import inside, write_text
 from boneexp.config import SPLITS
+from boneexp.documents.wording import escaped
+from boneexp.harmless import csv_text
 from boneexp.selection import Comparison, Row, Target, split_of
 
 COLUMNS = {
@@ -45,18 +45,14 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
 
 def as_csv(comparison: Comparison) -> str:
     """Return comparison.csv's text."""
-    out = io.StringIO()
-    writer = csv.DictWriter(out, fieldnames=list(COLUMNS), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(titled(row) for row in comparison.rows)
-    return out.getvalue()
+    return csv_text(list(COLUMNS), [titled(row) for row in comparison.rows])
 
 
 def as_markdown(comparison: Comparison) -> str:
     """Return the comparison as a Markdown table, figures with their intervals."""
     lines = [f"| {' | '.join(COLUMNS)} |", f"|{'---|' * len(COLUMNS)}"]
     for row in comparison.rows:
-        cells = [shown(comparison, row, column) for column in COLUMNS.values()]
+        cells = [escaped(shown(comparison, row, column)) for column in COLUMNS.values()]
         lines.append(f"| {' | '.join(cells)} |")
     return "\n".join(lines) + "\n"
 
@@ -74,7 +70,7 @@ def shown(comparison: Comparison, row: Row, column: str, between: str = " ") -> 
 
 def write_comparison(comparison: Comparison, artifacts: Path) -> tuple[Path, Path]:
     """Write comparison.csv and comparison.json; return their paths."""
-    table, full = artifacts / "comparison.csv", artifacts / "comparison.json"
+    table, full = inside(artifacts, "comparison.csv"), inside(artifacts, "comparison.json")
     write_text(table, as_csv(comparison))
     write_text(full, json.dumps(as_json(comparison), indent=2, allow_nan=False) + "\n")
     return table, full

@@ -13,7 +13,12 @@ from markupsafe import Markup
 UNKNOWN = "not reported"
 RESEARCH_ONLY = "Research use only, not for clinical use."
 
-_ACTIVE = re.compile(r"[&<>|`*~$\\\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])")
+_ACTIVE = re.compile(
+    r"[&<>|`*~$\\\[\]]|(?<![A-Za-z0-9])_|_(?![A-Za-z0-9])"
+    r"|:(?=//)|(?<=\bwww)\."  # addresses that some renderers make links of
+    r"|^[#+=-](?=[\s#+=-]|$)|^[0-9](?=[0-9]{0,8}[.)](?:\s|$))",  # what opens a heading or a list
+    re.IGNORECASE,
+)
 
 _METRICS = {
     "accuracy": "Accuracy",

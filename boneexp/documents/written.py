@@ -15,10 +15,12 @@ from boneexp.documents import grid_tables, model_tables, sentences, wording
 from boneexp.documents.facts import Facts
 from boneexp.documents.marked import blocks_of, with_blocks
 from boneexp.errors import BoneexpError
+from boneexp.files import content_of
 
 MODEL_CARD = "model_card.md"
 POC_REPORT = "poc_report.md"
 NOTICE = "notice"
+LARGEST_BYTES = 16_000_000
 
 
 def model_card(facts: Facts, existing: str | None, document: str = MODEL_CARD) -> str:
@@ -93,7 +95,9 @@ def _environment() -> Environment:
 def _read(path: Path) -> str | None:
     """Return the document with the line ends that it has; None if there is none."""
     try:
-        return path.read_bytes().decode("utf-8") if path.exists() else None
+        return content_of(path, LARGEST_BYTES).decode("utf-8")
+    except FileNotFoundError:
+        return None
     except OSError as error:
         raise BoneexpError(f"{path} cannot be read ({error.strerror}); see to its rights") from error
     except UnicodeDecodeError as error:

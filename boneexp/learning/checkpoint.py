@@ -9,7 +9,7 @@ import io
 import zipfile
 import zlib
 from contextlib import suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,7 @@ from torch import nn
 
 from boneexp.artifacts import RunFolder, link, sha256_of, write_bytes
 from boneexp.errors import Damaged, WeightsUnavailable
+from boneexp.learning.tensors import is_archive, tensors_of
 from boneexp.results import EpochRecord
 
 
@@ -58,10 +59,8 @@ def load_last(path: Path, config_hash: str) -> tuple[Progress, dict[str, Any]] |
         content = _load(path)
         if content["config_hash"] != config_hash:
             return None
-        kept = dict(content["progress"])
-        kept["history"] = [EpochRecord(**record) for record in kept["history"]]
-        return Progress(**kept), content
-    except (Damaged, KeyError, TypeError):
+        return _progress(content["progress"]), content
+    except (Damaged, KeyError, TypeError, ValueError, RuntimeError):  # RuntimeError: a tensor where none fits
         return None
 
 
@@ -137,12 +136,25 @@ def _save(path: Path, content: dict[str, Any]) -> str:
     return hashlib.sha256(buffer.getbuffer()).hexdigest()
 
 
+def _progress(kept: dict[str, Any]) -> Progress:
+    """Return what `asdict` made of a progress; ValueError or TypeError where a value is not of its kind."""
+    kept = dict(kept)
+    kinds = {each.name: type(getattr(Progress(), each.name)) for each in fields(Progress)}
+    if {name: type(value) for name, value in kept.items()} != kinds:
+        raise ValueError("not the progress of a run")
+    history = [EpochRecord(**record) for record in kept["history"]]
+    if not all(isinstance(value, int | float | None) for each in history for value in vars(each).values()):
+        raise ValueError("not the epochs of a run")
+    return Progress(**{**kept, "history": history})
+
+
 def _check_sums(path: Path) -> None:
     """Compare every record with its CRC-32; torch writes them and does not look at them when it loads."""
     try:
+        is_archive(path)  # a bomb is refused before it is unpacked
         with zipfile.ZipFile(path) as archive:
             broken = archive.testzip()
-    except (OSError, zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
+    except (OSError, ValueError, zipfile.BadZipFile, NotImplementedError, EOFError, zlib.error) as error:
         raise Damaged(f"{path} is not a checkpoint of boneexp: {error}") from error
     if broken is not None:
         raise Damaged(f"{path} is damaged: {broken} in it does not match its checksum")
@@ -150,10 +162,9 @@ def _check_sums(path: Path) -> None:
 
 def _load(path: Path, payload: bytes | None = None) -> dict[str, Any]:
     try:
-        source: Any = path if payload is None else io.BytesIO(payload)
-        content = torch.load(source, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise Damaged(f"{path} is not a checkpoint of boneexp: {str(error).splitlines()[0][:200]}") from error
+        content = tensors_of(path if payload is None else payload)
+    except ValueError as error:
+        raise Damaged(f"{path} is not a checkpoint of boneexp: {error}") from error
     if not isinstance(content, dict):
         raise Damaged(f"{path} is not a checkpoint of boneexp")
     return content

@@ -5,6 +5,7 @@ else must fit, tensor by tensor.
 """
 
 import difflib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from torch import nn
 
 from boneexp.config import ModelSettings
 from boneexp.errors import GridInvalid, WeightsUnavailable
+from boneexp.learning.tensors import weights_of
 from boneexp.results import CLASS_NAMES
 
 
@@ -34,10 +36,17 @@ def build(settings: ModelSettings, seed: int) -> nn.Module:
 
 
 def check_buildable(settings: ModelSettings) -> None:
-    """Raise GridInvalid unless timm can build the network; it is built without memory for its weights."""
+    """Check that timm can build the network and that its weights file fits; nothing is kept in memory.
+
+    Raises:
+        GridInvalid: it cannot be built.
+        WeightsUnavailable: the file is no weights file, or not of this network.
+    """
     check_name(settings.backbone)
     with torch.device("meta"):
         _create(settings)
+        if isinstance(settings.pretrained, str):
+            _fitting(_plain(settings), settings)
 
 
 def weight_bytes(settings: ModelSettings) -> int:
@@ -101,19 +110,58 @@ def _level_head(model: nn.Module) -> None:
 
 
 def _pretrained(settings: ModelSettings) -> nn.Module:
-    """Return the plain backbone with its pretrained weights, loaded strictly."""
-    overlay: dict[str, Any] = {}
+    """Return the plain backbone with its pretrained weights, all of them; its head is of no use."""
     if isinstance(settings.pretrained, str):
-        if not Path(settings.pretrained).is_file():
-            raise WeightsUnavailable(f"model.pretrained: there is no file {settings.pretrained}")
-        overlay = {"pretrained_cfg_overlay": {"file": settings.pretrained}}
+        model = _plain(settings)
+        model.load_state_dict(_fitting(model, settings), strict=False)
+        return model
     try:
-        model: nn.Module = timm.create_model(
-            settings.backbone, pretrained=True, num_classes=len(CLASS_NAMES), **overlay
-        )
+        return _plain(settings, pretrained=True)
     except Exception as error:
         raise WeightsUnavailable(_ways_out(settings, error)) from error
+
+
+def _plain(settings: ModelSettings, pretrained: bool = False) -> nn.Module:
+    model: nn.Module = timm.create_model(
+        settings.backbone, pretrained=pretrained, num_classes=len(CLASS_NAMES)
+    )
     return model
+
+
+def _fitting(model: nn.Module, settings: ModelSettings) -> dict[str, torch.Tensor]:
+    """Return the tensors of the weights file but for its head, after checking that each has its place.
+
+    timm would take a file that has none of them, and leave the network random.
+    """
+    path = Path(str(settings.pretrained))
+    if not path.is_file():
+        raise WeightsUnavailable(f"model.pretrained: there is no file {path}")
+    try:
+        found = _without_head(model, weights_of(path))
+    except ValueError as error:
+        raise WeightsUnavailable(_does_not_fit(settings, str(error))) from error
+    needed = _without_head(model, model.state_dict())
+    differing = [name for name in sorted(needed.keys() | found.keys()) if _differ(name, needed, found)]
+    if differing:
+        said = f"{len(differing)} tensors are missing, too many or of another shape"
+        raise WeightsUnavailable(_does_not_fit(settings, f"{said}, such as {differing[0][:80]}"))
+    return found
+
+
+def _without_head(model: nn.Module, state: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    named = model.pretrained_cfg.get("classifier")  # type: ignore[union-attr, operator]
+    heads = (named,) if isinstance(named, str) else named or ()
+    return {name: tensor for name, tensor in state.items() if name.rpartition(".")[0] not in heads}
+
+
+def _differ(name: str, needed: Mapping[str, torch.Tensor], found: Mapping[str, torch.Tensor]) -> bool:
+    if name.endswith("num_batches_tracked"):  # BatchNorm's counter: old files lack it, and nothing needs it
+        return False
+    return name not in needed or name not in found or needed[name].shape != found[name].shape
+
+
+def _does_not_fit(settings: ModelSettings, said: str) -> str:
+    return f"model.pretrained: {settings.pretrained} does not fit {settings.backbone}: {said}"
 
 
 def _start_from(pretrained: nn.Module, model: nn.Module, settings: ModelSettings) -> None:
@@ -126,8 +174,6 @@ def _start_from(pretrained: nn.Module, model: nn.Module, settings: ModelSettings
 
 def _ways_out(settings: ModelSettings, error: Exception) -> str:
     said = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
-    if isinstance(settings.pretrained, str):
-        return f"model.pretrained: {settings.pretrained} does not fit {settings.backbone}: {said}"
     return (
         f"the ImageNet weights of {settings.backbone} cannot be had from the model hub ({said}). "
         f"Three ways out: (1) go online once and run again, the weights stay in the cache; "

@@ -1,17 +1,19 @@
 """Into the ledger: the dataset, what the study compares with, and every new cell of the grid as a run."""
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
 
-from boneexp.config import RunSpec, SelectionSettings, canonical_json
+from boneexp.config import ExperimentSettings, RunSpec, SelectionSettings, canonical_json
 from boneexp.ledger.history import record_event
 from boneexp.ledger.tables import datasets, experiments, runs, selection_keys, study_figures
 
 MAX_ATTEMPTS = 3
+Row = dict[str, Any]
 
 
 @dataclass(frozen=True)
@@ -44,17 +46,22 @@ def enqueue(
     ledger and stop being current. A new run is given up when its process has died `max_attempts` times in a
     row without an epoch.
     """
-    added = [run for spec in specs if (run := _add(connection, spec, now, max_attempts)) is not None]
-    hashes = [spec.config_hash for spec in specs]
-    for spec in specs:
-        _make_current(connection, spec)
+    by_hash = {spec.config_hash: spec for spec in specs}
+    states = _states(connection, list(by_hash))
+    _follow(connection, {key: by_hash[key] for key in states}, states)
+    new = {key: spec for key, spec in by_hash.items() if key not in states}
+    added = _add(connection, new, now, max_attempts)
+    _make_current(connection, by_hash)
     if added:
-        record_event(connection, now, "queued", runs=added, config_hashes=hashes)
-    names = {spec.experiment for spec in specs}
+        record_event(connection, now, "queued", runs=added, config_hashes=list(by_hash))
     waiting = (
         sa.select(runs.c.id)
         .join(experiments, experiments.c.id == runs.c.experiment_ref)
-        .where(experiments.c.experiment.in_(names), runs.c.state == "queued", sa.not_(runs.c.is_current))
+        .where(
+            _among(experiments.c.experiment, {spec.experiment for spec in specs}),
+            runs.c.state == "queued",
+            sa.not_(runs.c.is_current),
+        )
     )
     outdated = tuple(connection.scalars(waiting.order_by(runs.c.id)))
     return Enqueued(tuple(added), len(specs) - len(added), outdated)
@@ -96,87 +103,138 @@ def record_study(
         connection.execute(sa.insert(study_figures), rows)
 
 
-def _add(connection: Connection, spec: RunSpec, now: float, max_attempts: int) -> int | None:
-    known = connection.execute(
-        sa.select(runs.c.id, runs.c.state).where(runs.c.config_hash == spec.config_hash)
-    ).one_or_none()
-    if known is not None:
-        _follow_moved_files(connection, known.id, known.state, spec)
-        _follow_new_name(connection, spec)
-        return None
-    values = {
-        "experiment_ref": _experiment_of(connection, spec, now),
-        "split": spec.split.name,
-        "seed": spec.seed,
-        "config_hash": spec.config_hash,
-        "split_digest": spec.split_digest,
-        "spec_json": spec.model_dump_json(),
-        "folder": _folder_for(connection, spec),
-        "is_current": True,
-        "state": "queued",
-        "attempt": 0,
-        "killed_attempts": 0,
-        "max_attempts": max_attempts,
-        "micro_batch": spec.settings.training.batch_size,
-        "stop_requested": False,
-        "queued_at": now,
-    }
-    return int(connection.execute(sa.insert(runs).values(**values).returning(runs.c.id)).scalar_one())
+def _states(connection: Connection, hashes: Collection[str]) -> dict[str, str]:
+    """Return the state of each run that the ledger knows, by its hash."""
+    known = sa.select(runs.c.config_hash, runs.c.state).where(_among(runs.c.config_hash, hashes))
+    return {row.config_hash: row.state for row in connection.execute(known)}
 
 
-def _follow_moved_files(connection: Connection, run_id: int, state: str, spec: RunSpec) -> None:
-    """The hash leaves out where the data lie, so a run that has yet to begin learns where they are now."""
-    if state in ("queued", "failed", "cancelled"):
-        connection.execute(
-            sa.update(runs).where(runs.c.id == run_id).values(spec_json=spec.model_dump_json())
-        )
+def _follow(connection: Connection, known: Mapping[str, RunSpec], states: Mapping[str, str]) -> None:
+    """Where the data lie, name and notes decide nothing and stand in no hash: they may change at any time.
+
+    A run that has yet to begin learns where the data are now.
+    """
+    moved = [
+        {"known_hash": key, "spec_json": spec.model_dump_json()}
+        for key, spec in known.items()
+        if states[key] in ("queued", "failed", "cancelled")
+    ]
+    same_run = sa.update(runs).where(runs.c.config_hash == sa.bindparam("known_hash"))
+    _execute_many(connection, same_run, moved)
+    settings = {spec.experiment_digest: spec.settings for spec in known.values()}
+    named = [
+        {"known_digest": digest, "name": each.name, "settings_json": _settings_json(each)}
+        for digest, each in settings.items()
+    ]
+    same = sa.update(experiments).where(experiments.c.config_digest == sa.bindparam("known_digest"))
+    _execute_many(connection, same, named)
 
 
-def _follow_new_name(connection: Connection, spec: RunSpec) -> None:
-    """Name and notes decide nothing either, and may be bettered at any time."""
-    settings = spec.settings
-    values = {"name": settings.name, "settings_json": canonical_json(settings.model_dump(mode="json"))}
-    same = experiments.c.config_digest == spec.experiment_digest
-    connection.execute(sa.update(experiments).where(same).values(**values))
+def _add(connection: Connection, new: Mapping[str, RunSpec], now: float, max_attempts: int) -> list[int]:
+    """Insert the runs, and their experiments where they are new; return the ids in the specs' order."""
+    ids = _experiment_ids(connection, {spec.experiment_digest: spec for spec in new.values()}, now)
+    folders = _folders(connection, new)
+    rows = [
+        {
+            "experiment_ref": ids[spec.experiment_digest],
+            "split": spec.split.name,
+            "seed": spec.seed,
+            "config_hash": key,
+            "split_digest": spec.split_digest,
+            "spec_json": spec.model_dump_json(),
+            "folder": folders[key],
+            "is_current": True,
+            "state": "queued",
+            "attempt": 0,
+            "killed_attempts": 0,
+            "max_attempts": max_attempts,
+            "micro_batch": spec.settings.training.batch_size,
+            "stop_requested": False,
+            "queued_at": now,
+        }
+        for key, spec in new.items()
+    ]
+    _execute_many(connection, sa.insert(runs), rows)
+    added = sa.select(runs.c.id).where(_among(runs.c.config_hash, new)).order_by(runs.c.id)
+    return list(connection.scalars(added))
 
 
-def _experiment_of(connection: Connection, spec: RunSpec, now: float) -> int:
-    known = sa.select(experiments.c.id).where(experiments.c.config_digest == spec.experiment_digest)
-    settings = spec.settings
-    if (found := connection.scalar(known)) is not None:
-        return int(found)
-    values = {
-        "experiment": spec.experiment,
-        "name": settings.name,
-        "config_digest": spec.experiment_digest,
-        "backbone": settings.model.backbone,
-        "image_size": settings.data.image_size,
-        "batch_size": settings.training.batch_size,
-        "annotations": settings.training.annotations,
-        "settings_json": canonical_json(settings.model_dump(mode="json")),
-        "data_fingerprint": spec.data_fingerprint,
-        "queued_at": now,
-    }
-    added = connection.execute(sa.insert(experiments).values(**values).returning(experiments.c.id))
-    return int(added.scalar_one())
+def _experiment_ids(connection: Connection, by_digest: Mapping[str, RunSpec], now: float) -> dict[str, int]:
+    """Return the row of each experiment by its digest; one that is not there yet is made."""
+    columns = experiments.c.config_digest, experiments.c.id
+    there = sa.select(*columns).where(_among(experiments.c.config_digest, by_digest))
+    known = {row.config_digest for row in connection.execute(there)}
+    rows = [
+        {
+            "experiment": spec.experiment,
+            "name": spec.settings.name,
+            "config_digest": digest,
+            "backbone": spec.settings.model.backbone,
+            "image_size": spec.settings.data.image_size,
+            "batch_size": spec.settings.training.batch_size,
+            "annotations": spec.settings.training.annotations,
+            "settings_json": _settings_json(spec.settings),
+            "data_fingerprint": spec.data_fingerprint,
+            "queued_at": now,
+        }
+        for digest, spec in by_digest.items()
+        if digest not in known
+    ]
+    _execute_many(connection, sa.insert(experiments), rows)
+    return {row.config_digest: row.id for row in connection.execute(there)}
 
 
-def _folder_for(connection: Connection, spec: RunSpec) -> str:
-    plain = f"experiments/{spec.experiment}/{spec.split.name}"
-    if connection.scalar(sa.select(runs.c.id).where(runs.c.folder == plain)) is None:
-        return plain
-    return f"{plain}-seed{spec.seed}-{spec.config_hash[:8]}"
+def _folders(connection: Connection, new: Mapping[str, RunSpec]) -> dict[str, str]:
+    """Return a folder for each run: the plain one for the first of an experiment and split."""
+    plain = {key: f"experiments/{spec.experiment}/{spec.split.name}" for key, spec in new.items()}
+    there = sa.select(runs.c.folder).where(_among(runs.c.folder, set(plain.values())))
+    taken = set(connection.scalars(there))
+    folders = {}
+    for key, spec in new.items():
+        first = plain[key] not in taken
+        folders[key] = plain[key] if first else f"{plain[key]}-seed{spec.seed}-{key[:8]}"
+        taken.add(plain[key])
+    return folders
 
 
-def _make_current(connection: Connection, spec: RunSpec) -> None:
+def _make_current(connection: Connection, by_hash: Mapping[str, RunSpec]) -> None:
     """Other settings of the experiment, and other deals of the same split, stop being current."""
-    same_name = sa.select(experiments.c.id).where(experiments.c.experiment == spec.experiment)
-    same_settings = sa.select(experiments.c.id).where(experiments.c.config_digest == spec.experiment_digest)
-    other_settings = runs.c.experiment_ref.not_in(same_settings)
-    other_deal = sa.and_(runs.c.split == spec.split.name, runs.c.split_digest != spec.split_digest)
-    connection.execute(
-        sa.update(runs)
-        .where(runs.c.experiment_ref.in_(same_name), runs.c.is_current, sa.or_(other_settings, other_deal))
-        .values(is_current=False)
+    settings = {spec.experiment: spec.experiment_digest for spec in by_hash.values()}
+    deals = {(spec.experiment, spec.split.name): spec.split_digest for spec in by_hash.values()}
+    same_name = sa.select(experiments.c.id).where(experiments.c.experiment == sa.bindparam("called"))
+    other_settings = same_name.where(experiments.c.config_digest != sa.bindparam("digest"))
+    ended = sa.update(runs).where(runs.c.is_current).values(is_current=False)
+    _execute_many(
+        connection,
+        ended.where(runs.c.experiment_ref.in_(other_settings)),
+        [{"called": experiment, "digest": digest} for experiment, digest in settings.items()],
     )
-    connection.execute(sa.update(runs).where(runs.c.config_hash == spec.config_hash).values(is_current=True))
+    other_deal = sa.and_(runs.c.split == sa.bindparam("part"), runs.c.split_digest != sa.bindparam("deal"))
+    _execute_many(
+        connection,
+        ended.where(runs.c.experiment_ref.in_(same_name), other_deal),
+        [{"called": experiment, "part": split, "deal": deal} for (experiment, split), deal in deals.items()],
+    )
+    standing = [
+        key
+        for key, spec in by_hash.items()
+        if (settings[spec.experiment], deals[spec.experiment, spec.split.name])
+        == (spec.experiment_digest, spec.split_digest)
+    ]
+    again = sa.update(runs).where(_among(runs.c.config_hash, standing)).values(is_current=True)
+    connection.execute(again)
+
+
+def _among(column: sa.Column[Any], values: Collection[str]) -> sa.ColumnElement[bool]:
+    """Return the condition `column IN values`, with all of them in one parameter: SQLite takes 32,766."""
+    listed = sa.func.json_each(json.dumps(list(values))).table_valued("value")
+    return column.in_(sa.select(listed.c.value))
+
+
+def _execute_many(connection: Connection, statement: sa.Insert | sa.Update, rows: Sequence[Row]) -> None:
+    if rows:  # without any, SQLAlchemy would execute it once
+        connection.execute(statement, rows)
+
+
+def _settings_json(settings: ExperimentSettings) -> str:
+    return canonical_json(settings.model_dump(mode="json"))
