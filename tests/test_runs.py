@@ -239,7 +239,7 @@ def small_disk(study):
 
     yield mount
     for folder in mounted:
-        subprocess.run(["umount", str(folder)], check=True)
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)  # this process has the ledger open
 
 
 def test_a_run_that_will_not_fit_is_not_begun(study, small_disk):
