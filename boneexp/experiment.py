@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from torch import nn
 
-from boneexp.artifacts import RunFolder, link
+from boneexp.artifacts import RunFolder, link, sha256_of
 from boneexp.config import RunSpec
 from boneexp.data.btxrd import Dataset
 from boneexp.data.prepared import Prepared
 from boneexp.data.splits import Split
 from boneexp.data.study import study_dataset, study_images, study_split
-from boneexp.errors import DataInvalid
+from boneexp.errors import DataInvalid, WeightsUnavailable
 from boneexp.evaluation.metrics import evaluate
 from boneexp.failures import failure_of
 from boneexp.learning.batches import samples_of
@@ -122,11 +122,27 @@ def _run(
 
 
 def _built(spec: RunSpec, goes_on: bool) -> nn.Module:
-    """Build the network; a run that goes on has its weights already and asks no model hub for them."""
+    """Build the network; a run that goes on has its weights already and asks no model hub or file for them.
+
+    Raises:
+        WeightsUnavailable: the weights file is gone, or not the one that the run was queued with.
+    """
     settings = spec.settings.model
     if goes_on:
         settings = settings.model_copy(update={"pretrained": False})
+    elif isinstance(settings.pretrained, str):
+        _check_weights(Path(settings.pretrained), spec.weights_sha256)
     return build(settings, spec.seed)
+
+
+def _check_weights(path: Path, sha256: str) -> None:
+    found = sha256_of(path) if path.is_file() else ""
+    if found != sha256:
+        said = f"has SHA-256 {found[:12]}… now" if found else "is gone"
+        raise WeightsUnavailable(
+            f"model.pretrained: {path} {said}, and the run was queued with {sha256[:12]}…; bring the file "
+            "back and boneexp retry, or queue the grid again"
+        )
 
 
 def _course(

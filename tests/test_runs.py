@@ -20,8 +20,10 @@ from test_engines import until
 
 from boneexp import artifacts
 from boneexp.artifacts import sha256_of
+from boneexp.config import ModelSettings
 from boneexp.engines import attempt as engine
 from boneexp.engines import child, processes
+from boneexp.learning.models import build
 from boneexp.ledger import settling
 
 CHECKED = ("best.pt", "last.pt", "metrics_summary.json", "classification_report.json", "predictions.csv",
@@ -304,6 +306,18 @@ def test_a_run_that_goes_on_asks_no_model_hub(study, with_work, monkeypatch):
     study("run", "--next")
     attempts = study.json("show", "1")["attempts"]
     assert [each["outcome"] for each in attempts] == ["lost", "succeeded"]
+
+
+def test_a_weights_file_that_changed_since_queueing_fails_the_run_and_says_so(study):
+    weights = study.folder / "weights.pt"
+    model = build(ModelSettings(backbone="test_efficientnet", pretrained=False), 1)
+    torch.save(model.state_dict(), weights)
+    study("queue", "--only", "E1", "--split", "stratified", "--set", f"model.pretrained={weights}")
+    torch.save({key: value + 1 for key, value in model.state_dict().items()}, weights)
+    study("run", "--next", code=3)
+    (row,) = study.json("status")
+    assert "weights.pt has SHA-256" in row["failure"]
+    assert "queue the grid again" in row["failure"]
 
 
 def test_data_that_changed_since_queueing_fail_the_run_and_say_so(tmp_path, phantom):

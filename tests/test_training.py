@@ -356,6 +356,16 @@ def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path, monkeypatch):
     assert not (tmp_path / "trapped").exists()
 
 
+def test_a_last_checkpoint_with_one_flipped_bit_is_passed_over(tmp_path):
+    """torch itself would load it and go on from other weights."""
+    where = course(tmp_path, epochs=1)
+    train(build(TINY, 7), where, Watcher().signals)
+    content = bytearray(where.folder.last.read_bytes())
+    content[len(content) // 2] ^= 1
+    where.folder.last.write_bytes(content)
+    assert load_last(where.folder.last, "h") is None
+
+
 def test_a_last_checkpoint_of_another_run_or_a_broken_one_is_passed_over(tmp_path):
     where = course(tmp_path, epochs=1)
     train(build(TINY, 7), where, Watcher().signals)
