@@ -11,8 +11,10 @@ from sklearn import metrics as sk
 
 from boneexp.evaluation import metrics
 from boneexp.evaluation.metrics import (
+    LOWER_IS_BETTER,
     OVERALL,
     PER_CLASS,
+    WITHOUT_INTERVAL,
     classification_report,
     confusion,
     evaluate,
@@ -23,6 +25,7 @@ from boneexp.evaluation.statistics import stratified_resample_counts
 from boneexp.results import CLASS_NAMES
 
 TOLERANCE = 1e-12
+pytestmark = pytest.mark.filterwarnings("ignore:The y_prob values do not sum")  # rounded, and meant to be
 FIGURES = len(OVERALL) + len(CLASS_NAMES) * len(PER_CLASS)
 
 
@@ -63,6 +66,21 @@ def reverse_ranked(labels):
     return (1 - np.eye(3)[labels]) / 2
 
 
+def tenths(labels):
+    """Top probabilities of 0.4, 0.6, 0.8, 1.0: two of them are edges of calibration bins, 6/15 and 9/15."""
+    top = np.random.default_rng(4).integers(2, 6, len(labels)) / 5
+    output = np.stack([(1 - top) / 2, (1 - top) / 2, (1 - top) / 2], axis=1)
+    output[np.arange(len(labels)), np.random.default_rng(5).integers(0, 3, len(labels))] = top
+    return output
+
+
+def sharpened(output):
+    """As single precision leaves a bold softmax: exactly 1 for one class, exactly 0 for the others."""
+    sharp = output**200
+    sharp = sharp / sharp.sum(axis=1, keepdims=True)
+    return np.where(sharp < 1e-7, 0, sharp) / np.where(sharp < 1e-7, 0, sharp).sum(axis=1, keepdims=True)
+
+
 CASES = {
     "random": (of_sizes(60, 45, 12), lambda y: model_output(y, 1)),
     "single precision": (of_sizes(60, 45, 12), lambda y: model_output(y, 1).astype(np.float32)),
@@ -78,6 +96,8 @@ CASES = {
     "certain": (of_sizes(9, 8, 7), certain),
     "certainly wrong": (of_sizes(9, 8, 7), certainly_wrong),
     "reverse ranked": (of_sizes(9, 8, 7), reverse_ranked),
+    "at the edges of the bins": (of_sizes(30, 20, 10), tenths),
+    "some exactly 0": (of_sizes(30, 20, 10), lambda y: sharpened(model_output(y, 4, signal=-2))),
 }
 
 
@@ -111,8 +131,30 @@ def _reference(labels, probabilities, weights, present):
         recall[present].mean(),
         sk.roc_auc_score(labels, probabilities, multi_class="ovr", **given) if len(present) == 3 else np.nan,
         sk.f1_score(labels, predicted, labels=present, average="macro", **given),
+        sk.matthews_corrcoef(labels, predicted, **given)
+        if min(len(present), len(np.unique(predicted))) > 1
+        else np.nan,
+        sk.log_loss(labels, probabilities, labels=[0, 1, 2], **given),
+        sk.brier_score_loss(labels, probabilities, labels=[0, 1, 2], **given),
+        calibration_error(labels, probabilities, weights),
     ]
     return np.append(overall, per_class)
+
+
+def calibration_error(labels, probabilities, weights):
+    """As Guo et al. define it, in plain Python: bins (0, 1/15], (1/15, 2/15], ... of the top probability."""
+    edges = [place / 15 for place in range(1, 15)]
+    bins = {}
+    for label, row, weight in zip(labels, probabilities.tolist(), weights.tolist(), strict=True):
+        place = sum(max(row) > edge for edge in edges)
+        bins.setdefault(place, []).append((weight, row.index(max(row)) == label, max(row)))
+    error = 0.0
+    for images in bins.values():
+        total = sum(weight for weight, _, _ in images)
+        accuracy = sum(weight * right for weight, right, _ in images) / total
+        confidence = sum(weight * top for weight, _, top in images) / total
+        error += total / weights.sum() * abs(accuracy - confidence)
+    return error
 
 
 def found(values, metric, class_name=""):
@@ -133,9 +175,9 @@ def test_every_figure_is_scikit_learns(case):
 def test_every_figure_of_a_weighted_resample_is_scikit_learns(case):
     labels, made = CASES[case]
     probabilities = made(labels)
-    stratified = stratified_resample_counts(labels, 6, seed=1)
+    stratified = stratified_resample_counts(labels, 3, seed=1)
     uniform = np.full(len(labels), 1 / len(labels))
-    plain = np.random.default_rng(2).multinomial(len(labels), uniform, size=6)  # classes may vanish
+    plain = np.random.default_rng(2).multinomial(len(labels), uniform, size=3)  # classes may vanish
     counts = np.concatenate([stratified, plain])
     expected = np.stack([reference(labels, probabilities, row) for row in counts])
     np.testing.assert_allclose(metric_matrix(labels, probabilities, counts), expected, rtol=0, atol=TOLERANCE)
@@ -165,7 +207,7 @@ def test_every_interval_is_that_of_a_plain_loop_over_the_same_resamples():
     looped = np.stack([reference(labels, made(labels), row) for row in counts])
     for value, column in zip(values, looped.T, strict=True):
         defined = column[~np.isnan(column)]
-        if value.metric == "precision" and value.class_name == "Malignant":
+        if value.metric in WITHOUT_INTERVAL or (value.metric, value.class_name) == ("precision", "Malignant"):
             assert (value.low, value.high) == (None, None)
             continue
         assert len(defined) == 40
@@ -177,8 +219,17 @@ def test_the_values_come_overall_first_and_then_class_by_class():
     labels, made = CASES["random"]
     values = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=20)
     assert [(v.metric, v.class_name) for v in values] == list(metric_columns(CLASS_NAMES))
-    assert [v.metric for v in values[:4]] == ["accuracy", "balanced_accuracy", "macro_auroc", "macro_f1"]
-    assert [(v.metric, v.class_name) for v in values[4:10]] == [
+    assert [v.metric for v in values[:8]] == [
+        "accuracy",
+        "balanced_accuracy",
+        "macro_auroc",
+        "macro_f1",
+        "matthews_correlation",
+        "log_loss",
+        "brier_score",
+        "expected_calibration_error",
+    ]
+    assert [(v.metric, v.class_name) for v in values[8:14]] == [
         ("auroc", "Normal"),
         ("average_precision", "Normal"),
         ("sensitivity", "Normal"),
@@ -186,8 +237,11 @@ def test_the_values_come_overall_first_and_then_class_by_class():
         ("precision", "Normal"),
         ("f1", "Normal"),
     ]
-    assert len(values) == FIGURES == 22
-    assert all(type(number) is float for v in values for number in (v.value, v.low, v.high))
+    assert len(values) == FIGURES == 26
+    assert all(type(v.value) is float for v in values)
+    assert all(
+        type(end) is float for v in values if v.metric not in WITHOUT_INTERVAL for end in (v.low, v.high)
+    )
 
 
 def test_what_an_absent_class_leaves_undefined_is_none():
@@ -197,7 +251,8 @@ def test_what_an_absent_class_leaves_undefined_is_none():
     undefined = {(v.metric, v.class_name) for v in values if v.value is None}
     of_the_class = {(metric, "Malignant") for metric in ("auroc", "average_precision", "sensitivity", "f1")}
     assert undefined == of_the_class | {("macro_auroc", "")}
-    assert all((v.low is None) == (v.high is None) == (v.value is None) for v in values)
+    with_interval = [v for v in values if v.metric not in WITHOUT_INTERVAL]
+    assert all((v.low is None) == (v.high is None) == (v.value is None) for v in with_interval)
     assert found(values, "precision", "Malignant").value == 0  # all those calls were wrong: a true 0
 
 
@@ -219,7 +274,10 @@ def test_of_equal_probabilities_the_first_class_is_predicted():
 def test_certain_and_right_is_one_everywhere_and_reverse_ranked_is_an_auroc_of_zero():
     labels, made = CASES["certain"]
     right = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=30)
-    assert all((v.value, v.low, v.high) == (1, 1, 1) for v in right)
+    for value in right:
+        perfect = 0 if value.metric in LOWER_IS_BETTER else 1
+        ends = (None, None) if value.metric in WITHOUT_INTERVAL else (perfect, perfect)
+        assert (value.value, value.low, value.high) == (perfect, *ends)
     labels, made = CASES["reverse ranked"]
     wrong = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=30)
     assert found(wrong, "macro_auroc").value == 0
@@ -255,7 +313,15 @@ def test_the_size_of_the_blocks_changes_nothing(monkeypatch, cells):
     labels, made = CASES["random"]
     usual = evaluate(labels, made(labels), CLASS_NAMES, seed=4, resamples=50)
     monkeypatch.setattr(metrics, "BLOCK_CELLS", cells)
-    assert evaluate(labels, made(labels), CLASS_NAMES, seed=4, resamples=50) == usual
+    for value, expected in zip(
+        evaluate(labels, made(labels), CLASS_NAMES, seed=4, resamples=50), usual, strict=True
+    ):
+        if value.metric in LOWER_IS_BETTER:  # sums of fractions, whose order is the linear algebra's
+            assert value.value == pytest.approx(expected.value, abs=TOLERANCE)
+            assert value.low == pytest.approx(expected.low, abs=TOLERANCE)
+            assert value.high == pytest.approx(expected.high, abs=TOLERANCE)
+        else:
+            assert value == expected
 
 
 def test_memory_stays_bounded_however_many_resamples_there_are():
@@ -275,6 +341,8 @@ def test_intervals_get_wider_with_confidence_and_hold_the_figure():
         for confidence in (0.5, 0.99)
     )
     for inner, outer in zip(narrow, wide, strict=True):
+        if inner.metric in WITHOUT_INTERVAL:
+            continue
         assert outer.low <= inner.low <= inner.high <= outer.high
         assert outer.low <= outer.value <= outer.high
 
@@ -289,6 +357,74 @@ def test_a_95_percent_interval_of_the_accuracy_covers_the_truth_about_95_times_i
         value = evaluate(labels, np.eye(3)[predicted], CLASS_NAMES, seed=trial, resamples=200)[0]
         covered += value.low <= 0.8 <= value.high
     assert 0.90 <= covered / 200 <= 0.98
+
+
+def test_where_all_images_are_called_one_class_there_is_no_matthews_correlation():
+    labels, made = CASES["all tied"]
+    values = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=50)
+    assert found(values, "matthews_correlation").value is None  # scikit-learn says 0
+    assert sk.matthews_corrcoef(labels, made(labels).argmax(axis=1)) == 0
+
+
+def test_a_probability_of_exactly_zero_costs_what_scikit_learn_lets_it_cost():
+    values = evaluate(np.array([0, 1]), np.array([[0.0, 1.0], [0.0, 1.0]]), ("A", "B"), seed=0, resamples=0)
+    assert found(values, "log_loss").value == pytest.approx(-np.log(np.finfo(float).eps) / 2)
+    assert found(values, "brier_score").value == 1  # of at most 2 per image
+    assert found(values, "expected_calibration_error").value == 0.5
+
+
+def test_an_edge_of_the_calibration_bins_belongs_to_the_bin_below_it():
+    sure = np.array([0.39, 0.4, 0.41])  # 6/15 is an edge: the first two share a bin
+    probabilities = np.stack([sure, (1 - sure) / 2, (1 - sure) / 2], axis=1)
+    values = evaluate(np.array([0, 1, 0]), probabilities, CLASS_NAMES, seed=0, resamples=0)
+    expected = abs((1 - 0.39) + (0 - 0.4)) / 3 + abs(1 - 0.41) / 3
+    assert found(values, "expected_calibration_error").value == pytest.approx(expected, abs=TOLERANCE)
+
+
+def test_groups_of_one_image_change_nothing_and_larger_groups_do():
+    labels, made = CASES["random"]
+    given = {"seed": 3, "resamples": 200}
+    plain = evaluate(labels, made(labels), CLASS_NAMES, **given)
+    alone = [f"patient {number}" for number in range(len(labels))]
+    assert evaluate(labels, made(labels), CLASS_NAMES, groups=alone, **given) == plain
+    twice = np.repeat(np.arange(len(labels)), 2)  # every image comes twice, as two views of a patient
+    doubled = labels[twice], made(labels)[twice]
+    naive = evaluate(*doubled, CLASS_NAMES, **given)
+    clustered = evaluate(*doubled, CLASS_NAMES, groups=[alone[number] for number in twice], **given)
+    for value, expected in zip(clustered, plain, strict=True):  # a second look tells nothing new
+        for number in ("value", "low", "high"):
+            assert getattr(value, number) == pytest.approx(getattr(expected, number), abs=TOLERANCE)
+    width = [value.high - value.low for value in (found(naive, "accuracy"), found(plain, "accuracy"))]
+    assert width[0] < 0.85 * width[1]  # but taken as images of their own they would seem to
+
+
+def test_with_image_ids_the_order_changes_nothing_with_groups_and_bca_either():
+    labels, made = CASES["random"]
+    ids = [f"IMG{number:06d}" for number in range(len(labels))]
+    groups = [f"p{number // 3}" for number in range(len(labels))]
+    mixed = np.random.default_rng(5).permutation(len(labels))
+    for method in ("percentile", "bca"):
+        given = {"class_names": CLASS_NAMES, "seed": 3, "resamples": 100, "method": method}
+        straight = evaluate(labels, made(labels), image_ids=ids, groups=groups, **given)
+        assert straight == evaluate(
+            labels[mixed],
+            made(labels)[mixed],
+            image_ids=[ids[place] for place in mixed],
+            groups=[groups[place] for place in mixed],
+            **given,
+        )
+
+
+def test_bca_has_the_figures_of_the_percentiles_and_other_ends():
+    labels, made = CASES["random"]
+    plain, moved = (
+        evaluate(labels, made(labels), CLASS_NAMES, seed=1, resamples=500, method=method)
+        for method in ("percentile", "bca")
+    )
+    assert [value.value for value in plain] == [value.value for value in moved]
+    assert [value.low for value in plain] != [value.low for value in moved]
+    assert found(moved, "expected_calibration_error").low is None
+    assert all(value.low < value.value < value.high for value in moved if value.low is not None)
 
 
 GOOD = np.array([[0.2, 0.3, 0.5], [0.6, 0.2, 0.2], [0.1, 0.8, 0.1]])
@@ -330,6 +466,8 @@ def test_input_that_cannot_be_right_is_refused_with_what_is_wrong(labels, probab
         ({"image_ids": ["a", "b", "a"]}, "3 image ids, 2 different, for 3 images"),
         ({"class_names": ("A", "B", "A")}, "at least two different names"),
         ({"confidence": 95}, "confidence is 95"),
+        ({"groups": ["a", "b"]}, "2 groups for 3 images"),
+        ({"method": "normal"}, "method is 'normal'"),
         ({"seed": -1}, "seed -1"),
         ({"resamples": -1}, "resamples -1"),
     ],

@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from boneexp.evaluation.statistics import percentile_interval, resample_blocks, stratified_resample_counts
+from boneexp.evaluation.statistics import (
+    percentile_interval,
+    resample_blocks,
+    stratified_resample_counts,
+    unit_strata,
+)
 
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [40, 25, 5]))
 
@@ -65,6 +70,42 @@ def test_blocks_put_together_are_the_whole(rows):
 
 def test_no_resamples_are_an_empty_matrix():
     assert stratified_resample_counts(LABELS, 0, seed=5).shape == (0, len(LABELS))
+
+
+def drawn_units(labels, units, resamples, seed):
+    return np.concatenate(list(resample_blocks(labels, resamples, seed, 7, np.asarray(units))))
+
+
+def test_whole_groups_are_drawn_and_every_class_keeps_its_number_of_groups():
+    units = np.repeat(np.arange(28), [1, 4] * 14)
+    labels = np.random.default_rng(1).permutation(np.repeat([0, 1, 2], [16, 8, 4]))[units]
+    counts = drawn_units(labels, units, 200, seed=4)
+    for unit in range(28):
+        assert (counts[:, units == unit] == counts[:, units == unit][:, :1]).all()
+    first = [int(np.flatnonzero(units == unit)[0]) for unit in range(28)]
+    for label, groups in enumerate((16, 8, 4)):
+        assert (counts[:, first][:, labels[first] == label].sum(axis=1) == groups).all()
+    assert len(set(counts.sum(axis=1))) > 1  # the number of images varies
+
+
+def test_groups_of_one_image_are_drawn_as_images_are():
+    units = np.arange(len(LABELS))
+    assert (drawn_units(LABELS, units, 30, 5) == stratified_resample_counts(LABELS, 30, seed=5)).all()
+
+
+def test_a_group_of_several_classes_counts_for_the_rarest_of_the_part():
+    labels = np.array([0, 0, 0, 0, 1, 1, 1, 2, 0, 2])
+    units = np.array([0, 0, 1, 2, 2, 3, 4, 4, 5, 5])
+    assert unit_strata(labels, units).tolist() == [0, 0, 1, 1, 2, 2]
+
+
+def test_of_equally_rare_classes_a_group_counts_for_the_first():
+    assert unit_strata(np.array([3, 1]), np.array([0, 0])).tolist() == [1]
+    assert unit_strata(np.array([1, 3]), np.array([0, 0])).tolist() == [1]
+
+
+def test_one_group_of_all_images_is_always_drawn_whole():
+    assert (drawn_units(LABELS, np.zeros(len(LABELS), int), 9, 0) == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -20,7 +20,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from boneexp.artifacts import write_bytes
-from boneexp.evaluation.metrics import evaluate, ranking
+from boneexp.evaluation.metrics import evaluate
+from boneexp.evaluation.ranks import ranking
 from boneexp.results import EpochRecord
 
 CAPTION = "Research use only, not for clinical use."

@@ -33,14 +33,22 @@ def stratified_resample_counts(labels: np.ndarray, resamples: int, seed: int) ->
     return np.concatenate([np.empty((0, len(labels)), np.int32), *blocks])
 
 
-def resample_blocks(labels: np.ndarray, resamples: int, seed: int, rows: int) -> Iterator[np.ndarray]:
+def resample_blocks(
+    labels: np.ndarray, resamples: int, seed: int, rows: int, units: np.ndarray | None = None
+) -> Iterator[np.ndarray]:
     """Yield `stratified_resample_counts` in blocks of at most `rows` rows, to bound memory.
 
     Each class has a random stream of its own that goes on from block to block, so the size of the blocks
     changes nothing.
 
+    With `units`, (n,) ints that number the images' groups from 0, whole groups are drawn, stratified by
+    `unit_strata`: a patient's views come together or not at all. A class then keeps its number of groups, and
+    its number of images varies. Where every image is a group of its own, the draws are the plain ones.
+
     Raises:
         ValueError: as `stratified_resample_counts`.
+
+    Source: Davison and Hinkley 1997, section 3.8 (whole groups drawn, their content kept).
     """
     if len(labels) == 0:
         raise ValueError("there is no image to draw")
@@ -48,15 +56,34 @@ def resample_blocks(labels: np.ndarray, resamples: int, seed: int, rows: int) ->
         raise ValueError(
             f"lowest label {labels.min()}, resamples {resamples}, seed {seed}: each must be at least 0"
         )
-    strata = [
-        (np.flatnonzero(labels == label), np.random.default_rng([seed, int(label)]))
-        for label in np.unique(labels)
+    stratum = labels if units is None else unit_strata(labels, units)
+    streams = [
+        (np.flatnonzero(stratum == label), np.random.default_rng([seed, int(label)]))
+        for label in np.unique(stratum)
     ]
     for first in range(0, resamples, rows):
-        counts = np.empty((min(rows, resamples - first), len(labels)), np.int32)
-        for positions, generator in strata:
+        counts = np.empty((min(rows, resamples - first), len(stratum)), np.int32)
+        for positions, generator in streams:
             counts[:, positions] = _drawn(generator, len(counts), len(positions))
-        yield counts
+        yield counts if units is None else counts[:, units]
+
+
+def unit_strata(labels: np.ndarray, units: np.ndarray) -> np.ndarray:
+    """Return the class that each group of images counts for, (units,) ints: the rarest class in it.
+
+    Nearly always all images of a group are of one class. Where they are not, the group counts for the class
+    that has the fewest images in the part (the first of equals), which can spare it least.
+
+    Args:
+        labels: (n,) ints >= 0.
+        units: (n,) ints that number the groups from 0 without a gap.
+    """
+    classes, rank, sizes = np.unique(labels, return_inverse=True, return_counts=True)
+    rarity = np.argsort(np.argsort(sizes, kind="stable"))[rank]  # 0 for an image of the rarest class
+    rarest = np.full(units.max() + 1, len(classes))
+    np.minimum.at(rarest, units, rarity)
+    strata: np.ndarray = classes[np.argsort(sizes, kind="stable")[rarest]]
+    return strata
 
 
 def percentile_interval(values: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
