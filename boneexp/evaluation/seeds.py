@@ -1,0 +1,117 @@
+"""Several seeds: how far a figure moves with the seed, against how far the experiments lie apart."""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True)
+class SeedSpread:
+    """One experiment's figure over its seeds; `sd` is None with one seed."""
+
+    experiment: str
+    runs: int
+    mean: float
+    sd: float | None
+    lowest: float
+    highest: float
+
+
+@dataclass(frozen=True)
+class SeedStudy:
+    """Where the spread of a figure comes from. None where it cannot be known."""
+
+    spreads: tuple[SeedSpread, ...]  # best mean first
+    seed_sd: float | None  # of one run around its experiment's mean
+    experiment_sd: float | None  # of the experiments' true means around theirs
+    experiment_share: float | None  # of the variance of one run, what the experiment accounts for
+    gap: float | None  # between the best mean and the next
+    gap_error: float | None  # the standard error that the seeds give this gap
+    warnings: tuple[str, ...]
+
+
+def seed_study(figures: Mapping[str, Sequence[float]], *, lower_is_better: bool = False) -> SeedStudy:
+    """Return how much of a figure's spread is the seed and how much the experiment.
+
+    The seeds share one split and one test set, so the spread is that of training alone.
+
+    Args:
+        figures: experiment -> the figure of each of its finished seeds, at least one.
+        lower_is_better: as for the log loss.
+
+    Raises:
+        ValueError: there is no experiment, one has no figure, or a figure is not finite.
+
+    Source: one-way analysis of variance with random effects and unequal numbers (Searle, Casella and
+    McCulloch, Variance Components, 1992, section 3.6); a negative variance is 0.
+    """
+    if not figures or not all(len(runs) and np.isfinite(runs).all() for runs in figures.values()):
+        raise ValueError(f"not every experiment has finite figures: {dict(figures)}")
+    direction = 1 if lower_is_better else -1
+    spreads = [_spread(name, np.asarray(figures[name], float)) for name in sorted(figures)]
+    spreads.sort(key=lambda spread: direction * spread.mean)
+    within = _within_variance(spreads)
+    between = _between_variance(spreads, within)
+    seed_sd = None if within is None else math.sqrt(within)
+    gap, gap_error = _gap(spreads, seed_sd)
+    share = None
+    if between is not None and within is not None and between + within > 0:
+        share = between / (between + within)
+    return SeedStudy(
+        spreads=tuple(spreads),
+        seed_sd=seed_sd,
+        experiment_sd=None if between is None else math.sqrt(between),
+        experiment_share=share,
+        gap=gap,
+        gap_error=gap_error,
+        warnings=_warnings(spreads, gap, gap_error),
+    )
+
+
+def _spread(name: str, runs: np.ndarray) -> SeedSpread:
+    sd = float(runs.std(ddof=1)) if len(runs) > 1 else None
+    return SeedSpread(name, len(runs), float(runs.mean()), sd, float(runs.min()), float(runs.max()))
+
+
+def _within_variance(spreads: Sequence[SeedSpread]) -> float | None:
+    """Return the pooled variance between seeds; None if every experiment has one."""
+    freedom = sum(spread.runs - 1 for spread in spreads)
+    squares = sum((spread.runs - 1) * spread.sd**2 for spread in spreads if spread.sd is not None)
+    return squares / freedom if freedom else None
+
+
+def _between_variance(spreads: Sequence[SeedSpread], within: float | None) -> float | None:
+    """Return the variance between experiments that the seeds do not explain; None if it cannot be known."""
+    if within is None or len(spreads) < 2:
+        return None
+    runs = np.array([spread.runs for spread in spreads], float)
+    means = np.array([spread.mean for spread in spreads])
+    mean = float((runs * means).sum() / runs.sum())
+    mean_square = float((runs * (means - mean) ** 2).sum()) / (len(spreads) - 1)
+    typical_runs = float(runs.sum() - (runs**2).sum() / runs.sum()) / (len(spreads) - 1)
+    return max(0.0, (mean_square - within) / typical_runs)
+
+
+def _gap(spreads: Sequence[SeedSpread], seed_sd: float | None) -> tuple[float | None, float | None]:
+    """Return how far the best mean is from the next, and the standard error of that."""
+    if len(spreads) < 2:
+        return None, None
+    best, following = spreads[:2]
+    gap = abs(best.mean - following.mean)
+    return gap, None if seed_sd is None else seed_sd * math.sqrt(1 / best.runs + 1 / following.runs)
+
+
+def _warnings(spreads: Sequence[SeedSpread], gap: float | None, gap_error: float | None) -> tuple[str, ...]:
+    if gap is None:
+        return ()
+    best, following = spreads[:2]
+    if gap_error is None:
+        return ("Every experiment has one seed: nobody knows how much of a difference the seed makes.",)
+    if gap_error < gap:
+        return ()
+    return (
+        f"The seeds' noise exceeds the gap: {best.experiment} is {gap:.3f} ahead of {following.experiment}, "
+        f"and the standard error of that from the seeds alone is {gap_error:.3f}.",
+    )

@@ -1,0 +1,123 @@
+"""Figures of subgroups: those of their images alone, and none where there are too few."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from two_models import two_models
+
+from boneexp.evaluation.inputs import some_of
+from boneexp.evaluation.metrics import evaluate
+from boneexp.evaluation.subgroups import age_band, members_of, subgroups
+from boneexp.results import CLASS_NAMES
+
+MODEL, _ = two_models(1, sizes=(60, 45, 24), views=3)
+CENTERS = [1 if number % 3 else 2 for number in range(129)]
+
+
+def value_of(group, metric, class_name=""):
+    return next(v for v in group.values if (v.metric, v.class_name) == (metric, class_name))
+
+
+def test_a_subgroups_figures_are_those_of_its_images_alone():
+    members = members_of(MODEL.image_ids, CENTERS)
+    assert list(members) == ["1", "2"]
+    for group, center in zip(subgroups(MODEL, members, seed=4, resamples=60), (1, 2), strict=True):
+        inside = np.array(CENTERS) == center
+        expected = evaluate(
+            MODEL.labels[inside],
+            MODEL.probabilities[inside],
+            CLASS_NAMES,
+            seed=4,
+            resamples=60,
+            image_ids=np.array(MODEL.image_ids)[inside].tolist(),
+            groups=np.array(MODEL.groups)[inside].tolist(),
+        )
+        shown = [v for v in expected if v.class_name != "Malignant" or center == 1]
+        assert [v for v in group.values if v.class_name != "Malignant" or center == 1] == shown
+        assert group.images == inside.sum()
+        assert group.class_images == tuple(np.bincount(MODEL.labels[inside]))
+
+
+def test_figures_of_too_few_images_are_not_shown():
+    (group,) = subgroups(MODEL, {"knee": MODEL.image_ids[:9]}, seed=0, resamples=10)
+    assert (group.images, group.values) == (9, ())
+    (group,) = subgroups(MODEL, {"knee": MODEL.image_ids[:10]}, seed=0, resamples=10)
+    assert value_of(group, "accuracy").value is not None
+    (group,) = subgroups(MODEL, {"knee": MODEL.image_ids[:9]}, seed=0, resamples=10, fewest=9)
+    assert value_of(group, "accuracy").value is not None
+
+
+def test_nor_are_those_of_a_class_with_too_few():
+    ids = [*MODEL.image_ids[:40], *MODEL.image_ids[-9:]]  # 40 normal, 9 malignant
+    (group,) = subgroups(MODEL, {"femur": ids}, seed=0, resamples=10)
+    assert group.class_images == (40, 0, 9)
+    hidden = value_of(group, "sensitivity", "Malignant")
+    assert (hidden.value, hidden.low, hidden.high) == (None, None, None)
+    assert value_of(group, "specificity", "Malignant").value is not None  # of the 40 others
+    assert value_of(group, "sensitivity", "Normal").value is not None
+    assert value_of(group, "specificity", "Normal").value is None  # of the 9 others
+    (shown,) = subgroups(MODEL, {"femur": ids}, seed=0, resamples=10, fewest=9)
+    assert value_of(shown, "sensitivity", "Malignant").value is not None
+
+
+def test_few_images_are_warned_of():
+    ids = [*MODEL.image_ids[:40], *MODEL.image_ids[-9:]]
+    (group,) = subgroups(MODEL, {"femur": ids}, seed=0, resamples=10)
+    assert [warning.split(";")[0] for warning in group.warnings] == [
+        "femur, Malignant: 9 images, fewer than 20"
+    ]
+    (group,) = subgroups(MODEL, {"knee": MODEL.image_ids[:19]}, seed=0, resamples=10)
+    assert [warning.split(":")[0] for warning in group.warnings] == ["knee", "knee, Normal"]
+
+
+def test_subgroups_may_overlap_be_empty_or_name_images_of_other_parts():
+    members = {"hand": MODEL.image_ids[:50], "wrist": MODEL.image_ids[25:75], "hip": ["IMG999999"]}
+    found = subgroups(MODEL, members, seed=0, resamples=10)
+    assert [(group.name, group.images) for group in found] == [("hand", 50), ("wrist", 50), ("hip", 0)]
+    assert found[2].values == found[2].warnings == ()
+
+
+def test_a_subgroup_of_one_class_has_a_sensitivity_and_no_auroc():
+    ids = [name for name, label in zip(MODEL.image_ids, MODEL.labels, strict=True) if label == 2]
+    (group,) = subgroups(MODEL, {"osteosarcoma": ids}, seed=0, resamples=10)
+    assert value_of(group, "sensitivity", "Malignant").value == value_of(group, "accuracy").value
+    assert value_of(group, "auroc", "Malignant").value is None
+
+
+def test_some_of_the_images_keep_what_belongs_to_them():
+    inside = np.arange(129) % 2 == 1
+    part = some_of(MODEL, inside)
+    assert part.image_ids == MODEL.image_ids[1::2]
+    assert part.groups == MODEL.groups[1::2]
+    assert (part.probabilities == MODEL.probabilities[1::2]).all()
+
+
+def test_members_are_sorted_and_what_is_missing_is_not_known():
+    found = members_of(["a", "b", "c", "d"], ["M", None, "F", "M"])
+    assert found == {"F": {"c"}, "M": {"a", "d"}, "not known": {"b"}}
+    assert list(found) == ["F", "M", "not known"]
+    with pytest.raises(ValueError):
+        members_of(["a"], ["M", "F"])
+
+
+def test_every_age_has_one_band():
+    bands = Counter(age_band(age) for age in range(111))
+    assert bands == {"0-9": 10, "10-19": 10, "20-39": 20, "40-59": 20, "60 and above": 51}
+    assert (age_band(9), age_band(10), age_band(None)) == ("0-9", "10-19", None)
+    with pytest.raises(ValueError, match="an age of -1 years"):
+        age_band(-1)
+
+
+def test_without_ids_nobody_knows_who_is_in_a_subgroup():
+    nameless = evaluate_without_ids()
+    with pytest.raises(ValueError, match="0 image ids"):
+        subgroups(nameless, {"1": ["a"]}, seed=0)
+    with pytest.raises(ValueError, match="fewest 0"):
+        subgroups(MODEL, {"1": ["a"]}, seed=0, fewest=0)
+
+
+def evaluate_without_ids():
+    from boneexp.evaluation.inputs import predictions_of
+
+    return predictions_of(MODEL.labels, MODEL.probabilities, CLASS_NAMES)
