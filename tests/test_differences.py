@@ -190,6 +190,15 @@ def test_what_is_undefined_has_no_p_value():
         assert of(found, "accuracy").p_value is not None
 
 
+def test_swaps_that_leave_a_metric_undefined_do_not_speak_against_equality():
+    labels, ids = np.array([2, 0, 1, 1]), list("abcd")
+    calls = np.array([2, 0, 1, 1]), np.array([0, 2, 1, 1])  # each calls one image malignant
+    first, second = (predictions_of(labels, np.eye(3)[call], CLASS_NAMES, ids) for call in calls)
+    each = of(permuted_differences(first, second, seed=1, permutations=99), "precision", "Malignant")
+    assert each.value == -1  # swapping "a" alone leaves the first without such a call
+    assert each.p_value == 1
+
+
 def test_the_gap_between_two_test_sets_draws_each_on_its_own():
     inside, _ = two_models(11, sizes=(60, 50, 20), signals=(1.5, 1))
     outside, _ = two_models(12, sizes=(70, 90, 30), signals=(0.5, 1))

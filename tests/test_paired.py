@@ -95,6 +95,18 @@ def test_the_difference_of_each_class_is_that_of_its_two_curves():
         assert each.p_value == pytest.approx(2 * scipy.stats.norm.sf(abs(areas[1] - areas[0]) / error))
 
 
+def test_a_tiny_p_value_is_tiny_and_not_zero():
+    generator = np.random.default_rng(0)
+    labels, ids = np.repeat([0, 1], 600), [f"{number:04d}" for number in range(1200)]
+    scores = [(generator.normal(size=1200) + labels * gain) / 20 + 0.4 for gain in (0.0, 1.2)]
+    pair = [predictions_of(labels, np.column_stack([1 - s, s]), ("A", "B"), ids) for s in scores]
+    each = delong_differences(*pair)[1]
+    _, covariance = auroc_covariance(labels == 1, np.stack(scores))
+    error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
+    assert 0 < each.p_value == pytest.approx(2 * scipy.stats.norm.sf(each.value / error), rel=1e-9)
+    assert each.p_value < 1e-30
+
+
 def test_the_other_way_round_only_the_sign_changes():
     first, second = two_models(2, signals=(0.6, 1.0))
     for test in (delong_differences, mcnemar_differences):

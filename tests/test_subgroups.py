@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from two_models import two_models
 
-from boneexp.evaluation.inputs import some_of
+from boneexp.evaluation.inputs import predictions_of, some_of
 from boneexp.evaluation.metrics import evaluate
 from boneexp.evaluation.subgroups import age_band, members_of, subgroups
 from boneexp.results import CLASS_NAMES
@@ -37,6 +37,13 @@ def test_a_subgroups_figures_are_those_of_its_images_alone():
         assert [v for v in group.values if v.class_name != "Malignant" or center == 1] == shown
         assert group.images == inside.sum()
         assert group.class_images == tuple(np.bincount(MODEL.labels[inside]))
+
+
+def test_bca_intervals_are_those_of_its_images_too():
+    members = {"first": MODEL.image_ids[:100]}
+    plain, moved = (subgroups(MODEL, members, seed=0, method=method)[0] for method in ("percentile", "bca"))
+    assert value_of(plain, "accuracy").value == value_of(moved, "accuracy").value
+    assert value_of(plain, "accuracy").low != value_of(moved, "accuracy").low
 
 
 def test_figures_of_too_few_images_are_not_shown():
@@ -72,10 +79,20 @@ def test_few_images_are_warned_of():
 
 
 def test_subgroups_may_overlap_be_empty_or_name_images_of_other_parts():
-    members = {"hand": MODEL.image_ids[:50], "wrist": MODEL.image_ids[25:75], "hip": ["IMG999999"]}
+    members = {
+        "hand": MODEL.image_ids[:50],
+        "wrist": MODEL.image_ids[25:75],
+        "hip": ["IMG999999"],
+        "foot": [],
+    }
     found = subgroups(MODEL, members, seed=0, resamples=10)
-    assert [(group.name, group.images) for group in found] == [("hand", 50), ("wrist", 50), ("hip", 0)]
-    assert found[2].values == found[2].warnings == ()
+    assert [(group.name, group.images) for group in found] == [
+        ("hand", 50),
+        ("wrist", 50),
+        ("hip", 0),
+        ("foot", 0),
+    ]
+    assert found[2].values == found[2].warnings == found[3].values == ()
 
 
 def test_a_subgroup_of_one_class_has_a_sensitivity_and_no_auroc():
@@ -110,14 +127,8 @@ def test_every_age_has_one_band():
 
 
 def test_without_ids_nobody_knows_who_is_in_a_subgroup():
-    nameless = evaluate_without_ids()
+    nameless = predictions_of(MODEL.labels, MODEL.probabilities, CLASS_NAMES)
     with pytest.raises(ValueError, match="0 image ids"):
         subgroups(nameless, {"1": ["a"]}, seed=0)
     with pytest.raises(ValueError, match="fewest 0"):
         subgroups(MODEL, {"1": ["a"]}, seed=0, fewest=0)
-
-
-def evaluate_without_ids():
-    from boneexp.evaluation.inputs import predictions_of
-
-    return predictions_of(MODEL.labels, MODEL.probabilities, CLASS_NAMES)

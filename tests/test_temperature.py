@@ -93,3 +93,6 @@ def test_what_is_fitted_on_validation_mends_the_test_part():
         values["log_loss_tempered"].low < values["log_loss_tempered"].value < values["log_loss_tempered"].high
     )
     assert values["expected_calibration_error_tempered"].low is None
+    moved = tempered_values(validation, test, seed=3, resamples=100, method="bca")
+    assert moved[1].value == values["log_loss_tempered"].value
+    assert moved[1].low != values["log_loss_tempered"].low

@@ -16,10 +16,8 @@ from boneexp.evaluation.metrics import (
     percentile_intervals,
     resampled_figures,
 )
-from boneexp.evaluation.paired import Difference, check_same_images
+from boneexp.evaluation.paired import ROUNDING, Difference, check_same_images
 from boneexp.evaluation.ranks import midranks
-
-ROUNDING = 1e-12  # differences that are the same but for the order of a sum
 
 
 def paired_differences(
@@ -79,12 +77,13 @@ def permuted_differences(
 
     Returns:
         One `Difference` per column of `metric_columns`, without an interval. The p-value is the share of
-        swaps, the real one counted in, that differ at least as much in either direction.
+        swaps, the real one counted in, that differ at least as much in either direction; swaps in which the
+        metric is undefined are counted so, too.
 
     Raises:
         ValueError: as `check_same_images`, or the seed is negative.
 
-    Source: Good, Permutation Tests, 2000, chapter 3; ranks as in Venkatraman and Begg, Biometrika 1996.
+    Source: Good, Permutation Tests, 2000; ranks as in Venkatraman and Begg, Biometrika 1996.
     """
     check_same_images(first, second)
     values = figures_of(second) - figures_of(first)
@@ -95,7 +94,7 @@ def permuted_differences(
     for done in range(0, permutations, rows):
         drawn = generator.integers(2, size=(min(rows, permutations - done), units.max() + 1))
         swapped = _swapped_differences(answers, drawn[:, units])
-        as_large += (np.abs(swapped) >= np.abs(values) - ROUNDING).sum(axis=0)
+        as_large += (~(np.abs(swapped) < np.abs(values) - ROUNDING)).sum(axis=0)
     p_values = np.where(np.isnan(values), np.nan, as_large / (permutations + 1))
     return tuple(
         Difference(*name, defined(value), None, None, defined(p_value), "permutation")

@@ -11,9 +11,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.intervals import NORMAL, normal_quantile
+from boneexp.evaluation.intervals import normal_quantile
 from boneexp.evaluation.metrics import defined
 from boneexp.evaluation.ranks import midranks
+
+ROUNDING = 1e-12  # less than this is what the order of a sum leaves
 
 
 @dataclass(frozen=True)
@@ -93,10 +95,9 @@ def auroc_covariance(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarr
     among_all = np.stack([midranks(row) for row in scores])
     among_hits = np.stack([midranks(row[positive]) for row in scores])
     among_misses = np.stack([midranks(row[~positive]) for row in scores])
-    passed = (among_all[:, positive] - among_hits) / misses  # the share of negatives each positive passes
-    passing = (
-        1 - (among_all[:, ~positive] - among_misses) / hits
-    )  # the share of positives that pass each negative
+    # The share of negatives that each positive passes, and of positives that pass each negative.
+    passed = (among_all[:, positive] - among_hits) / misses
+    passing = 1 - (among_all[:, ~positive] - among_misses) / hits
     if min(hits, misses) == 1:
         return passed.mean(axis=1), np.full((len(scores), len(scores)), np.nan)
     return passed.mean(axis=1), np.atleast_2d(np.cov(passed) / hits + np.cov(passing) / misses)
@@ -180,8 +181,10 @@ def _normal_test(
     value: float, variance: float, confidence: float
 ) -> tuple[float | None, float | None, float | None]:
     """Return low, high and the two-sided p-value of a difference with a normal error."""
-    reach = normal_quantile(confidence) * math.sqrt(max(variance, 0.0)) if variance == variance else math.nan
-    if math.isnan(reach) or (reach == 0 and value != 0):
+    reach = normal_quantile(confidence)
+    if math.isnan(variance) or (variance <= ROUNDING and abs(value) > ROUNDING):
         return None, None, None
-    p_value = 1.0 if reach == 0 else 2 * NORMAL.cdf(-abs(value) / math.sqrt(variance))
-    return value - reach, value + reach, p_value
+    if variance <= ROUNDING:
+        return value, value, 1.0
+    error = math.sqrt(variance)
+    return value - reach * error, value + reach * error, math.erfc(abs(value) / error / math.sqrt(2))

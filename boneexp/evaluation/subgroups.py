@@ -32,6 +32,7 @@ def subgroups(
     seed: int,
     resamples: int = 2000,
     confidence: float = 0.95,
+    method: str = "percentile",
     fewest: int = FEWEST,
 ) -> tuple[Subgroup, ...]:
     """Return every metric within each subgroup, with intervals of draws within it.
@@ -46,6 +47,7 @@ def subgroups(
         seed: of the resamples, an int >= 0.
         resamples: how many; with 0 every interval is None.
         confidence: the share that an interval covers.
+        method: of the intervals, as `boneexp.evaluation.metrics.evaluate` has them.
         fewest: at least 1.
 
     Returns:
@@ -62,9 +64,8 @@ def subgroups(
         counts = np.bincount(predictions.labels[inside], minlength=len(predictions.class_names))
         values: tuple[MetricValue, ...] = ()
         if inside.sum() >= fewest:
-            values = evaluated(
-                some_of(predictions, inside), seed=seed, resamples=resamples, confidence=confidence
-            )
+            part = some_of(predictions, inside)
+            values = evaluated(part, seed=seed, resamples=resamples, confidence=confidence, method=method)
         named = dict(zip(predictions.class_names, counts.tolist(), strict=True))
         found.append(_subgroup(name, named, values, fewest))
     return tuple(found)

@@ -23,6 +23,7 @@ def tempered_values(
     seed: int,
     resamples: int = 2000,
     confidence: float = 0.95,
+    method: str = "percentile",
 ) -> tuple[MetricValue, ...]:
     """Return the temperature fitted on validation, and the test part's calibration with it.
 
@@ -36,7 +37,7 @@ def tempered_values(
     """
     temperature = fit_temperature(validation.labels, validation.probabilities)
     after_scaling = replace(test, probabilities=tempered(test.probabilities, temperature))
-    values = evaluated(after_scaling, seed=seed, resamples=resamples, confidence=confidence)
+    values = evaluated(after_scaling, seed=seed, resamples=resamples, confidence=confidence, method=method)
     after = {value.metric: value for value in values if not value.class_name}
     return (
         MetricValue("temperature", "", temperature, None, None),
