@@ -26,7 +26,7 @@ types: $(READY)
 	$(BIN)/mypy
 
 check-tests: $(READY)
-	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto
+	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 clean:
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache

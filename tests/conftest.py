@@ -66,6 +66,9 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; children and their server inherit it
+
+
 @dataclass
 class Study:
     """A folder with a grid file, and boneexp run inside it."""
