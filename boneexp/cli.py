@@ -338,6 +338,25 @@ def gradcam(
 
 
 @app.command()
+def report(
+    *,
+    docs: DocsPath = DOCS,
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    json: Json = False,
+) -> None:
+    """Write the model card and the report anew from the ledger; what a person wrote in them stays."""
+    from boneexp import promotion
+    from boneexp.promoted_files import Place
+
+    _finish_cut_short((ledger, artifacts, GRID, docs), required=True)
+    written = promotion.refresh_documents(Place(ledger, artifacts, GRID, docs), time.time())
+    if json:
+        return screen.as_json({"written": [str(path) for path in written]})
+    return screen.data("\n".join(map(str, written)))
+
+
+@app.command()
 def retry(
     run_ids: Annotated[list[int] | None, typer.Argument(metavar="[RUN]...")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Every failed run.")] = False,

@@ -15,7 +15,7 @@ from typing import Any
 from boneexp.deciding import Decision
 from boneexp.documents.facts import gather
 from boneexp.documents.written import render_documents
-from boneexp.errors import BoneexpError, Busy
+from boneexp.errors import BoneexpError, Busy, NothingToDo
 from boneexp.ledger import views
 from boneexp.ledger.database import BUSY_TIMEOUT_S, reading, writing
 from boneexp.ledger.promotions import (
@@ -97,11 +97,20 @@ def settle(place: Place, now: float) -> list[Path]:
 
 
 def refresh_documents(place: Place, now: float) -> list[Path]:
-    """Write both documents anew from the ledger, if a promotion has written them; return their paths."""
+    """Write both documents anew from the ledger, also where nobody has decided yet; return their paths.
+
+    Raises:
+        NothingToDo: no run has finished.
+        BoneexpError: as `render_documents`; nothing is written.
+    """
     with _alone(place.ledger, BUSY_TIMEOUT_S):
         with reading(place.ledger) as connection:
-            rows = views.promotion_rows(connection)
-            texts = render_documents(place.docs, gather(connection, rows[-1], now)) if rows else {}
+            facts = gather(connection, next(reversed(views.promotion_rows(connection)), None), now)
+        if not facts.runs["succeeded"]:
+            raise NothingToDo(
+                "no run has finished, so there is nothing to report; see them with: boneexp status"
+            )
+        texts = render_documents(place.docs, facts)
         replace_texts(texts)
     return list(texts)
 
