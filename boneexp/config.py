@@ -149,13 +149,14 @@ class SplitsSettings(Settings):
 
 
 class SelectionSettings(Settings):
-    """Which figure decides, which breaks a tie, and so on."""
+    """Which figure decides, which breaks a tie, and so on; and on which part of the images."""
 
     order: Annotated[tuple[Figure, ...], Field(strict=False, min_length=1, max_length=3)] = (
         "stratified_accuracy",
         "stratified_malignant_sensitivity",
         "center_holdout_accuracy",
     )
+    part: Literal["test", "val"] = "test"
 
 
 class SplitSpec(Settings):

@@ -17,7 +17,8 @@ from boneexp.data.prepared import Prepared
 from boneexp.data.splits import Split
 from boneexp.data.study import study_dataset, study_images, study_split
 from boneexp.errors import DataInvalid, WeightsUnavailable
-from boneexp.evaluation.metrics import evaluate
+from boneexp.evaluation.inputs import Predictions, predictions_of
+from boneexp.evaluation.reported import drawn_groups, run_figures
 from boneexp.failures import failure_of
 from boneexp.learning.batches import samples_of
 from boneexp.learning.checkpoint import Progress, load_best, take_over
@@ -29,7 +30,6 @@ from boneexp.results import (
     CLASS_NAMES,
     EpochRecord,
     Finished,
-    MetricValue,
     Outcome,
     Prediction,
     Stopped,
@@ -184,24 +184,28 @@ def _evaluated(
     batch_size: int,
 ) -> Evidence:
     dataset, split, prepared = data
-    settings = spec.settings
-    metrics: dict[str, tuple[MetricValue, ...]] = {}
-    predictions: list[Prediction] = []
+    evaluation = spec.settings.evaluation
+    found: dict[str, Predictions] = {}
+    rows: list[Prediction] = []
     for part in EVALUATED:
-        rows = split.indices(part)
-        probabilities = predict(model, prepared, rows, settings.data, batch_size)
-        ids = [dataset.radiographs[row].image_id for row in rows]
-        metrics[part] = evaluate(
-            dataset.labels[rows],
-            probabilities,
-            CLASS_NAMES,
-            resamples=settings.evaluation.resamples,
-            confidence=settings.evaluation.confidence,
-            seed=spec.seed,
-            image_ids=ids,
-        )
-        predictions += _rows(part, dataset, rows, probabilities)
-    return Evidence(metrics, tuple(predictions), tuple(progress.history), progress.best_epoch)
+        images = split.indices(part)
+        probabilities = predict(model, prepared, images, spec.settings.data, batch_size)
+        found[part] = _predictions(dataset, images, probabilities)
+        rows += _rows(part, dataset, images, probabilities)
+    metrics = run_figures(
+        found["val"],
+        found["test"],
+        seed=spec.seed,
+        resamples=evaluation.resamples,
+        confidence=evaluation.confidence,
+    )
+    return Evidence(metrics, tuple(rows), tuple(progress.history), progress.best_epoch)
+
+
+def _predictions(dataset: Dataset, images: np.ndarray, probabilities: np.ndarray) -> Predictions:
+    ids = [dataset.radiographs[image].image_id for image in images]
+    groups = drawn_groups([dataset.radiographs[image].group for image in images], ids)
+    return predictions_of(dataset.labels[images], probabilities, CLASS_NAMES, ids, groups)
 
 
 def _rows(part: str, dataset: Dataset, rows: np.ndarray, probabilities: np.ndarray) -> list[Prediction]:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from boneexp.config import RunSpec
+from boneexp.data.attributes import attributes_of
 from boneexp.data.btxrd import Dataset
 from boneexp.errors import GridInvalid, WeightsUnavailable
 from boneexp.gridfile import Grid, load_grid
@@ -107,4 +108,9 @@ def _facts(name: str, dataset: Dataset) -> DatasetFacts:
         images=len(dataset.radiographs),
         counts=counts,
         notes=dataset.notes,
+        attributes=tuple(
+            (radiograph.image_id, *named)
+            for radiograph in dataset.radiographs
+            for named in attributes_of(radiograph)
+        ),
     )

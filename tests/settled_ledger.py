@@ -16,7 +16,8 @@ from boneexp.config import (
     StratifiedSettings,
     digest_of,
 )
-from boneexp.evaluation.metrics import evaluate
+from boneexp.evaluation.inputs import Predictions, predictions_of
+from boneexp.evaluation.reported import drawn_groups, run_figures
 from boneexp.ledger.database import open_ledger, writing
 from boneexp.ledger.enqueue import DatasetFacts, enqueue, record_dataset, record_study
 from boneexp.ledger.queue import Claim, Worker, claim_next
@@ -81,7 +82,7 @@ def settled_ledger(
     the study's own) belong to experiments. With `settle` False the runs are queued and none is run.
     """
     notes = ("two images are the same picture",)
-    facts = DatasetFacts(digest_of(kind), data_name, kind, 3746, BTXRD_COUNTS, notes)
+    facts = DatasetFacts(digest_of(kind), data_name, kind, 3746, BTXRD_COUNTS, notes, _attributes())
     laid_over = {key: _merged(DESIGNS[key], (designs or {}).get(key, {})) for key in experiments}
     named = {
         key: {**design, "name": (names or {}).get(key, design["name"])} for key, design in laid_over.items()
@@ -138,8 +139,9 @@ def outcome_of(claim: Claim, skill: float) -> Finished:
         WrittenFile("best checkpoint", f"{claim.folder}/best.pt", digest_of(claim.folder), 16_000_000),
         WrittenFile("last checkpoint", f"{claim.folder}/last.pt", digest_of([claim.folder]), 48_000_000),
     )
-    metrics = {part: _metrics(claim, [row for row in rows if row.part == part]) for part in IMAGES}
-    return Finished(best_epoch=EPOCHS - 2, metrics=metrics, predictions=tuple(rows), files=files)
+    return Finished(
+        best_epoch=EPOCHS - 2, metrics=_figures(claim, rows), predictions=tuple(rows), files=files
+    )
 
 
 def _merged(design: Design, over: Design) -> Design:
@@ -162,22 +164,44 @@ def _predictions(claim: Claim, part: str, skill: float) -> list[Prediction]:
             scores[label] += better
             shares = np.exp(scores) / np.exp(scores).sum()
             center = (2, 3)[number % 2] if holdout and part == "test" else 1 + number % 3 * (not holdout)
-            image_id = f"IMG{label}{number:05d}-{part}.jpeg"
+            image_id = _image_id(label, number, part)
             rows.append(Prediction(part, image_id, "", center, label, tuple(map(float, shares))))
     return rows
 
 
-def _metrics(claim: Claim, rows: Sequence[Prediction]) -> tuple[MetricValue, ...]:
-    labels = np.array([row.label for row in rows])
-    shares = np.array([row.probabilities for row in rows])
-    ids = [row.image_id for row in rows]
-    evaluation = claim.spec.settings.evaluation
-    return evaluate(
-        labels,
-        shares,
-        CLASS_NAMES,
+def _figures(claim: Claim, rows: Sequence[Prediction]) -> dict[str, tuple[MetricValue, ...]]:
+    parts = {part: _part([row for row in rows if row.part == part]) for part in IMAGES}
+    settings = claim.spec.settings.evaluation
+    return run_figures(
+        parts["val"],
+        parts["test"],
         seed=claim.spec.seed,
-        image_ids=ids,
-        resamples=evaluation.resamples,
-        confidence=evaluation.confidence,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
     )
+
+
+def _part(rows: Sequence[Prediction]) -> Predictions:
+    ids = [row.image_id for row in rows]
+    shares = np.array([row.probabilities for row in rows])
+    groups = drawn_groups([row.group for row in rows], ids)
+    return predictions_of(np.array([row.label for row in rows]), shares, CLASS_NAMES, ids, groups)
+
+
+def _image_id(label: int, number: int, part: str) -> str:
+    return f"IMG{label}{number:05d}-{part}.jpeg"
+
+
+def _attributes() -> tuple[tuple[str, str, str], ...]:
+    """Return what the table could say of every image."""
+    found = []
+    for part, counts in IMAGES.items():
+        for label, count in enumerate(counts):
+            for number in range(count):
+                image_id = _image_id(label, number, part)
+                found.append((image_id, "sex", ("female", "male")[number % 2]))
+                found.append((image_id, "age band", ("10-19", "20-39", "not known")[number % 3]))
+                found.append((image_id, "site", "femur"))
+                if number % 4 == 0:
+                    found.append((image_id, "site", "knee-joint"))
+    return tuple(found)

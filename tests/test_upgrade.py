@@ -24,6 +24,7 @@ from boneexp.ledger.seals import broken_seals
 from boneexp.selection import compared
 
 OLD = sorted((Path(__file__).parent / "ledgers").glob("*.db"))
+SETTLED = {"explanations": 1, "promotion": 4, "run": 6}  # in each of them
 BROKEN_MIGRATION = """
 import sqlalchemy as sa
 from alembic import op
@@ -82,7 +83,8 @@ def test_an_upgrade_keeps_every_row_of_every_table(old):
     assert set(after) == {*tables.metadata.tables, "alembic_version"}
     assert after.pop("alembic_version") == [(SCHEMA,)]
     for name in before.keys() - {"events", "alembic_version"}:
-        assert after[name] == before[name], name
+        columns = len(before[name][0])  # new ones come after
+        assert [row[:columns] for row in after[name]] == before[name], name
     assert set(before["events"]) <= set(after["events"])  # to which the seals were added
 
 
@@ -98,6 +100,8 @@ def test_an_upgraded_ledger_has_the_schema_of_a_new_one(old, tmp_path):
 
 
 def test_what_was_settled_before_there_were_seals_is_sealed_by_the_upgrade(old):
+    with closing(sqlite3.connect(old)) as connection:
+        schema = database.schema_of(connection)
     upgrade(old, now=7.0)
     with reading(old) as connection:
         assert first_broken_event(connection) is None
@@ -106,11 +110,8 @@ def test_what_was_settled_before_there_were_seals_is_sealed_by_the_upgrade(old):
             "SELECT json_extract(details_json, '$.subject') AS subject, COUNT(*), MIN(at), MAX(at)"
             " FROM events WHERE kind = 'sealed' GROUP BY subject"
         ).fetchall()
-    assert [tuple(row) for row in sealed] == [
-        ("explanations", 1, 7.0, 7.0),
-        ("promotion", 4, 7.0, 7.0),
-        ("run", 6, 7.0, 7.0),
-    ]
+    sealed_then = [] if schema >= "0002" else [(kind, count, 7.0, 7.0) for kind, count in SETTLED.items()]
+    assert [tuple(row) for row in sealed] == [("dataset", 1, 7.0, 7.0), *sealed_then]
 
 
 def test_runs_go_on_after_an_upgrade(old):
@@ -159,7 +160,9 @@ def test_without_room_for_the_backup_nothing_is_upgraded(old):
 
 
 def test_a_backup_that_is_there_already_is_not_overwritten(old):
-    taken = old.with_name(f"ledger.db.schema-{OLD[0].stem}.19700101T000000Z.backup")
+    with closing(sqlite3.connect(old)) as connection:
+        schema = database.schema_of(connection)
+    taken = old.with_name(f"ledger.db.schema-{schema}.19700101T000000Z.backup")
     taken.write_text("kept")
     before = rows_of(old)
     with pytest.raises(LedgerUnusable, match="is there already"):

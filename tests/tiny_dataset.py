@@ -75,6 +75,7 @@ def dataset_of(entries):
             age=None,
             gender=None,
             sites=(),
+            regions=(),
             views=(),
             subtypes=(),
             group=group,

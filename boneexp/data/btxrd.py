@@ -170,6 +170,7 @@ def _radiograph(entry: "_Entry") -> Radiograph:
         age=row.age,
         gender=row.gender,
         sites=row.sites,
+        regions=row.regions,
         views=row.views,
         subtypes=row.subtypes,
         group=row.group,

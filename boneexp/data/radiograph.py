@@ -255,6 +255,7 @@ class Radiograph:
     age: int | None
     gender: str | None
     sites: tuple[str, ...]
+    regions: tuple[str, ...]
     views: tuple[str, ...]
     subtypes: tuple[str, ...]
     group: str

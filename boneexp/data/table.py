@@ -29,10 +29,11 @@ BENIGN_SUBTYPES = (
     *("synovial osteochondroma", "other bt"),
 )
 MALIGNANT_SUBTYPES = ("osteosarcoma", "other mt")
+REGIONS = ("upper limb", "lower limb", "pelvis")
 VIEWS = ("frontal", "lateral", "oblique")
 FLAGS = (
     *(*SITES, "tumor", "benign", "malignant", *BENIGN_SUBTYPES, *MALIGNANT_SUBTYPES),
-    *("upper limb", "lower limb", "pelvis", *VIEWS),
+    *(*REGIONS, *VIEWS),
 )
 COLUMNS = ("image_id", "center", "age", "gender", *FLAGS)
 
@@ -183,6 +184,7 @@ def _row(line: int, cell: Mapping[str, str], group: str) -> tuple["Row", list[st
         age=_age(cell["age"], wrong),
         gender=_gender(cell["gender"], wrong),
         sites=tuple(name for name in SITES if flags.get(name)),
+        regions=tuple(name for name in REGIONS if flags.get(name)),
         views=tuple(name for name in VIEWS if flags.get(name)),
         subtypes=tuple(name for name in (*BENIGN_SUBTYPES, *MALIGNANT_SUBTYPES) if flags.get(name)),
         group=group,
@@ -276,6 +278,7 @@ class Row:
     age: int | None
     gender: str | None
     sites: tuple[str, ...]
+    regions: tuple[str, ...]
     views: tuple[str, ...]
     subtypes: tuple[str, ...]
     group: str

@@ -6,7 +6,7 @@ from typing import Any
 
 from boneexp.artifacts import RunFolder
 from boneexp.config import RunSpec
-from boneexp.evaluation.metrics import metric_columns
+from boneexp.evaluation.reported import figure_columns
 from boneexp.ledger import views
 from boneexp.results import CLASS_NAMES, EpochRecord, MetricValue, Prediction
 from boneexp.run_files import Evidence, write_config, write_tables_and_figures
@@ -35,9 +35,9 @@ def evidence_of(connection: sqlite3.Connection, run_id: int) -> Evidence:
 
 
 def _metrics(rows: list[views.Row]) -> tuple[MetricValue, ...]:
-    places = {column: place for place, column in enumerate(metric_columns(CLASS_NAMES))}
+    places = {column: place for place, column in enumerate(figure_columns(CLASS_NAMES))}
     values = [MetricValue(**row) for row in rows]
-    return tuple(sorted(values, key=lambda value: places.get((value.metric, value.class_name), len(places))))
+    return tuple(sorted(values, key=lambda value: places[value.metric, value.class_name]))
 
 
 def _prediction(row: views.Row) -> Prediction:

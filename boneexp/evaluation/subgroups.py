@@ -1,6 +1,6 @@
 """Figures of some of the images: a centre, a body region, an age band. The fewer, the less is said."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,7 +11,6 @@ from boneexp.evaluation.metrics import evaluated
 from boneexp.results import MetricValue
 
 FEWEST = 10  # images below which a subgroup's figures are not shown
-AGE_BANDS = ((0, "0-9"), (10, "10-19"), (20, "20-39"), (40, "40-59"), (60, "60 and above"))  # years
 
 
 @dataclass(frozen=True)
@@ -69,27 +68,6 @@ def subgroups(
         named = dict(zip(predictions.class_names, counts.tolist(), strict=True))
         found.append(_subgroup(name, named, values, fewest))
     return tuple(found)
-
-
-def members_of(image_ids: Sequence[str], values: Sequence[object]) -> dict[str, set[str]]:
-    """Return value -> ids of the images that have it, sorted by value; None is "not known"."""
-    members: dict[str, set[str]] = {}
-    for image_id, value in zip(image_ids, values, strict=True):
-        members.setdefault("not known" if value is None else str(value), set()).add(image_id)
-    return dict(sorted(members.items()))
-
-
-def age_band(age: int | None) -> str | None:
-    """Return the band of an age in years, "10-19"; None for an age that is not known.
-
-    Raises:
-        ValueError: the age is below 0.
-    """
-    if age is None:
-        return None
-    if age < 0:
-        raise ValueError(f"an age of {age} years")
-    return [name for first, name in AGE_BANDS if age >= first][-1]
 
 
 def _subgroup(name: str, counts: Mapping[str, int], values: tuple[MetricValue, ...], fewest: int) -> Subgroup:

@@ -22,8 +22,8 @@ from boneexp.ledger.same_file import forget, gone, is_known, require_same_file
 if TYPE_CHECKING:
     from sqlalchemy import Connection, Engine
 
-SCHEMA = "0002"
-SEALED_SINCE = "0002"  # ledgers of before get their seals when they are upgraded
+SCHEMA = "0003"
+SEALED_SINCE = "0003"  # what ledgers of before have no seal for gets one when they are upgraded
 BUSY_TIMEOUT_S = 30
 
 

@@ -10,7 +10,14 @@ from sqlalchemy import Connection
 
 from boneexp.config import ExperimentSettings, RunSpec, SelectionSettings, canonical_json
 from boneexp.ledger.history import record_event
-from boneexp.ledger.tables import datasets, experiments, runs, selection_keys, study_figures
+from boneexp.ledger.tables import (
+    datasets,
+    experiments,
+    image_attributes,
+    runs,
+    selection_keys,
+    study_figures,
+)
 
 MAX_ATTEMPTS = 3
 Row = dict[str, Any]
@@ -18,7 +25,10 @@ Row = dict[str, Any]
 
 @dataclass(frozen=True)
 class DatasetFacts:
-    """What the ledger keeps of a dataset; `counts` is by centre, then by class."""
+    """What the ledger keeps of a dataset; `counts` is by centre, then by class.
+
+    `attributes` are (image id, attribute, value), such as ("IMG000001.jpeg", "site", "femur").
+    """
 
     fingerprint: str
     name: str
@@ -26,6 +36,7 @@ class DatasetFacts:
     images: int
     counts: Mapping[str, Mapping[str, int]]
     notes: tuple[str, ...]
+    attributes: tuple[tuple[str, str, str], ...] = ()
 
 
 @dataclass(frozen=True)
@@ -68,18 +79,28 @@ def enqueue(
 
 
 def record_dataset(connection: Connection, facts: DatasetFacts, now: float) -> None:
-    """Keep a dataset's facts; the same data under a new name take the new name."""
+    """Keep a dataset's facts; the same data under a new name take the new name.
+
+    Attributes decide no result and are in no fingerprint: a table that was corrected replaces them, and the
+    event seals what stands then.
+    """
     values = {
-        "name": facts.name,
         "kind": facts.kind,
         "images": facts.images,
         "counts_json": canonical_json(facts.counts),
         "notes_json": json.dumps(facts.notes),
     }
-    same = datasets.c.fingerprint == facts.fingerprint
-    if connection.execute(sa.update(datasets).where(same).values(**values)).rowcount == 0:
-        new = sa.insert(datasets).values(fingerprint=facts.fingerprint, recorded_at=now, **values)
-        connection.execute(new)
+    known = _known_dataset(connection, facts.fingerprint, list(values))
+    if known is None:
+        new = {"fingerprint": facts.fingerprint, "name": facts.name, "recorded_at": now}
+        connection.execute(sa.insert(datasets).values(**new, **values))
+    else:
+        same = datasets.c.fingerprint == facts.fingerprint
+        connection.execute(sa.update(datasets).where(same).values(name=facts.name, **values))
+    if known != (tuple(values.values()), sorted(set(facts.attributes))):
+        _replace_attributes(connection, facts)
+        counted = len(facts.attributes)
+        record_event(connection, now, "dataset", fingerprint=facts.fingerprint, attributes=counted)
 
 
 def record_study(
@@ -90,7 +111,10 @@ def record_study(
 ) -> None:
     """Keep what decides the best experiment and what it is compared with, as the grid file says it now."""
     connection.execute(sa.delete(selection_keys))
-    keys = [{"position": place, "figure": key} for place, key in enumerate(selection.order, start=1)]
+    keys = [
+        {"position": place, "figure": key, "part": selection.part}
+        for place, key in enumerate(selection.order, start=1)
+    ]
     connection.execute(sa.insert(selection_keys), keys)
     connection.execute(sa.delete(study_figures))
     kinds: dict[str, Mapping[str, float]] = {"target": targets, "baseline": baseline}
@@ -101,6 +125,31 @@ def record_study(
     ]
     if rows:
         connection.execute(sa.insert(study_figures), rows)
+
+
+def _known_dataset(
+    connection: Connection, fingerprint: str, columns: Sequence[str]
+) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]] | None:
+    """Return what the ledger has of a dataset, the columns and the attributes; None if it has nothing."""
+    facts = sa.select(*(datasets.c[column] for column in columns))
+    row = connection.execute(facts.where(datasets.c.fingerprint == fingerprint)).one_or_none()
+    if row is None:
+        return None
+    table = image_attributes.c
+    named = sa.select(table.image_id, table.attribute, table.value).where(
+        table.data_fingerprint == fingerprint
+    )
+    return tuple(row), sorted(map(tuple, connection.execute(named)))
+
+
+def _replace_attributes(connection: Connection, facts: DatasetFacts) -> None:
+    of_these = image_attributes.c.data_fingerprint == facts.fingerprint
+    connection.execute(sa.delete(image_attributes).where(of_these))
+    rows = [
+        {"data_fingerprint": facts.fingerprint, "image_id": image_id, "attribute": name, "value": value}
+        for image_id, name, value in sorted(set(facts.attributes))
+    ]
+    _execute_many(connection, sa.insert(image_attributes), rows)
 
 
 def _states(connection: Connection, hashes: Collection[str]) -> dict[str, str]:

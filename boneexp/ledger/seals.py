@@ -1,7 +1,8 @@
 """Seals: digests of rows that must not change any more, kept in the events of the hash chain.
 
 An event that settles something carries one digest per table, over all rows that count: a settled run with
-its epochs, metrics and predictions, a decision, the heat maps of a run, a late result. Whoever changes such
+its epochs, metrics and predictions, a decision, the heat maps of a run, a late result, what is known of a
+dataset's images. Whoever changes such
 a row has to change the event, too, and that breaks the chain. docs/ledger.md lists every column that is left
 out, and why.
 """
@@ -57,7 +58,19 @@ LATE_RESULT = {
                        FROM late_results WHERE run_id = ? AND attempt = ?
                        ORDER BY part, metric, class_name""",
 }
-QUERIES = {"run": RUN, "promotion": PROMOTION, "explanations": EXPLANATIONS, "late result": LATE_RESULT}
+DATASET = {  # its name may change
+    "datasets": """SELECT fingerprint, kind, images, counts_json, notes_json, recorded_at
+                   FROM datasets WHERE fingerprint = ?""",
+    "image_attributes": """SELECT data_fingerprint, image_id, attribute, value FROM image_attributes
+                           WHERE data_fingerprint = ? ORDER BY image_id, attribute, value""",
+}
+QUERIES = {
+    "run": RUN,
+    "promotion": PROMOTION,
+    "explanations": EXPLANATIONS,
+    "late result": LATE_RESULT,
+    "dataset": DATASET,
+}
 # Which event seals what; `sealed` names its subject, for what was settled before there were seals.
 SEALED_BY = {
     "succeeded": "run",
@@ -66,6 +79,7 @@ SEALED_BY = {
     "promotion": "promotion",
     "explained": "explanations",
     "late-result": "late result",
+    "dataset": "dataset",
 }
 # What must be sealed once it is there. Late results of schema 0001 were events without rows.
 SUBJECTS = {
@@ -73,8 +87,10 @@ SUBJECTS = {
     "promotion": "SELECT id FROM promotions ORDER BY id",
     "explanations": "SELECT DISTINCT run_id FROM explanations ORDER BY run_id",
     "late result": "SELECT DISTINCT run_id, attempt FROM late_results ORDER BY run_id, attempt",
+    "dataset": "SELECT fingerprint FROM datasets ORDER BY fingerprint",
 }
 
+Key = tuple[int | str | None, ...]
 _as_json = json.JSONEncoder(separators=(",", ":"), default=repr).encode  # repr: bytes put in by hand
 
 
@@ -97,6 +113,7 @@ def subject_of_event(
         "promotion": (details.get("promotion"),),
         "explanations": (run_id,),
         "late result": (run_id, attempt),
+        "dataset": (details.get("fingerprint"),),
     }
     return Subject(sealed, keys[sealed]) if sealed in keys else None
 
@@ -162,7 +179,7 @@ def _details(details_json: str) -> dict[str, Any]:
     return details if isinstance(details, dict) else {}
 
 
-def _digest(connection: sqlite3.Connection, query: str, key: tuple[int | None, ...]) -> str:
+def _digest(connection: sqlite3.Connection, query: str, key: Key) -> str:
     digest = hashlib.sha256(f"{RULE}\n".encode())
     for row in connection.execute(query, key):
         digest.update(f"{_as_json(tuple(row))}\n".encode())
@@ -171,18 +188,22 @@ def _digest(connection: sqlite3.Connection, query: str, key: tuple[int | None, .
 
 @dataclass(frozen=True)
 class Subject:
-    """What is sealed: a run, a promotion, the explanations or a late result of a run; `key` says which."""
+    """What is sealed: a run, a decision, a run's explanations or late result, a dataset; `key` says which."""
 
     kind: str
-    key: tuple[int | None, ...]
+    key: Key
 
-    def columns(self) -> dict[str, int | None]:
+    def columns(self) -> dict[str, Any]:
         """Return the key as an event keeps it."""
-        names = ("promotion",) if self.kind == "promotion" else ("run_id", "attempt")
+        names = {"promotion": ("promotion",), "dataset": ("fingerprint",)}.get(
+            self.kind, ("run_id", "attempt")
+        )
         return dict(zip(names, self.key, strict=False))
 
     def __str__(self) -> str:
-        """Say it: "run 3", "explanations of run 3", "late result of run 3, attempt 2"."""
+        """Say it: "run 3", "dataset 5f3a1c2b9d04", "late result of run 3, attempt 2"."""
+        if self.kind == "dataset":
+            return f"dataset {str(self.key[0])[:12]}"
         if self.kind in ("run", "promotion"):
             return f"{self.kind} {self.key[0]}"
         more = f", attempt {self.key[1]}" if len(self.key) > 1 else ""

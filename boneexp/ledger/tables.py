@@ -36,6 +36,16 @@ datasets = sa.Table(
     sa.Column("recorded_at", sa.Double, nullable=False),
 )
 
+image_attributes = sa.Table(
+    "image_attributes",
+    metadata,
+    sa.Column("data_fingerprint", sa.Text, sa.ForeignKey("datasets.fingerprint"), primary_key=True),
+    sa.Column("image_id", sa.Text, primary_key=True),
+    sa.Column("attribute", sa.Text, primary_key=True),
+    sa.Column("value", sa.Text, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 experiments = sa.Table(
     "experiments",
     metadata,
@@ -229,6 +239,7 @@ selection_keys = sa.Table(
     metadata,
     sa.Column("position", sa.Integer, primary_key=True),
     sa.Column("figure", sa.Text, nullable=False),
+    sa.Column("part", sa.Text, nullable=False, server_default="test"),
 )
 
 events = sa.Table(
