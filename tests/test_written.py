@@ -142,5 +142,5 @@ def test_escaping_leaves_plain_names_readable():
 
 def test_what_is_not_known_is_not_reported():
     assert [str(printed(value)) for value in (None, "", [], 0, False)] == ["not reported"] * 3 + ["0", "no"]
-    assert table(["a"], []) == "not reported"
+    assert printed(table(["a"], [])) == "not reported"
     assert (share(None), share(0.5), share(0.5, 0.4, 0.6)) == ("not reported", "0.500", "0.500 (0.400-0.600)")

@@ -4,12 +4,10 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from markupsafe import Markup
-
 from boneexp.documents.comparison import COLUMNS, shown
 from boneexp.documents.facts import Estimate, Facts, setting_of
 from boneexp.documents.sentences import rule
-from boneexp.documents.wording import UNKNOWN, data_label, moment, share, signed, split_label, table
+from boneexp.documents.wording import UNKNOWN, Table, data_label, moment, share, signed, split_label, table
 from boneexp.selection import Row, label
 
 NOT_COMPARABLE = "not comparable"
@@ -43,7 +41,7 @@ RECIPE = {
 _NAMES_AND_PLACES = ("data.root", "data.name")
 
 
-def grid_table(facts: Facts) -> Markup:
+def grid_table(facts: Facts) -> Table:
     """Return the experiments with what sets each apart; any setting that differs gets a column."""
     apart = [key for key in _keys(facts) if key not in IN_THE_GRID and len(_values(facts, key)) > 1]
     titles = [*IN_THE_GRID.values(), *(RECIPE.get(key, key) for key in apart)]
@@ -51,14 +49,14 @@ def grid_table(facts: Facts) -> Markup:
     return table(header, (_grid_row(row, [*IN_THE_GRID, *apart]) for row in facts.grid))
 
 
-def recipe_table(facts: Facts) -> Markup:
+def recipe_table(facts: Facts) -> Table:
     """Return every setting that all experiments share, with its value."""
     shared = [key for key in _keys(facts) if key not in IN_THE_GRID and len(_values(facts, key)) == 1]
     first = facts.grid[0]["settings"] if facts.grid else {}
     return table(["Setting", "Value"], ([RECIPE.get(key, key), setting_shown(first, key)] for key in shared))
 
 
-def results_table(facts: Facts) -> Markup:
+def results_table(facts: Facts) -> Table:
     """Return the ten columns of the comparison, with intervals; and the images, where they differ."""
     images = {row["experiment"]: data_label(row["data_name"], row["data_kind"]) for row in facts.grid}
     mixed = len(facts.comparison.datasets) > 1
@@ -72,7 +70,7 @@ def results_table(facts: Facts) -> Markup:
     return table([*COLUMNS, *(["Images"] if mixed else [])], rows)
 
 
-def seeds_table(facts: Facts) -> Markup:
+def seeds_table(facts: Facts) -> Table:
     """Return the spread over seeds of every experiment that has several."""
     rows = (
         [row["experiment"], split_label(row["split"]), row["finished_runs"], *_spreads(row)]
@@ -83,7 +81,7 @@ def seeds_table(facts: Facts) -> Markup:
     return table(header, rows)
 
 
-def against_baseline_table(facts: Facts) -> Markup:
+def against_baseline_table(facts: Facts) -> Table:
     """Return each figure's difference to the baseline; "not comparable" where the data are not BTXRD."""
     header = ["Figure", "Baseline", _subject_name(facts), "Difference", "Whole interval above the baseline"]
     rows = (
@@ -100,7 +98,7 @@ def against_baseline_table(facts: Facts) -> Markup:
     return table(header, rows)
 
 
-def targets_table(facts: Facts) -> Markup:
+def targets_table(facts: Facts) -> Table:
     """Return which targets are met, by the figure itself and by the lower end of its interval."""
     header = [
         "Figure",
@@ -123,7 +121,7 @@ def targets_table(facts: Facts) -> Markup:
     return table(header, rows)
 
 
-def decision_table(facts: Facts) -> Markup:
+def decision_table(facts: Facts) -> Table:
     """Return who decided what, and why."""
     promotion = facts.promotion or {}
     what = {"promote": "promote", "keep-baseline": "keep the baseline", "rollback": "undo a promotion"}
@@ -140,7 +138,7 @@ def decision_table(facts: Facts) -> Markup:
     return table(["Fact", "Value"], rows)
 
 
-def attempts_table(facts: Facts) -> Markup:
+def attempts_table(facts: Facts) -> Table:
     """Return how the attempts of all runs ended."""
     header = ["Attempts", "Ended", "Kind of failure"]
     return table(

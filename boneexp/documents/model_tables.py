@@ -3,12 +3,11 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from markupsafe import Markup
-
 from boneexp.documents.facts import RunFacts, Subject
 from boneexp.documents.grid_tables import IN_THE_GRID, setting_shown
 from boneexp.documents.wording import (
     UNKNOWN,
+    Table,
     data_label,
     duration,
     listed,
@@ -28,7 +27,7 @@ from boneexp.selection import Row
 START = {"model.pretrained": "Weights at the start"}
 
 
-def details_table(subject: Subject) -> Markup:
+def details_table(subject: Subject) -> Table:
     """Return what the model is."""
     shown = {words: setting_shown(subject.settings, key) for key, words in {**IN_THE_GRID, **START}.items()}
     data = data_label(subject.dataset["name"], subject.dataset["kind"])
@@ -37,7 +36,7 @@ def details_table(subject: Subject) -> Markup:
     return table(["Fact", "Value"], rows.items())
 
 
-def deals_table(subject: Subject) -> Markup:
+def deals_table(subject: Subject) -> Table:
     """Return how each split deals the images out."""
     rows = (
         [
@@ -51,7 +50,7 @@ def deals_table(subject: Subject) -> Markup:
     return table(["Split", "Training / validation / test", "Seed of the deal", "Kept together"], rows)
 
 
-def software_table(subject: Subject) -> Markup:
+def software_table(subject: Subject) -> Table:
     """Return names and versions of what made each run's numbers."""
     rows = (
         [run.row["run"], [f"{name} {run.versions[name]}" for name in sorted(run.versions)]]
@@ -60,7 +59,7 @@ def software_table(subject: Subject) -> Markup:
     return table(["Run", "Software"], rows)
 
 
-def overall_table(subject: Subject) -> Markup:
+def overall_table(subject: Subject) -> Table:
     """Return the figures over all classes of the chosen runs, test and validation."""
     columns = [(split, part) for split in subject.chosen for part in ("test", "val")]
     header = ["Metric", *(f"{split_label(split)}, {part_label(part)}" for split, part in columns)]
@@ -76,7 +75,7 @@ def overall_table(subject: Subject) -> Markup:
     )
 
 
-def operating_table(subject: Subject) -> Markup:
+def operating_table(subject: Subject) -> Table:
     """Return the test part's figures at thresholds and a temperature that validation chose."""
     header = ["On the test part", *(split_label(split) for split in subject.chosen)]
     rows = (
@@ -87,7 +86,7 @@ def operating_table(subject: Subject) -> Markup:
     return table(header, rows)
 
 
-def class_table(run: RunFacts, part: str) -> Markup:
+def class_table(run: RunFacts, part: str) -> Table:
     """Return every figure per class of one part."""
     rows = (
         [
@@ -100,7 +99,7 @@ def class_table(run: RunFacts, part: str) -> Markup:
     return table(["Class", "Images", *(metric_label(metric) for metric in PER_CLASS)], rows)
 
 
-def center_table(run: RunFacts) -> Markup:
+def center_table(run: RunFacts) -> Table:
     """Return the test images of each centre: how many, and how many were recognised."""
     centers = sorted({row["center"] for row in run.answers if row["part"] == "test"})
     rows = (
@@ -114,7 +113,7 @@ def center_table(run: RunFacts) -> Markup:
     return table(["Centre", "All classes", *CLASS_NAMES], rows)
 
 
-def confusion_table(run: RunFacts) -> Markup:
+def confusion_table(run: RunFacts) -> Table:
     """Return the confusion matrix of the test part, counts."""
     rows = (
         [name, *(run.images("test", label=name, predicted=predicted) for predicted in CLASS_NAMES)]
@@ -123,7 +122,7 @@ def confusion_table(run: RunFacts) -> Markup:
     return table(["Class", *(f"called {name}" for name in CLASS_NAMES)], rows if run.answers else [])
 
 
-def counts_table(dataset: Row) -> Markup:
+def counts_table(dataset: Row) -> Table:
     """Return a dataset's images by centre and class."""
     counts = [
         (center, [by_class.get(name, 0) for name in CLASS_NAMES]) for center, by_class in _counts(dataset)
@@ -135,7 +134,7 @@ def counts_table(dataset: Row) -> Markup:
     return table(["Centre", *CLASS_NAMES, "All"], rows)
 
 
-def parts_table(subject: Subject) -> Markup:
+def parts_table(subject: Subject) -> Table:
     """Return how many images each split gave to training, validation and test."""
     return table(
         ["Split", "Part", *CLASS_NAMES, "All"],
@@ -143,7 +142,7 @@ def parts_table(subject: Subject) -> Markup:
     )
 
 
-def runs_table(subject: Subject) -> Markup:
+def runs_table(subject: Subject) -> Table:
     """Return how each of the subject's runs was trained."""
     header = [
         "Run",
@@ -160,7 +159,7 @@ def runs_table(subject: Subject) -> Markup:
     return table(header, (_run_row(subject, run) for run in subject.runs))
 
 
-def digests_table(subject: Subject) -> Markup:
+def digests_table(subject: Subject) -> Table:
     """Return the subject's checkpoints with their digests, and what the runs are named by."""
     header = ["Run", "Checkpoint", "SHA-256 of the checkpoint", "Config hash"]
     rows = (
@@ -170,7 +169,7 @@ def digests_table(subject: Subject) -> Markup:
     return table(header, rows)
 
 
-def overlap_table(subject: Subject) -> Markup:
+def overlap_table(subject: Subject) -> Table:
     """Return the Grad-CAM overlap with annotated lesions, by split and threshold."""
     rows = (
         [

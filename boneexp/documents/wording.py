@@ -7,6 +7,7 @@ or pass for a block marker. What is not known is said to be "not reported", neve
 import re
 import time
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from markupsafe import Markup
 
@@ -50,10 +51,35 @@ _SPLITS = {"stratified": "stratified", "center_holdout": "centre-holdout"}
 _PARTS = {"train": "training", "val": "validation", "test": "test"}
 
 
+@dataclass(frozen=True)
+class Table:
+    """A table of values of any kind, not yet in any language; printed, it is Markdown."""
+
+    header: tuple[str, ...]
+    rows: tuple[tuple[object, ...], ...]
+
+    def markdown(self) -> Markup:
+        """Return it as Markdown; a table without rows is "not reported"."""
+        titles = _row([Markup(escaped(title)) for title in self.header])  # an empty title stays empty
+        rule = Markup("|") + "---|" * len(self.header)
+        return Markup("\n").join([titles, rule, *map(_row, self.rows)]) if self.rows else Markup(UNKNOWN)
+
+
 def escaped(text: str) -> str:
     """Return text on one line, every character that Markdown or HTML would act on as an entity."""
     printable = "".join(letter if letter.isprintable() else " " for letter in text)
     return _ACTIVE.sub(lambda found: f"&#{ord(found[0])};", " ".join(printable.split()))
+
+
+def plain(value: object) -> str:
+    """Return any value as a person writes it; None and empty text are "not reported"."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, float):
+        return f"{value:g}"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(plain, value)) or UNKNOWN
+    return UNKNOWN if value is None or str(value).strip() == "" else str(value)
 
 
 def printed(value: object) -> Markup:
@@ -63,21 +89,14 @@ def printed(value: object) -> Markup:
     """
     if isinstance(value, Markup):
         return value
-    if isinstance(value, bool):
-        return Markup("yes" if value else "no")
-    if isinstance(value, float):
-        return Markup(f"{value:g}")
-    if isinstance(value, list | tuple):
-        return Markup(", ").join(printed(each) for each in value) if value else Markup(UNKNOWN)
-    return Markup(escaped("" if value is None else str(value)) or UNKNOWN)
+    if isinstance(value, Table):
+        return value.markdown()
+    return Markup(escaped(plain(value)) or UNKNOWN)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Markup:
-    """Return a Markdown table; one without rows is "not reported"."""
-    body = [_row(row) for row in rows]
-    titles = _row([Markup(escaped(title)) for title in header])  # an empty title stays empty
-    rule = Markup("|") + "---|" * len(header)
-    return Markup("\n").join([titles, rule, *body]) if body else Markup(UNKNOWN)
+def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+    """Return a table of these cells; every row has as many as the header."""
+    return Table(tuple(header), tuple(map(tuple, rows)))
 
 
 def bullets(sentences: Iterable[object]) -> Markup:
