@@ -319,7 +319,7 @@ def gradcam(
     json: Json = False,
 ) -> None:
     """Draw where the promoted model looks, and measure the overlap with the annotated lesions."""
-    from boneexp import explaining, promotion
+    from boneexp import explaining, reporting
     from boneexp.progress import counting
     from boneexp.promoted_files import Place
 
@@ -330,7 +330,7 @@ def gradcam(
         done = explaining.explain_and_record(ledger, artifacts, request, progress, time.time())
     written = list(done.galleries)
     if experiment is None:  # the promoted model: its documents show what was measured
-        written += promotion.refresh_documents(place, time.time())
+        written += reporting.write_report(place, time.time())
     if json:
         return screen.as_json(done.as_json())
     screen.show(*screen.overlap_parts(done.as_json()))
@@ -340,17 +340,26 @@ def gradcam(
 @app.command()
 def report(
     *,
+    check: Annotated[
+        bool,
+        typer.Option("--check", help="Write nothing; fail where a file does not say what the ledger says."),
+    ] = False,
     docs: DocsPath = DOCS,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
     """Write the model card and the report anew from the ledger; what a person wrote in them stays."""
-    from boneexp import promotion
+    from boneexp import reporting
     from boneexp.promoted_files import Place
 
+    place = Place(ledger, artifacts, GRID, docs)
+    if check:
+        with reading(ledger) as connection:
+            _mention_cut_short(connection)
+        return _say_differences(reporting.check_report(place), json)
     _finish_cut_short((ledger, artifacts, GRID, docs), required=True)
-    written = promotion.refresh_documents(Place(ledger, artifacts, GRID, docs), time.time())
+    written = reporting.write_report(place, time.time())
     if json:
         return screen.as_json({"written": [str(path) for path in written]})
     return screen.data("\n".join(map(str, written)))
@@ -547,6 +556,20 @@ def _say_findings(findings: Any, steps: list[dict[str, Any]], json: bool) -> Non
         raise Damaged(f"{findings[0].what}; {findings[0].mend}")
     screen.show(screen.findings_table(findings))
     return screen.talk("No damage found." if sound else "Damage was found: see the lines in red.")
+
+
+def _say_differences(found: Any, json: bool) -> None:
+    if json:
+        screen.as_json({"agrees": not found, "differences": [each.as_json() for each in found]})
+    elif found:
+        screen.data("\n".join(each.shown() for each in found))
+    screen.talk(
+        "Files and ledger differ; write the documents anew with: boneexp report "
+        "(comparison.csv and .json with: boneexp compare)"
+        if found
+        else "Every document says what the ledger says."
+    )
+    raise typer.Exit(7 if found else 0)
 
 
 def _finish_cut_short(where: tuple[Path, Path, Path, Path], *, required: bool = False) -> None:

@@ -13,9 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from boneexp.deciding import Decision
-from boneexp.documents.facts import gather
-from boneexp.documents.written import render_documents
-from boneexp.errors import BoneexpError, Busy, NothingToDo
+from boneexp.errors import BoneexpError, Busy
 from boneexp.ledger import views
 from boneexp.ledger.database import BUSY_TIMEOUT_S, reading, writing
 from boneexp.ledger.promotions import (
@@ -32,7 +30,6 @@ from boneexp.promoted_files import (
     is_stale,
     prepare,
     put_in_place,
-    replace_texts,
     standing_files,
 )
 
@@ -45,7 +42,7 @@ def carry_out(place: Place, decision: Decision, now: float) -> list[Path]:
         Busy: another promotion is at work, or has been since this was decided; nothing has changed.
         BoneexpError: the decision is recorded, and a file could not be put in place.
     """
-    with _alone(place.ledger, BUSY_TIMEOUT_S):
+    with alone(place.ledger, BUSY_TIMEOUT_S):
         with writing(place.ledger) as connection:
             begin_promotion(connection, _noted(place), now)
         try:
@@ -73,7 +70,7 @@ def finish_cut_short(place: Place, now: float, wait_s: float = BUSY_TIMEOUT_S) -
     """
     if _cut_short(place.ledger) is None:
         return None
-    with _alone(place.ledger, wait_s):
+    with alone(place.ledger, wait_s):
         found = _cut_short(place.ledger)
         if found is None:
             return None
@@ -91,28 +88,27 @@ def finish_cut_short(place: Place, now: float, wait_s: float = BUSY_TIMEOUT_S) -
 
 def settle(place: Place, now: float) -> list[Path]:
     """Put every file in its place as the last decision says, whatever lies there now; return them."""
-    with _alone(place.ledger, BUSY_TIMEOUT_S):
+    with alone(place.ledger, BUSY_TIMEOUT_S):
         _clear_unrecorded(place, now)
         return _settle(place, [], now)
 
 
-def refresh_documents(place: Place, now: float) -> list[Path]:
-    """Write both documents anew from the ledger, also where nobody has decided yet; return their paths.
+@contextmanager
+def alone(ledger: Path, wait_s: float) -> Iterator[None]:
+    """Hold the lock of all promotions: on the ledger's folder, so that no file of its own is needed.
 
-    Raises:
-        NothingToDo: no run has finished.
-        BoneexpError: as `render_documents`; nothing is written.
+    The death of its holder frees it.
     """
-    with _alone(place.ledger, BUSY_TIMEOUT_S):
-        with reading(place.ledger) as connection:
-            facts = gather(connection, next(reversed(views.promotion_rows(connection)), None), now)
-        if not facts.runs["succeeded"]:
-            raise NothingToDo(
-                "no run has finished, so there is nothing to report; see them with: boneexp status"
-            )
-        texts = render_documents(place.docs, facts)
-        replace_texts(texts)
-    return list(texts)
+    descriptor = os.open(ledger.resolve().parent, os.O_RDONLY)
+    try:
+        until = time.monotonic() + wait_s
+        while not _locked(descriptor):
+            if time.monotonic() >= until:
+                raise Busy(f"another promotion is at work on {ledger}; try again")
+            time.sleep(0.05)
+        yield
+    finally:
+        os.close(descriptor)
 
 
 def _settle(place: Place, prepared: list[Prepared], now: float) -> list[Path]:
@@ -147,24 +143,6 @@ def _clear_unrecorded(place: Place, now: float) -> None:
 def _cut_short(ledger: Path) -> dict[str, Any] | None:
     with reading(ledger) as connection:
         return views.promotion_cut_short(connection)
-
-
-@contextmanager
-def _alone(ledger: Path, wait_s: float) -> Iterator[None]:
-    """Hold the lock of all promotions: on the ledger's folder, so that no file of its own is needed.
-
-    The death of its holder frees it.
-    """
-    descriptor = os.open(ledger.resolve().parent, os.O_RDONLY)
-    try:
-        until = time.monotonic() + wait_s
-        while not _locked(descriptor):
-            if time.monotonic() >= until:
-                raise Busy(f"another promotion is at work on {ledger}; try again")
-            time.sleep(0.05)
-        yield
-    finally:
-        os.close(descriptor)
 
 
 def _locked(descriptor: int) -> bool:

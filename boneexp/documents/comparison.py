@@ -70,10 +70,20 @@ def shown(comparison: Comparison, row: Row, column: str, between: str = " ") -> 
 
 def write_comparison(comparison: Comparison, artifacts: Path) -> tuple[Path, Path]:
     """Write comparison.csv and comparison.json; return their paths."""
-    table, full = inside(artifacts, "comparison.csv"), inside(artifacts, "comparison.json")
-    write_text(table, as_csv(comparison))
-    write_text(full, json.dumps(as_json(comparison), indent=2, allow_nan=False) + "\n")
+    texts = comparison_texts(comparison, artifacts)
+    for path, text in texts.items():
+        write_text(path, text)
+    table, full = texts
     return table, full
+
+
+def comparison_texts(comparison: Comparison, artifacts: Path) -> dict[Path, str]:
+    """Return the texts that comparison.csv and comparison.json are to have, by path."""
+    full = json.dumps(as_json(comparison), indent=2, allow_nan=False) + "\n"
+    return {
+        inside(artifacts, "comparison.csv"): as_csv(comparison),
+        inside(artifacts, "comparison.json"): full,
+    }
 
 
 def _full(comparison: Comparison, row: Row) -> dict[str, Any]:

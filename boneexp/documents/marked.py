@@ -70,8 +70,19 @@ def blocks_of(text: str, document: str = "the document") -> dict[str, str]:
     Raises:
         BoneexpError: as `with_blocks`.
     """
-    found = _blocks(text, document)
-    return {name: text[block.begin.stop : block.end.start] for name, block in found.items()}
+    return {name: inside for name, (_, inside) in placed_blocks_of(text, document).items()}
+
+
+def placed_blocks_of(text: str, document: str = "the document") -> dict[str, tuple[int, str]]:
+    """Return the blocks as `blocks_of`, each inside with the number of its first line, from 1.
+
+    Raises:
+        BoneexpError: as `with_blocks`.
+    """
+    return {
+        name: (block.begin.line + 1, text[block.begin.stop : block.end.start])
+        for name, block in _blocks(text, document).items()
+    }
 
 
 def _with_missing(text: str, blocks: Mapping[str, str], on_top: str) -> str:

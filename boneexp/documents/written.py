@@ -47,11 +47,31 @@ def render_documents(docs: Path, facts: Facts) -> dict[Path, str]:
     Raises:
         BoneexpError: a document that is there cannot be read, or its markers are broken.
     """
-    card, report = docs / MODEL_CARD, docs / POC_REPORT
     return {
-        card: model_card(facts, _read(card), str(card)),
-        report: poc_report(facts, _read(report), str(report)),
+        path: _brought_up_to_date(fresh, standing_text(path), str(path))
+        for path, fresh in fresh_documents(docs, facts).items()
     }
+
+
+def fresh_documents(docs: Path, facts: Facts) -> dict[Path, str]:
+    """Return the texts of both documents as if there were none yet, by path."""
+    return {docs / name: _rendered(name, facts) for name in (MODEL_CARD, POC_REPORT)}
+
+
+def standing_text(path: Path) -> str | None:
+    """Return what stands in a file, with the line ends that it has; None if there is none.
+
+    Raises:
+        BoneexpError: it cannot be read, or is not UTF-8.
+    """
+    try:
+        return content_of(path, LARGEST_BYTES).decode("utf-8")
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        raise BoneexpError(f"{path} cannot be read ({error.strerror}); see to its rights") from error
+    except UnicodeDecodeError as error:
+        raise BoneexpError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
 
 
 def write_documents(docs: Path, facts: Facts) -> tuple[Path, Path]:
@@ -90,15 +110,3 @@ def _environment() -> Environment:
     )
     environment.globals.update(grid=grid_tables, model=model_tables, say=sentences, words=wording)
     return environment
-
-
-def _read(path: Path) -> str | None:
-    """Return the document with the line ends that it has; None if there is none."""
-    try:
-        return content_of(path, LARGEST_BYTES).decode("utf-8")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise BoneexpError(f"{path} cannot be read ({error.strerror}); see to its rights") from error
-    except UnicodeDecodeError as error:
-        raise BoneexpError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error

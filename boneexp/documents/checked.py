@@ -1,0 +1,130 @@
+"""Files held against what the ledger would write into them now; nothing is written.
+
+Only the moment of writing may differ, and in the two documents what stands outside the marked blocks.
+"""
+
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, dataclass
+from difflib import SequenceMatcher
+from pathlib import Path
+from typing import Any
+
+from boneexp.documents.comparison import comparison_texts
+from boneexp.documents.facts import Facts
+from boneexp.documents.marked import placed_blocks_of
+from boneexp.documents.wording import counted, moment
+from boneexp.documents.written import fresh_documents, standing_text
+from boneexp.errors import BoneexpError
+
+LONG_AGO = 0.0  # a moment of writing that no file has
+MOST_LINES = 20  # of one place that are shown; all of them with --json
+
+_MOMENT = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC")
+_LINE_END = re.compile(r"\r\n|\r|\n")
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One place where a file does not say what the ledger says."""
+
+    document: str
+    block: str  # "" where the whole file is meant
+    line: int | None  # of the file, from 1; None where there is none to point at
+    what: str
+    found: tuple[str, ...] = ()
+    expected: tuple[str, ...] = ()
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it, ready for json.dumps."""
+        return asdict(self)
+
+    def shown(self) -> str:
+        """Return it as a few lines of text: where, what stands there (-), and what should (+)."""
+        block = f", block {self.block}" if self.block else ""
+        line = f", line {self.line}" if self.line else ""
+        lines = [f"  - {each}" for each in self.found] + [f"  + {each}" for each in self.expected]
+        left_out = len(lines) - MOST_LINES
+        rest = [f"  and {counted(left_out, 'line')} more"] if left_out > 0 else []
+        return "\n".join([f"{self.document}{block}{line}: {self.what}", *lines[:MOST_LINES], *rest])
+
+
+def differences(docs: Path, artifacts: Path, facts: Facts) -> list[Difference]:
+    """Return every place where a file is not what `facts` make of it, document by document.
+
+    Both documents must be there; the comparison's files are looked at if they are.
+
+    Args:
+        docs: the folder of the two documents.
+        artifacts: the folder of comparison.csv and .json.
+        facts: gathered for the moment LONG_AGO, so that the lines with the moment of writing are known.
+    """
+    found = [
+        difference
+        for path, text in fresh_documents(docs, facts).items()
+        for difference in _in_document(path, text)
+    ]
+    for path, text in comparison_texts(facts.comparison, artifacts).items():
+        found += in_whole_file(path, text)
+    return found
+
+
+def in_whole_file(path: Path, right: str) -> list[Difference]:
+    """Return where a file, if there is one, differs from `right`, a text of the moment LONG_AGO."""
+    try:
+        standing = standing_text(path)
+    except BoneexpError as error:
+        return [_unusable(path, error)]
+    return [] if standing is None else list(_in_lines(str(path), "", 1, (standing, right)))
+
+
+def _in_document(path: Path, fresh: str) -> Iterator[Difference]:
+    """Yield where the blocks of a document differ from those of `fresh`."""
+    right = {name: inside for name, (_, inside) in placed_blocks_of(fresh).items()}
+    try:
+        standing = standing_text(path)
+        blocks = placed_blocks_of(standing or "", str(path))
+    except BoneexpError as error:
+        yield _unusable(path, error)
+        return
+    if standing is None:
+        yield Difference(str(path), "", None, "is not there")
+        return
+    yield from _missing_and_foreign(str(path), right, blocks)
+    for name, (line, inside) in blocks.items():
+        if name in right:
+            yield from _in_lines(str(path), name, line, (inside, right[name]))
+
+
+def _unusable(path: Path, error: BoneexpError) -> Difference:
+    what = str(error).removeprefix(str(path)).lstrip(", ")
+    return Difference(str(path), "", None, what)
+
+
+def _missing_and_foreign(
+    document: str, right: Mapping[str, str], blocks: Mapping[str, tuple[int, str]]
+) -> Iterator[Difference]:
+    for name in right:
+        if name not in blocks:
+            yield Difference(document, name, None, "the block is missing")
+    for name, (line, _) in blocks.items():
+        if name not in right:
+            what = "this version of boneexp writes no such block, so nothing in it is checked; take it out"
+            yield Difference(document, name, line, what)
+
+
+def _in_lines(document: str, block: str, first: int, texts: tuple[str, str]) -> Iterator[Difference]:
+    """Yield where the lines of two texts differ; the first text's first line is line `first` of the file."""
+    standing, right = (_LINE_END.split(text) for text in texts)
+    timeless = _without_moment_of_writing(standing, set(right))
+    matched = SequenceMatcher(None, timeless, right, autojunk=False).get_opcodes()
+    for tag, start, stop, right_start, right_stop in matched:
+        if tag != "equal":
+            lines = tuple(standing[start:stop]), tuple(right[right_start:right_stop])
+            yield Difference(document, block, first + start, "differs", *lines)
+
+
+def _without_moment_of_writing(lines: list[str], right: set[str]) -> list[str]:
+    """Return the lines; where one differs from a right one by the moment alone, the right one."""
+    long_ago = [_MOMENT.sub(moment(LONG_AGO), line) for line in lines]
+    return [changed if changed in right else line for line, changed in zip(lines, long_ago, strict=True)]

@@ -1,0 +1,53 @@
+"""`report`: the documents written anew from the ledger, or held against it."""
+
+import sqlite3
+from pathlib import Path
+
+from boneexp.documents.checked import LONG_AGO, Difference, differences
+from boneexp.documents.facts import Facts, gather
+from boneexp.documents.written import render_documents
+from boneexp.errors import NothingToDo
+from boneexp.ledger import views
+from boneexp.ledger.database import BUSY_TIMEOUT_S, reading
+from boneexp.promoted_files import Place, replace_texts
+from boneexp.promotion import alone
+
+
+def write_report(place: Place, now: float) -> list[Path]:
+    """Write both documents anew from the ledger, also where nobody has decided yet; return their paths.
+
+    Raises:
+        NothingToDo: no run has finished.
+        Busy: a promotion is at work.
+        BoneexpError: as `render_documents`; nothing is written.
+    """
+    with alone(place.ledger, BUSY_TIMEOUT_S):
+        with reading(place.ledger) as connection:
+            facts = _facts(connection, now)
+        texts = render_documents(place.docs, facts)
+        replace_texts(texts)
+    return list(texts)
+
+
+def check_report(place: Place) -> list[Difference]:
+    """Return every place where a document or the comparison's files do not say what the ledger says.
+
+    Nothing is written: it also works where nothing may be.
+
+    Raises:
+        NothingToDo: no run has finished.
+        Busy: a promotion is at work.
+    """
+    with alone(place.ledger, BUSY_TIMEOUT_S):
+        with reading(place.ledger) as connection:
+            facts = _facts(connection, LONG_AGO)
+        return differences(place.docs, place.artifacts, facts)
+
+
+def _facts(connection: sqlite3.Connection, now: float) -> Facts:
+    """Return the facts with the last decision, or with none."""
+    decided = views.promotion_rows(connection)
+    facts = gather(connection, decided[-1] if decided else None, now)
+    if not facts.runs["succeeded"]:
+        raise NothingToDo("no run has finished, so there is nothing to report; see them with: boneexp status")
+    return facts
