@@ -366,6 +366,36 @@ def report(
 
 
 @app.command()
+def export(
+    *,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", metavar="FILE", help="Write one archive that checks itself.")
+    ] = None,
+    with_checkpoints: Annotated[
+        bool, typer.Option("--with-checkpoints", help="The best weights of each run, too.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace a file that is there.")] = False,
+    grid: GridPath = GRID,
+    docs: DocsPath = DOCS,
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    json: Json = False,
+) -> None:
+    """Give the study to others: one archive of ledger, predictions and documents, and what checks it."""
+    if bundle is None:
+        raise typer.BadParameter("say where to: --bundle FILE")
+    from boneexp.exports.bundle import write_bundle
+    from boneexp.promoted_files import Place
+
+    place = Place(ledger, artifacts, grid, docs)
+    done = write_bundle(place, bundle, with_checkpoints=with_checkpoints, replace=yes)
+    if json:
+        return screen.as_json(done.as_json())
+    screen.data(f"{done.sha256}  {done.path}")
+    return screen.talk(done.sentence())
+
+
+@app.command()
 def retry(
     run_ids: Annotated[list[int] | None, typer.Argument(metavar="[RUN]...")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Every failed run.")] = False,

@@ -1,0 +1,1 @@
+"""A study for others: one archive with its verifier, and the runs in MLflow."""

@@ -1,0 +1,72 @@
+"""What goes into an export: every finished run with its spec, its rows, and the software that made it.
+
+sqlite3 alone, and nothing is changed. Every query here can be pasted into `sqlite3 ledger.db`.
+"""
+
+import sqlite3
+from collections.abc import Iterator
+from typing import Any
+
+Row = dict[str, Any]
+
+
+def finished_runs(connection: sqlite3.Connection) -> list[Row]:
+    """Return the succeeded runs, of earlier settings too: spec, digests, and the best checkpoint."""
+    return _rows(
+        connection,
+        """SELECT r.id AS run, e.experiment, e.name, r.split, r.seed, r.config_hash, r.split_digest,
+                  r.spec_json, r.is_current, r.checkpoint, r.checkpoint_sha256
+           FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+           WHERE r.state = 'succeeded' ORDER BY r.id""",
+    )
+
+
+def predictions(connection: sqlite3.Connection) -> Iterator[Row]:
+    """Yield every stored prediction, in the order of run, part and image."""
+    return _one_by_one(
+        connection,
+        """SELECT run_id AS run, part, image_id, group_id AS "group", center, label, p_normal, p_benign,
+                  p_malignant
+           FROM predictions ORDER BY run_id, part, image_id""",
+    )
+
+
+def metrics(connection: sqlite3.Connection) -> Iterator[Row]:
+    """Yield every stored figure with its interval, in the order of run, part, metric and class."""
+    return _one_by_one(
+        connection,
+        """SELECT run_id AS run, part, metric, class_name, value, low, high
+           FROM metrics ORDER BY run_id, part, metric, class_name""",
+    )
+
+
+def attempt_software(connection: sqlite3.Connection) -> list[Row]:
+    """Return on which device and with which software each attempt worked, and how it ended."""
+    return _rows(
+        connection,
+        """SELECT run_id AS run, number AS attempt, device, versions_json, outcome
+           FROM attempts ORDER BY run_id, number""",
+    )
+
+
+def all_datasets(connection: sqlite3.Connection) -> list[Row]:
+    """Return every dataset that a run was queued with, earlier ones too."""
+    return _rows(connection, "SELECT fingerprint, name, kind, images FROM datasets ORDER BY fingerprint")
+
+
+def last_event(connection: sqlite3.Connection) -> Row:
+    """Return number, hash and time of the newest event."""
+    return _rows(connection, "SELECT id, hash, at FROM events ORDER BY id DESC LIMIT 1")[0]
+
+
+def sqlite_version(connection: sqlite3.Connection) -> str:
+    """Return the version of SQLite that reads the ledger."""
+    return str(connection.execute("SELECT sqlite_version()").fetchone()[0])
+
+
+def _rows(connection: sqlite3.Connection, query: str) -> list[Row]:
+    return list(_one_by_one(connection, query))
+
+
+def _one_by_one(connection: sqlite3.Connection, query: str) -> Iterator[Row]:
+    return (dict(row) for row in connection.execute(query))
