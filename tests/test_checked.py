@@ -143,6 +143,17 @@ def test_own_words_line_ends_and_the_order_of_blocks_are_a_persons(copy):
     assert found_in(copy, code=0) == []
 
 
+def test_a_checklist_may_be_older_than_words_of_a_person_but_not_claim_words_that_are_gone(copy):
+    path = document(copy, NAMES[1])
+    text = path.read_text(encoding="utf-8")
+    path.write_text(text.replace("### Funding\n", "### Funding\n\nNobody paid.\n"), encoding="utf-8")
+    assert found_in(copy, code=0) == []
+    copy("report")
+    assert found_in(copy, code=0) == []
+    path.write_text(text, encoding="utf-8")
+    assert {block for _, block, _ in found_in(copy)} == {"claim", "tripod-ai"}
+
+
 def test_a_block_that_was_taken_out_is_named_and_so_is_one_that_nobody_writes(copy):
     path = document(copy, NAMES[0])
     text = path.read_text(encoding="utf-8")

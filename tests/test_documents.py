@@ -41,13 +41,15 @@ def test_the_model_card_has_the_sections_of_mitchell_et_al(settled):
         "Quantitative analyses",
         "Ethical considerations",
         "Caveats and recommendations",
+        "Appendix: CLAIM 2024",
+        "Appendix: TRIPOD+AI",
     ]
 
 
 def test_the_report_tells_the_whole_study(settled):
     blocks = blocks_of(poc_report(settled[1], None))
     told = ["notice", "summary", "experiments", "methods", "results", "decision", "baseline", "targets"]
-    assert list(blocks) == [*told, "gradcam", "limitations", "provenance"]
+    assert list(blocks) == [*told, "gradcam", "limitations", "next-steps", "provenance"]
 
 
 def test_both_open_with_research_use_only(settled):
@@ -139,7 +141,9 @@ def test_checkpoint_digest_device_and_software_are_those_of_the_run(settled):
         path, digest = views.checkpoint_of(connection, 3)
     assert f"| 3 | {path} | {digest} |" in card
     assert "| 3 | boneexp 0.1.0, timm 1.0.20, torch 2.14.0 |" in card
-    assert "| 3 | stratified | 42 | yes | 4 of at most 80 | 3 | 4 min 06 s | 32 | 1 | cpu |" in card
+    assert (
+        "| 3 | stratified | 42 | yes | 4 of at most 80 | 3 | 4 min 06 s | 32 | 1 | cpu | 2025-10-09" in card
+    )
 
 
 def test_a_choice_against_the_rule_is_called_one(tmp_path):

@@ -6,14 +6,12 @@ from pathlib import Path
 
 from boneexp.artifacts import sha256_of
 from boneexp.doctor.findings import DAMAGE, FIX, OK, RESTORE, WARNING, Examination, Finding
+from boneexp.documents.checked import LONG_AGO, in_documents
 from boneexp.documents.facts import gather
-from boneexp.documents.written import render_documents
 from boneexp.errors import BoneexpError
 from boneexp.ledger import inventory, views
 from boneexp.promoted_files import FOLDER, RUN_COLUMNS, STANDARD_NAMES, Place, texts_of
 from boneexp.promoted_table import with_promoted
-
-LONG_AGO = 0.0  # a moment of writing that no document has
 
 
 def promotion(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -91,25 +89,20 @@ def _checkpoints(
 
 def _texts(place: Place, connection: sqlite3.Connection, row: views.Row) -> Iterator[Finding]:
     try:
-        texts = texts_of(place, connection, row)
-        if not _says(place.grid, texts[place.grid]):
+        if not _says(place.grid, texts_of(place, connection, row)[place.grid]):
             what = f"its [promoted] table is not that of promotion {row['id']}"
             yield Finding("promotion", WARNING, str(place.grid), what, f"{FIX} writes it again")
-        for path, text in render_documents(place.docs, gather(connection, row, LONG_AGO)).items():
-            if not _says(path, texts[path], text):
-                what = "does not say what the ledger says now: it is older, or changed between its markers"
-                yield Finding("promotion", WARNING, str(path), what, f"{FIX} writes it again")
+        differing = in_documents(place.docs, gather(connection, row, LONG_AGO))
+        for path in dict.fromkeys(each.document for each in differing):
+            what = "does not say what the ledger says now: it is older, or changed between its markers"
+            yield Finding("promotion", WARNING, path, what, f"{FIX} writes it again")
     except BoneexpError as error:
         yield Finding("promotion", WARNING, str(place.docs), str(error), "then look again")
 
 
-def _says(path: Path, text: str, at_another_time: str | None = None) -> bool:
-    """Tell whether a file has this text; lines in which only the moment of writing differs may differ."""
+def _says(path: Path, text: str) -> bool:
+    """Tell whether a file has this text, whatever its line ends."""
     try:
-        found = path.read_bytes().decode().splitlines()
+        return path.read_bytes().decode().splitlines() == text.splitlines()
     except (OSError, UnicodeDecodeError):
         return False
-    right, other = text.splitlines(), (at_another_time or text).splitlines()
-    if not len(found) == len(right) == len(other):
-        return False
-    return all(line in (one, two) or one != two for line, one, two in zip(found, right, other, strict=True))

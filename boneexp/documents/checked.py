@@ -12,9 +12,10 @@ from typing import Any
 
 from boneexp.documents.comparison import comparison_texts
 from boneexp.documents.facts import Facts
-from boneexp.documents.marked import placed_blocks_of
+from boneexp.documents.marked import blocks_of, placed_blocks_of
+from boneexp.documents.own_words import NOBODY
 from boneexp.documents.wording import counted, moment
-from boneexp.documents.written import fresh_documents, standing_text
+from boneexp.documents.written import fresh_documents, standing_text, standing_words
 from boneexp.errors import BoneexpError
 
 LONG_AGO = 0.0  # a moment of writing that no file has
@@ -59,13 +60,17 @@ def differences(docs: Path, artifacts: Path, facts: Facts) -> list[Difference]:
         artifacts: the folder of comparison.csv and .json.
         facts: gathered for the moment LONG_AGO, so that the lines with the moment of writing are known.
     """
-    found = [
-        difference
-        for path, text in fresh_documents(docs, facts).items()
-        for difference in _in_document(path, text)
-    ]
+    found = in_documents(docs, facts)
     for path, text in comparison_texts(facts.comparison, artifacts).items():
         found += in_whole_file(path, text)
+    return found
+
+
+def in_documents(docs: Path, facts: Facts) -> list[Difference]:
+    """Return where the two documents are not what `facts`, of the moment LONG_AGO, make of them."""
+    found: list[Difference] = []
+    for path, texts in _both_ways(docs, facts):
+        found += _in_document(path, *texts)
     return found
 
 
@@ -75,12 +80,22 @@ def in_whole_file(path: Path, right: str) -> list[Difference]:
         standing = standing_text(path)
     except BoneexpError as error:
         return [_unusable(path, error)]
-    return [] if standing is None else list(_in_lines(str(path), "", 1, (standing, right)))
+    return [] if standing is None else list(_in_lines(str(path), "", 1, (standing, right, right)))
 
 
-def _in_document(path: Path, fresh: str) -> Iterator[Difference]:
-    """Yield where the blocks of a document differ from those of `fresh`."""
-    right = {name: inside for name, (_, inside) in placed_blocks_of(fresh).items()}
+def _both_ways(docs: Path, facts: Facts) -> Iterator[tuple[Path, tuple[str, str]]]:
+    """Yield each document's text with the person's words that are there, and as if there were none.
+
+    Words written since make no figure wrong, so a checklist may go on saying that they are not there.
+    """
+    with_words = fresh_documents(docs, facts, standing_words(docs))
+    without = fresh_documents(docs, facts, NOBODY)
+    yield from ((path, (text, without[path])) for path, text in with_words.items())
+
+
+def _in_document(path: Path, fresh: str, without_words: str) -> Iterator[Difference]:
+    """Yield where the blocks of a document differ from those of both texts."""
+    right, also_right = blocks_of(fresh), blocks_of(without_words)
     try:
         standing = standing_text(path)
         blocks = placed_blocks_of(standing or "", str(path))
@@ -93,7 +108,7 @@ def _in_document(path: Path, fresh: str) -> Iterator[Difference]:
     yield from _missing_and_foreign(str(path), right, blocks)
     for name, (line, inside) in blocks.items():
         if name in right:
-            yield from _in_lines(str(path), name, line, (inside, right[name]))
+            yield from _in_lines(str(path), name, line, (inside, right[name], also_right[name]))
 
 
 def _unusable(path: Path, error: BoneexpError) -> Difference:
@@ -113,18 +128,18 @@ def _missing_and_foreign(
             yield Difference(document, name, line, what)
 
 
-def _in_lines(document: str, block: str, first: int, texts: tuple[str, str]) -> Iterator[Difference]:
-    """Yield where the lines of two texts differ; the first text's first line is line `first` of the file."""
-    standing, right = (_LINE_END.split(text) for text in texts)
-    timeless = _without_moment_of_writing(standing, set(right))
-    matched = SequenceMatcher(None, timeless, right, autojunk=False).get_opcodes()
+def _in_lines(document: str, block: str, first: int, texts: tuple[str, str, str]) -> Iterator[Difference]:
+    """Yield where a standing text, from line `first` of its file on, differs from both others."""
+    standing, right, also_right = (_LINE_END.split(text) for text in texts)
+    known = {**dict(zip(also_right, right, strict=True)), **{line: line for line in right}}
+    taken = [_known(line, known) for line in standing]
+    matched = SequenceMatcher(None, taken, right, autojunk=False).get_opcodes()
     for tag, start, stop, right_start, right_stop in matched:
         if tag != "equal":
             lines = tuple(standing[start:stop]), tuple(right[right_start:right_stop])
             yield Difference(document, block, first + start, "differs", *lines)
 
 
-def _without_moment_of_writing(lines: list[str], right: set[str]) -> list[str]:
-    """Return the lines; where one differs from a right one by the moment alone, the right one."""
-    long_ago = [_MOMENT.sub(moment(LONG_AGO), line) for line in lines]
-    return [changed if changed in right else line for line, changed in zip(lines, long_ago, strict=True)]
+def _known(line: str, known: Mapping[str, str]) -> str:
+    """Return the right line that a line stands for, whatever its moment of writing; else itself."""
+    return known.get(line) or known.get(_MOMENT.sub(moment(LONG_AGO), line), line)

@@ -12,6 +12,7 @@ from boneexp.documents.wording import (
     duration,
     listed,
     metric_label,
+    moment,
     part_label,
     share,
     split_label,
@@ -155,6 +156,7 @@ def runs_table(subject: Subject) -> Table:
         "Batch",
         "Attempts",
         "Device",
+        "Finished",
     ]
     return table(header, (_run_row(subject, run) for run in subject.runs))
 
@@ -260,4 +262,4 @@ def _run_row(subject: Subject, run: RunFacts) -> list[Any]:
     device = run.versions.get("gpu") or row["device"]
     is_chosen = run in subject.chosen.values()
     about = [row["run"], split_label(row["split"]), row["seed"], is_chosen, epochs, best]
-    return [*about, duration(row["training_s"]), batch, row["attempts"], device]
+    return [*about, duration(row["training_s"]), batch, row["attempts"], device, moment(row["settled_at"])]

@@ -53,6 +53,21 @@ def role(facts: Facts) -> str:
     return f"What follows describes {titled(facts.subject)}, {why}."
 
 
+def design(facts: Facts) -> str:
+    """Return in one sentence what kind of study this is, and of how many experiments on which images."""
+    said = (
+        "Development and internal testing of deep-learning classifiers (convolutional networks) that call "
+        "a bone radiograph Normal, Benign or Malignant"
+    )
+    if facts.subject is None:
+        return f"{said}; {counted(len(facts.grid), 'experiment')}."
+    dataset, splits = facts.subject.dataset, [split_label(split) for split in facts.subject.chosen]
+    images = f"{dataset['images']:,} images ({data_label(dataset['name'], dataset['kind'])})"
+    past = "" if dataset["kind"] == "phantom" else ", all of them taken before the study (retrospective)"
+    deals = f"dealt out {counted(len(splits), 'way')} ({listed(splits)})"
+    return f"{said}; {counted(len(facts.grid), 'experiment')} on {images}{past}, {deals}."
+
+
 def rule(facts: Facts) -> str:
     """Return the study's selection rule."""
     order = facts.comparison.order

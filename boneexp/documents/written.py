@@ -5,20 +5,26 @@ put into the document that a person may have worked on since.
 """
 
 import re
+from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from boneexp.artifacts import write_text
-from boneexp.documents import grid_tables, model_tables, sentences, wording
+from boneexp.documents import checklists, grid_tables, model_tables, sentences, wording
+from boneexp.documents.claim_items import CLAIM
 from boneexp.documents.facts import Facts
 from boneexp.documents.marked import blocks_of, with_blocks
+from boneexp.documents.next_steps import next_steps
+from boneexp.documents.own_words import CARD, NOBODY, REPORT, Own, own_words
+from boneexp.documents.tripod_items import TRIPOD_AI
 from boneexp.errors import BoneexpError
 from boneexp.files import content_of
 
 MODEL_CARD = "model_card.md"
 POC_REPORT = "poc_report.md"
+CALLED = {MODEL_CARD: CARD, POC_REPORT: REPORT}
 NOTICE = "notice"
 LARGEST_BYTES = 16_000_000
 
@@ -29,7 +35,7 @@ def model_card(facts: Facts, existing: str | None, document: str = MODEL_CARD) -
     Raises:
         BoneexpError: the markers of the existing document are broken; `document` names it in the message.
     """
-    return _brought_up_to_date(_rendered(MODEL_CARD, facts), existing, document)
+    return _alone(MODEL_CARD, facts, existing, document)
 
 
 def poc_report(facts: Facts, existing: str | None, document: str = POC_REPORT) -> str:
@@ -38,7 +44,7 @@ def poc_report(facts: Facts, existing: str | None, document: str = POC_REPORT) -
     Raises:
         BoneexpError: the markers of the existing document are broken; `document` names it in the message.
     """
-    return _brought_up_to_date(_rendered(POC_REPORT, facts), existing, document)
+    return _alone(POC_REPORT, facts, existing, document)
 
 
 def render_documents(docs: Path, facts: Facts) -> dict[Path, str]:
@@ -49,13 +55,28 @@ def render_documents(docs: Path, facts: Facts) -> dict[Path, str]:
     """
     return {
         path: _brought_up_to_date(fresh, standing_text(path), str(path))
-        for path, fresh in fresh_documents(docs, facts).items()
+        for path, fresh in fresh_documents(docs, facts, standing_words(docs)).items()
     }
 
 
-def fresh_documents(docs: Path, facts: Facts) -> dict[Path, str]:
-    """Return the texts of both documents as if there were none yet, by path."""
-    return {docs / name: _rendered(name, facts) for name in (MODEL_CARD, POC_REPORT)}
+def fresh_documents(docs: Path, facts: Facts, own: Own) -> dict[Path, str]:
+    """Return the texts of both documents as if there were none yet, by path.
+
+    Args:
+        docs: the folder that the paths are in.
+        facts: what they are to say.
+        own: under which headings a person has written; the checklists say so.
+    """
+    return {docs / name: _rendered(name, facts, own) for name in CALLED}
+
+
+def standing_words(docs: Path) -> Own:
+    """Return under which headings of both documents a person has written; none of one that cannot be read."""
+    found = NOBODY
+    for name in CALLED:
+        with suppress(BoneexpError):
+            found |= _words_in(name, standing_text(docs / name))
+    return found
 
 
 def standing_text(path: Path) -> str | None:
@@ -86,8 +107,19 @@ def write_documents(docs: Path, facts: Facts) -> tuple[Path, Path]:
     return card[0], report[0]
 
 
-def _rendered(name: str, facts: Facts) -> str:
-    text = _environment().get_template(f"{name}.j2").render(facts=facts, subject=facts.subject)
+def _alone(name: str, facts: Facts, existing: str | None, document: str) -> str:
+    fresh = _rendered(name, facts, _words_in(name, existing))
+    return _brought_up_to_date(fresh, existing, document)
+
+
+def _words_in(name: str, text: str | None) -> Own:
+    with suppress(BoneexpError):  # broken markers are told where the text is brought up to date
+        return own_words(CALLED[name], text or "")
+    return NOBODY
+
+
+def _rendered(name: str, facts: Facts, own: Own) -> str:
+    text = _environment().get_template(f"{name}.j2").render(facts=facts, subject=facts.subject, own=own)
     return re.sub(r"\n{3,}", "\n\n", text).strip() + "\n"
 
 
@@ -109,4 +141,6 @@ def _environment() -> Environment:
         lstrip_blocks=True,
     )
     environment.globals.update(grid=grid_tables, model=model_tables, say=sentences, words=wording)
+    environment.globals.update(checklist=checklists.checklist_table, claim=CLAIM, tripod_ai=TRIPOD_AI)
+    environment.globals.update(next_steps=next_steps)
     return environment

@@ -1,0 +1,95 @@
+"""TRIPOD+AI, reporting of prediction models by regression or machine learning: 27 items, 52 with their parts.
+
+Collins et al., BMJ 2024;385:e078378, doi 10.1136/bmj-2023-078378. Topics are in our words.
+"""
+
+from boneexp.documents.checklists import (
+    Item,
+    card,
+    described,
+    has_grid,
+    has_intervals,
+    images_not_patients,
+    level_of_parts,
+    of_btxrd,
+    report,
+)
+from boneexp.documents.claim_items import AVAILABILITY, BACKGROUND, COLLECTION, PROTOCOL, REFERENCE
+
+USE = ("Intended use",)
+FAIRNESS = ("Health inequalities and fairness",)
+
+TRIPOD_AI = (
+    Item("1", "Title names development or evaluation, population and outcome"),
+    Item("2", "Abstract after the checklist for abstracts"),
+    Item("3a", "Context in care, reasons, existing models", own=BACKGROUND),
+    Item("3b", "Population, purpose and users of the model", own=USE),
+    Item("3c", "Known health inequalities between groups of people", own=FAIRNESS),
+    Item("4", "Aims, and whether a model is developed, evaluated or both", report("Summary")),
+    Item("5a", "Sources of the data for development and evaluation, and whom they stand for", own=COLLECTION),
+    Item("5b", "Dates of the data", own=COLLECTION),
+    Item("6a", "Setting, number and place of centres", card("Training data"), of_btxrd, COLLECTION),
+    Item("6b", "Who could take part", own=COLLECTION),
+    Item("6c", "Treatments received", own=COLLECTION),
+    Item("7", "Preparation and quality checks of the data", report("Methods"), has_grid),
+    Item("8a", "Outcome: definition, time, how it was assessed", own=REFERENCE),
+    Item("8b", "Who assessed the outcome", own=REFERENCE),
+    Item("8c", "Blinding of the outcome's assessment", own=REFERENCE),
+    Item("9a", "Choice of predictors", report("Methods")),
+    Item("9b", "Definition of the predictors", report("Methods")),
+    Item("9c", "Who assessed predictors that need judgement", report("Methods")),
+    Item("10", "Sample size, and whether it suffices", own=("Sample size",)),
+    Item("11", "Missing data", report("Methods")),
+    Item("12a", "How the data were used and dealt out", report("Methods"), level_of_parts),
+    Item("12b", "How predictors were transformed", report("Methods"), has_grid),
+    Item(
+        "12c",
+        "Kind of model, all steps of building it, internal validation",
+        report("Experiments", "Methods"),
+        has_grid,
+    ),
+    Item("12d", "Differences between clusters such as hospitals: how handled", card("Factors"), described),
+    Item("12e", "Measures of performance, and how models are compared", card("Metrics")),
+    Item("12f", "Updating of the model after its evaluation", report("Methods")),
+    Item("12g", "How predictions were computed", card("Metrics")),
+    Item("13", "Class imbalance", report("Methods", "Experiments"), has_grid),
+    Item("14", "Fairness: what was done, and why", own=FAIRNESS),
+    Item("15", "Output of the model, and thresholds", card("Metrics")),
+    Item(
+        "16",
+        "Differences between data for development and evaluation",
+        card("Evaluation data"),
+        images_not_patients,
+    ),
+    Item("17", "Ethics committee and consent", own=("Ethics approval and consent",)),
+    Item("18a", "Funding", own=("Funding",)),
+    Item("18b", "Conflicts of interest", own=("Conflicts of interest",)),
+    Item("18c", "Protocol", own=PROTOCOL),
+    Item("18d", "Registration", own=PROTOCOL),
+    Item("18e", "Whether the data can be had", card("Training data"), of_btxrd, AVAILABILITY),
+    Item("18f", "Whether the code can be had", own=AVAILABILITY),
+    Item("19", "Involvement of patients and the public", own=("Patient and public involvement",)),
+    Item(
+        "20a",
+        "Flow of participants, with and without the outcome",
+        card("Evaluation data"),
+        images_not_patients,
+    ),
+    Item("20b", "Characteristics of the participants, by source", own=COLLECTION),
+    Item(
+        "20c",
+        "Predictors and outcome in evaluation against development",
+        card("Evaluation data"),
+        images_not_patients,
+    ),
+    Item("21", "Participants and outcomes in each analysis", card("Evaluation data"), images_not_patients),
+    Item("22", "Full model, so that others can use and test it", card("Model details"), described),
+    Item("23a", "Performance with intervals, in subgroups too", card("Quantitative analyses"), has_intervals),
+    Item("23b", "Performance by cluster", card("Quantitative analyses"), described),
+    Item("24", "Results of updating the model", report("Methods")),
+    Item("25", "Interpretation, fairness included", own=("Discussion",)),
+    Item("26", "Limitations and their effects", report("Limitations")),
+    Item("27a", "What to do with poor or missing input", own=USE),
+    Item("27b", "What users must do, with which expertise", own=USE),
+    Item("27c", "Next steps", report("Next steps")),
+)
