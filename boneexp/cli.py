@@ -7,7 +7,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -32,7 +32,11 @@ from boneexp.options import (
     Json,
     LedgerPath,
     Markdown,
+    Part,
 )
+
+if TYPE_CHECKING:
+    from boneexp.comparing import Answer, Compared
 
 app = typer.Typer(
     cls=Commands,
@@ -224,6 +228,21 @@ def show(
 
 @app.command()
 def compare(
+    *,
+    paired: Annotated[bool, typer.Option("--paired", help="Test every pair on the same images.")] = False,
+    subgroups: Annotated[
+        bool, typer.Option("--subgroups", help="By centre, site, sex, age band and so on.")
+    ] = False,
+    seeds: Annotated[bool, typer.Option("--seeds", help="Spread over seeds and over experiments.")] = False,
+    metric: Annotated[
+        str,
+        typer.Option(help="Of one figure: log_loss, malignant_auroc, benign_sensitivity and so on."),
+    ] = "",
+    part: Part = "test",
+    intervals: Annotated[
+        str, typer.Option(help="percentile as stored, or from the predictions: bca or wilson.")
+    ] = "percentile",
+    sql: Annotated[bool, typer.Option("--sql", help="Print the queries instead of what they find.")] = False,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
@@ -231,23 +250,26 @@ def compare(
     md: Markdown = False,
 ) -> None:
     """Compare the experiments, name the best by the study's rule, and write comparison.csv and .json."""
-    from boneexp.documents import comparison as document
-    from boneexp.selection import compared
+    kinds = {"paired": paired, "subgroups": subgroups, "seeds": seeds}
+    asked = [kind for kind, wanted in kinds.items() if wanted]
+    _require_one_of("part", part, ("test", "val"))
+    _require_one_of("intervals", intervals, ("percentile", "bca", "wilson"))
+    if len(asked) > 1 or (asked or metric) and intervals != "percentile":
+        raise typer.BadParameter("--paired, --subgroups, --seeds and --intervals go one at a time")
+    from boneexp import comparing
 
+    kind = asked[0] if asked else "figure" if metric else ""
+    queries: list[str] = []
     with reading(ledger) as connection:
-        found = compared(connection)
+        connection.set_trace_callback(queries.append if sql else None)
+        done = comparing.compare_as_asked(connection, comparing.Request(kind, metric, part, intervals))
+        connection.set_trace_callback(None)
         _mention_cut_short(connection)
-    if not found.rows:
-        raise NothingToDo(
-            "no experiment is in the ledger yet; queue one with: boneexp queue --grid experiments.toml"
-        )
-    said = _written_or_why_not(found, artifacts)
-    if json:
-        return screen.as_json(document.as_json(found))
-    if csv or md:
-        return screen.data(document.as_csv(found) if csv else document.as_markdown(found))
-    screen.show(*screen.comparison_parts(found))
-    return screen.talk(said)
+    if sql:
+        return screen.data("\n".join(f"{query.strip()};" for query in dict.fromkeys(queries)))
+    if done.answer is not None:
+        return _answered(done.answer, json, csv, md)
+    return _compared(done, artifacts, json, csv, md)
 
 
 @app.command()
@@ -520,12 +542,26 @@ def main() -> None:
     app()
 
 
-def _written_or_why_not(found: Any, artifacts: Path) -> str:
+def _compared(done: "Compared", artifacts: Path, json: bool, csv: bool, md: bool) -> None:
+    """Show the comparison; its files are those of the test part."""
+    from boneexp.documents import comparison as document
+
+    found, verdict = done.comparison, done.verdict
+    said = _written_or_why_not(done, artifacts) if found.part == "test" else ""
+    if json:
+        return screen.as_json(document.as_json(found, verdict))
+    if csv or md:
+        return screen.data(document.as_csv(found) if csv else document.as_markdown(found))
+    screen.show(*screen.comparison_parts(found, verdict))
+    return screen.talk(said) if said else None
+
+
+def _written_or_why_not(done: "Compared", artifacts: Path) -> str:
     """Write the comparison's files; a place that cannot be written to is no reason to show nothing."""
     from boneexp.documents.comparison import write_comparison
 
     try:
-        return "Written: {} and {}".format(*write_comparison(found, artifacts))
+        return "Written: {} and {}".format(*write_comparison(done.comparison, done.verdict, artifacts))
     except OSError as error:
         return f"comparison.csv and .json could not be written under {artifacts}: {error.strerror}"
 
@@ -646,6 +682,19 @@ def _say_finished(said: str | None, json: bool) -> None:
 def _with_place(row: dict[str, Any], artifacts: Path) -> dict[str, Any]:
     """Return the row with the checkpoint as a path from here; the ledger keeps it relative to artifacts."""
     return {**row, "checkpoint": str(artifacts / row["checkpoint"]) if row["checkpoint"] else None}
+
+
+def _require_one_of(option: str, given: str, known: tuple[str, ...]) -> None:
+    if given not in known:
+        raise typer.BadParameter(f"--{option} {given}: it is one of {', '.join(known)}")
+
+
+def _answered(answer: "Answer", json: bool, csv: bool, md: bool) -> None:
+    if json:
+        return screen.as_json(answer.as_json())
+    if csv or md:
+        return _machine_readable(answer.rows, json, csv)
+    return screen.show(*screen.answer_parts(answer))
 
 
 def _names(text: str) -> list[str]:

@@ -37,6 +37,10 @@ class RunNotFinished(BoneexpError):
     """The run exists, but its state does not allow what was asked."""
 
 
+class FigureUnknown(BoneexpError):
+    """No figure of that name is kept, or not one that can be asked for here."""
+
+
 class WeightsUnavailable(BoneexpError):
     """Pretrained weights or a checkpoint cannot be had or do not fit the model."""
 

@@ -34,6 +34,7 @@ DocsPath = Annotated[Path, typer.Option("--docs", envvar="BONEEXP_DOCS", help="F
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")]
 Markdown = Annotated[bool, typer.Option("--md", help="Print a Markdown table on stdout.")]
+Part = Annotated[str, typer.Option("--part", help="Of which part: test or val.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Device = Annotated[
     str, typer.Option("--device", envvar="BONEEXP_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")

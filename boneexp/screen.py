@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from boneexp.analysis.choice import Verdict
+    from boneexp.comparing import Answer
     from boneexp.doctor.findings import Finding
     from boneexp.selection import Comparison
 
@@ -156,24 +158,39 @@ def run_detail(
     return parts
 
 
-def comparison_parts(comparison: "Comparison") -> "list[Any]":
+def comparison_parts(comparison: "Comparison", verdict: "Verdict | None" = None) -> "list[Any]":
     """Return the comparison: table with intervals, deltas and targets, the winner and why, warnings."""
     from boneexp.documents.comparison import COLUMNS, shown
 
-    table = _table(*COLUMNS, title="Comparison on the test parts, with bootstrap intervals")
+    parts_shown = "validation" if comparison.part == "val" else "test"
+    table = _table(*COLUMNS, title=f"Comparison on the {parts_shown} parts, with their intervals")
     for row in comparison.rows:
         style = "bold green" if row["experiment_id"] == comparison.best else None
         table.add_row(
             *(escaped(shown(comparison, row, column, "\n")) for column in COLUMNS.values()), style=style
         )
     parts: list[Any] = [table]
-    if comparison.baseline or comparison.targets:
+    if (comparison.baseline or comparison.targets) and comparison.part == "test":
         parts.append(_baseline_table(comparison))
     best = f"Best: [bold green]{escaped(comparison.best)}[/]" if comparison.best else "Best: none"
     parts.append(f"{best} ({escaped(comparison.why)})")
+    parts += [escaped(sentence) for sentence in (verdict.sentences() if verdict else ())]
     parts += [f"[yellow]Note:[/] {escaped(warning)}" for warning in comparison.warnings]
     parts.append("Research use only, not for clinical use.")
     return parts
+
+
+def answer_parts(answer: "Answer") -> "list[Any]":
+    """Return tables of plain rows, figure and interval in one cell, and what is said beside them."""
+    parts: list[Any] = []
+    for title, rows in answer.tables.items():
+        joined = [_with_intervals(row) for row in rows]
+        table = _table(*(joined[0] if joined else ["nothing to show"]), title=escaped(title))
+        for row in joined:
+            table.add_row(*(escaped(cell) for cell in row.values()))
+        parts.append(table)
+    parts += [f"[yellow]Note:[/] {escaped(note)}" for note in answer.notes]
+    return [*parts, "Research use only, not for clinical use."]
 
 
 def overlap_parts(done: Row) -> "list[Any]":
@@ -252,6 +269,31 @@ def _baseline_table(comparison: "Comparison") -> "Table":
                 "" if target is None else _met(target),
             )
     return table
+
+
+def _with_intervals(row: Row) -> dict[str, str]:
+    """Return a row's cells as text; "low" and "high" go into the cell of the figure that they belong to."""
+    ends = {
+        key: key.removesuffix(end).rstrip("_") for end in ("low", "high") for key in row if key.endswith(end)
+    }
+    cells = {}
+    for key, value in row.items():
+        if key in ends and (ends[key] in row or not ends[key]):
+            continue
+        cells[key] = _cell(value)
+    for key, figure in ends.items():
+        if key.endswith("low") and row[key] is not None:
+            owner = figure or next(name for name in ("difference", "gap", "value") if name in row)
+            if owner in cells:
+                high = row[f"{key.removesuffix('low')}high"]
+                cells[owner] = f"{cells[owner]} ({row[key]:.3f} to {high:.3f})"
+    return cells
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.1e}" if 0 < abs(value) < 0.0005 else f"{value:.3f}"
+    return "not reported" if value is None else str(value)
 
 
 def _met(target: Any) -> str:

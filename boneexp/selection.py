@@ -5,14 +5,22 @@ baseline, which targets it meets, and what a reader must be warned of.
 """
 
 import sqlite3
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any
 
 from boneexp.config import SPLITS
 from boneexp.ledger import views
 
 Row = dict[str, Any]
+MARKS = {
+    "†": "a run ran out of memory and used smaller micro-batches than planned; the effective batch is the "
+    "same, but BatchNorm saw fewer images at a time.",
+    "‡": "tested on other images than most: other data, or another deal of them.",
+    "§": "another number of finished seeds than most.",
+}
 LEAK = (
     "The stratified split is by image: several views of one patient fall on both sides, so its figures are "
     "optimistic; the centre-holdout figures are the harder test."
@@ -58,6 +66,8 @@ class Comparison:
     overlaps: Mapping[str, float]  # experiment -> mean Grad-CAM IoU at 0.5
     best: str | None
     why: str
+    part: str = "test"  # whose figures these are
+    selected_on: str = "test"  # whose figures choose the best
     warnings: tuple[str, ...] = field(default=())
 
     def row(self, experiment: str) -> Row | None:
@@ -78,9 +88,34 @@ class Comparison:
         found: float | None = self.figures.get((experiment, split), {}).get(metric)
         return found
 
-    def differs_from_plan(self, experiment: str, split: str) -> bool:
-        """Tell whether a run behind these figures took smaller micro-batches than planned."""
-        return bool(self.figures.get((experiment, split), {}).get("smaller_batches"))
+    def marks(self, experiment: str, split: str) -> str:
+        """Return signs of MARKS: what sets these figures apart from others of the split; "" for nothing."""
+        row = self.figures.get((experiment, split))
+        if row is None or not row["finished_runs"]:
+            return ""
+        test_set, finished_runs = self._usual[split]
+        apart = {
+            "†": bool(row["smaller_batches"]),
+            "‡": row["test_set"] != test_set,
+            "§": row["finished_runs"] != finished_runs,
+        }
+        return "".join(mark for mark, differs in apart.items() if differs)
+
+    @cached_property
+    def _usual(self) -> dict[str, tuple[Any, Any]]:
+        """The test set and the number of finished seeds that most experiments have, by split."""
+        finished = [(split, row) for (_, split), row in self.figures.items() if row["finished_runs"]]
+        counts = {
+            split: [
+                Counter(row[column] for name, row in finished if name == split)
+                for column in ("test_set", "finished_runs")
+            ]
+            for split in dict(finished)
+        }
+        return {
+            split: (sets.most_common(1)[0][0], seeds.most_common(1)[0][0])
+            for split, (sets, seeds) in counts.items()
+        }
 
     def deltas(self, experiment: str) -> dict[str, float | None]:
         """Return each figure's difference to the baseline, where there is a baseline figure."""
@@ -98,16 +133,20 @@ class Comparison:
         ]
 
 
-def compared(connection: sqlite3.Connection) -> Comparison:
-    """Read the comparison from the ledger and choose the best experiment by the study's rule."""
+def compared(connection: sqlite3.Connection, part: str = "test") -> Comparison:
+    """Read the figures of a part from the ledger, and choose the best experiment by the study's rule.
+
+    Which part chooses is the rule's own matter (`selection.part`), whatever part is shown.
+    """
     leaderboard = views.leaderboard_rows(connection)
     order = views.selection_order(connection)
-    figures = {(row["experiment"], row["split"]): row for row in views.figure_rows(connection)}
+    selected_on = views.selection_part(connection)
+    figures = {(row["experiment"], row["split"]): row for row in views.figure_rows(connection, part)}
     study = views.study_figures(connection)
     datasets = views.dataset_rows(connection)
-    rows = views.comparison_rows(connection)
-    best, why = choose(leaderboard, order)
-    return Comparison(
+    rows = views.comparison_rows(connection, part)
+    best, why = choose(leaderboard, order, selected_on)
+    found = Comparison(
         rows=tuple(rows),
         figures=figures,
         leaderboard=tuple(leaderboard),
@@ -118,11 +157,13 @@ def compared(connection: sqlite3.Connection) -> Comparison:
         overlaps=views.overlap_figures(connection),
         best=best,
         why=why,
-        warnings=tuple(_warnings(rows, figures, datasets)),
+        part=part,
+        selected_on=selected_on,
     )
+    return replace(found, warnings=tuple(_warnings(found)))
 
 
-def choose(leaderboard: Sequence[Row], order: Sequence[str]) -> tuple[str | None, str]:
+def choose(leaderboard: Sequence[Row], order: Sequence[str], part: str = "test") -> tuple[str | None, str]:
     """Return the best experiment and why; None where there is none, or where test sets differ."""
     if not leaderboard:
         return None, "no experiment has finished the runs that the selection rule needs"
@@ -132,13 +173,13 @@ def choose(leaderboard: Sequence[Row], order: Sequence[str]) -> tuple[str | None
             "the experiments were tested on different images; such results are not ranked together",
         )
     winner = leaderboard[0]
-    rule = ", then ".join(label(figure) for figure in order)
+    rule = ", then ".join(label(figure) for figure in order) + _on(part)
     tied = [row["experiment_id"] for row in leaderboard if row["place"] == 1]
     if len(tied) > 1:
         return None, f"{' and '.join(tied)} are equal in {rule}; a person must decide"
     if len(leaderboard) == 1:
         return winner["experiment_id"], f"the only experiment that can be ranked ({rule})"
-    return winner["experiment_id"], _why(winner, leaderboard[1], order)
+    return winner["experiment_id"], _why(winner, leaderboard[1], order) + _on(part)
 
 
 def label(figure: str) -> str:
@@ -153,6 +194,11 @@ def split_of(figure: str) -> tuple[str, str]:
     return split, figure.removeprefix(f"{split}_")
 
 
+def _on(part: str) -> str:
+    """Return where the rule looks, if that is not the test part."""
+    return " on the validation part" if part == "val" else ""
+
+
 def _why(winner: Row, second: Row, order: Sequence[str]) -> str:
     names = winner["experiment_id"], second["experiment_id"]
     places = range(1, len(order) + 1)
@@ -165,26 +211,16 @@ def _why(winner: Row, second: Row, order: Sequence[str]) -> str:
     return f"{equal}{names[0]} has the highest {figure}: {ahead:.3f}, next {names[1]} with {other}"
 
 
-def _warnings(
-    rows: Sequence[Row], figures: Mapping[tuple[str, str], Row], datasets: Sequence[Row]
-) -> list[str]:
-    found = [data_warning(dataset) for dataset in datasets]
-    if any(row["stratified_accuracy"] is not None for row in rows):
-        found.append(LEAK)
-    for (experiment, split), row in figures.items():
+def _warnings(found: Comparison) -> list[str]:
+    said = [data_warning(dataset) for dataset in found.datasets]
+    if any(row["stratified_accuracy"] is not None for row in found.rows):
+        said.append(LEAK)
+    for (experiment, split), row in found.figures.items():
         where = f"{experiment} {split.replace('_', '-').replace('center', 'centre')}"
         if row["finished_runs"] < row["planned_runs"]:
-            found.append(f"{where}: {row['finished_runs']} of {row['planned_runs']} runs have finished.")
-        if row["smaller_batches"]:
-            found.append(
-                f"† {where}: {row['smaller_batches']} run(s) ran out of memory and used smaller "
-                "micro-batches than planned; the effective batch is the same, but BatchNorm saw fewer "
-                "images at a time."
-            )
-    seeds = {row["finished_runs"] for row in figures.values() if row["finished_runs"]}
-    if len(seeds) > 1:
-        found.append("The experiments have different numbers of finished seeds.")
-    return [warning for warning in found if warning]
+            said.append(f"{where}: {row['finished_runs']} of {row['planned_runs']} runs have finished.")
+        said += [f"{mark} {where}: {MARKS[mark]}" for mark in found.marks(experiment, split)]
+    return [warning for warning in said if warning]
 
 
 def data_warning(dataset: Row) -> str:

@@ -138,8 +138,8 @@ def test_out_of_memory_halves_the_micro_batch_of_that_run_alone(study, with_work
         (2, None),
     ]
     compared = study.json("compare")
-    assert any("† E2 stratified: 1 run(s) ran out of memory" in warning for warning in compared["warnings"])
-    assert [each["differs_from_plan"] for each in compared["experiments"]] == [[], ["stratified"]]
+    assert any("† E2 stratified: a run ran out of memory" in warning for warning in compared["warnings"])
+    assert [list(each["differs_from_plan"]) for each in compared["experiments"]] == [[], ["stratified"]]
     shown = study("compare", "--md").stdout.splitlines()
     assert ["†" in line for line in shown[2:]] == [False, True]
 

@@ -61,7 +61,7 @@ def differences(docs: Path, artifacts: Path, facts: Facts) -> list[Difference]:
         facts: gathered for the moment LONG_AGO, so that the lines with the moment of writing are known.
     """
     found = in_documents(docs, facts)
-    for path, text in comparison_texts(facts.comparison, artifacts).items():
+    for path, text in comparison_texts(facts.comparison, facts.verdict, artifacts).items():
         found += in_whole_file(path, text)
     return found
 

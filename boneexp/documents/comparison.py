@@ -4,11 +4,12 @@ import json
 from pathlib import Path
 from typing import Any
 
+from boneexp.analysis.choice import Verdict
 from boneexp.artifacts import inside, write_text
 from boneexp.config import SPLITS
 from boneexp.documents.wording import escaped
 from boneexp.harmless import csv_text
-from boneexp.selection import Comparison, Row, Target, split_of
+from boneexp.selection import MARKS, Comparison, Row, Target, split_of
 
 COLUMNS = {
     "Experiment ID": "experiment_id",
@@ -29,7 +30,7 @@ def titled(row: Row) -> dict[str, Any]:
     return {title: row[column] for title, column in COLUMNS.items()}
 
 
-def as_json(comparison: Comparison) -> dict[str, Any]:
+def as_json(comparison: Comparison, verdict: Verdict | None = None) -> dict[str, Any]:
     """Return all that `compare` says, ready for json.dumps."""
     return {
         "note": "Research use only, not for clinical use.",
@@ -40,6 +41,7 @@ def as_json(comparison: Comparison) -> dict[str, Any]:
         "baseline": dict(comparison.baseline),
         "targets": dict(comparison.targets),
         "warnings": list(comparison.warnings),
+        **({} if verdict is None else {"part": comparison.part, "verdict": verdict.as_json()}),
     }
 
 
@@ -64,22 +66,22 @@ def shown(comparison: Comparison, row: Row, column: str, between: str = " ") -> 
         return "not reported" if value is None else str(value)
     low, high = comparison.interval(row["experiment_id"], column)
     interval = "" if low is None or high is None else f"{between}({low:.3f}-{high:.3f})"
-    mark = "†" if comparison.differs_from_plan(row["experiment_id"], split_of(column)[0]) else ""
-    return f"{value:.3f}{mark}{interval}"
+    marks = comparison.marks(row["experiment_id"], split_of(column)[0])
+    return f"{value:.3f}{marks}{interval}"
 
 
-def write_comparison(comparison: Comparison, artifacts: Path) -> tuple[Path, Path]:
+def write_comparison(comparison: Comparison, verdict: Verdict | None, artifacts: Path) -> tuple[Path, Path]:
     """Write comparison.csv and comparison.json; return their paths."""
-    texts = comparison_texts(comparison, artifacts)
+    texts = comparison_texts(comparison, verdict, artifacts)
     for path, text in texts.items():
         write_text(path, text)
     table, full = texts
     return table, full
 
 
-def comparison_texts(comparison: Comparison, artifacts: Path) -> dict[Path, str]:
+def comparison_texts(comparison: Comparison, verdict: Verdict | None, artifacts: Path) -> dict[Path, str]:
     """Return the texts that comparison.csv and comparison.json are to have, by path."""
-    full = json.dumps(as_json(comparison), indent=2, allow_nan=False) + "\n"
+    full = json.dumps(as_json(comparison, verdict), indent=2, allow_nan=False) + "\n"
     return {
         inside(artifacts, "comparison.csv"): as_csv(comparison),
         inside(artifacts, "comparison.json"): full,
@@ -92,7 +94,11 @@ def _full(comparison: Comparison, row: Row) -> dict[str, Any]:
     return {
         **titled(row),
         "intervals": {figure: list(comparison.interval(experiment, figure)) for figure in figures},
-        "differs_from_plan": [split for split in SPLITS if comparison.differs_from_plan(experiment, split)],
+        "differs_from_plan": {
+            split: [MARKS[mark] for mark in marks]
+            for split in SPLITS
+            if (marks := comparison.marks(experiment, split))
+        },
         "delta_to_baseline": comparison.deltas(experiment),
         "targets": [_target(target) for target in comparison.targets_of(experiment)],
     }

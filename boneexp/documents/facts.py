@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from boneexp.analysis.choice import Verdict, verdict_of
 from boneexp.config import REFERENCE_FIGURES, SPLITS
 from boneexp.documents.wording import share
 from boneexp.ledger import evidence, views
@@ -129,6 +130,7 @@ class Facts:
     """What both documents print."""
 
     comparison: Comparison
+    verdict: Verdict
     promotion: Row | None
     subject: Subject | None
     grid: tuple[Row, ...]
@@ -178,6 +180,7 @@ def gather(connection: sqlite3.Connection, promotion: Row | None, now: float) ->
         comparison = compared(connection)
         return Facts(
             comparison=comparison,
+            verdict=verdict_of(connection, comparison),
             promotion=promotion,
             subject=_subject(connection, comparison, promotion),
             grid=tuple(

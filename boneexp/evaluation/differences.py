@@ -4,6 +4,9 @@ Every metric at once, whole groups drawn or swapped together where there are gro
 second minus the first.
 """
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 
 from boneexp.evaluation import metrics
@@ -39,8 +42,8 @@ def paired_differences(
     counts (Davison and Hinkley 1997, section 4.2), so that no p-value is 0.
     """
     check_same_images(first, second)
-    drawn = resampled_figures(second, resamples, seed) - resampled_figures(first, resamples, seed)
-    return _differences(first, second, drawn, confidence, "paired bootstrap")
+    models = drawn_figures([first], resamples, seed), drawn_figures([second], resamples, seed)
+    return differences_of_drawn(*models, confidence, "paired bootstrap")
 
 
 def unpaired_differences(
@@ -62,8 +65,47 @@ def unpaired_differences(
     if first.class_names != second.class_names:
         raise ValueError(f"the classes are {first.class_names} and {second.class_names}")
     # One seed for both would draw alike from two classes of one size.
-    drawn = resampled_figures(second, resamples, 2 * seed + 1) - resampled_figures(first, resamples, 2 * seed)
-    return _differences(first, second, drawn, confidence, "unpaired bootstrap")
+    models = drawn_figures([first], resamples, 2 * seed), drawn_figures([second], resamples, 2 * seed + 1)
+    return differences_of_drawn(*models, confidence, "unpaired bootstrap")
+
+
+def drawn_figures(runs: Sequence[Predictions], resamples: int, seed: int) -> "Drawn":
+    """Return every metric of a model, and of each resample of its images.
+
+    Args:
+        runs: the predictions of each of its seeds, at least one, of the same images; metrics are their means.
+        resamples: how many.
+        seed: of the resamples, an int >= 0; with the same one, two models of the same images share the draws.
+
+    Raises:
+        ValueError: there is no run, the images differ, or settings are not as said above.
+    """
+    if not runs:
+        raise ValueError("there is no run to draw")
+    for other in runs[1:]:
+        check_same_images(runs[0], other)
+    return Drawn(
+        class_names=runs[0].class_names,
+        values=np.mean([figures_of(run) for run in runs], axis=0),
+        resampled=np.mean([resampled_figures(run, resamples, seed) for run in runs], axis=0),
+    )
+
+
+def differences_of_drawn(
+    first: "Drawn", second: "Drawn", confidence: float, test: str = "paired bootstrap"
+) -> tuple[Difference, ...]:
+    """Return the difference of every metric, with its percentile interval and the p-value that goes with it.
+
+    Returns:
+        As `paired_differences`, of which this is the half that does not draw.
+    """
+    values, drawn = second.values - first.values, second.resampled - first.resampled
+    intervals = percentile_intervals(first.class_names, drawn, confidence)
+    names = metric_columns(first.class_names)
+    return tuple(
+        Difference(*name, defined(value), *interval, _two_sided(column, interval), test)
+        for name, value, interval, column in zip(names, values, intervals, drawn.T, strict=True)
+    )
 
 
 def permuted_differences(
@@ -127,18 +169,6 @@ def _swapped_differences(answers: tuple[np.ndarray, np.ndarray, np.ndarray], swa
     return difference
 
 
-def _differences(
-    first: Predictions, second: Predictions, drawn: np.ndarray, confidence: float, test: str
-) -> tuple[Difference, ...]:
-    values = figures_of(second) - figures_of(first)
-    intervals = percentile_intervals(first.class_names, drawn, confidence)
-    names = metric_columns(first.class_names)
-    return tuple(
-        Difference(*name, defined(value), *interval, _two_sided(column, interval), test)
-        for name, value, interval, column in zip(names, values, intervals, drawn.T, strict=True)
-    )
-
-
 def _two_sided(drawn: np.ndarray, interval: tuple[float | None, float | None]) -> float | None:
     """Return the level at which a percentile interval of the resamples would just hold 0."""
     if interval == (None, None):
@@ -146,3 +176,12 @@ def _two_sided(drawn: np.ndarray, interval: tuple[float | None, float | None]) -
     known = drawn[~np.isnan(drawn)]
     fewest = min((known <= ROUNDING).sum(), (known >= -ROUNDING).sum())
     return min(1.0, float(2 * (fewest + 1) / (len(known) + 1)))
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """A model's metrics, (m,) floats in the order of `metric_columns`, and those of its resamples, (b, m)."""
+
+    class_names: tuple[str, ...]
+    values: np.ndarray
+    resampled: np.ndarray

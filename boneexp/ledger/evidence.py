@@ -97,6 +97,67 @@ def overlap_means(connection: sqlite3.Connection, run_id: int) -> list[Row]:
     )
 
 
+def evaluated_runs(connection: sqlite3.Connection) -> list[Row]:
+    """Return the finished current runs with the images they were tested on; the lowest validation loss first.
+
+    Of each experiment and split, that is; experiments come as the comparison orders them.
+    """
+    return _rows(
+        connection,
+        """SELECT r.id AS run, e.experiment, r.split, r.seed,
+                  substr(e.data_fingerprint, 1, 8) || '-' || substr(r.split_digest, 1, 8) AS test_set,
+                  COALESCE(json_extract(e.settings_json, '$.evaluation.resamples'), 2000) AS resamples,
+                  COALESCE(json_extract(e.settings_json, '$.evaluation.confidence'), 0.95) AS confidence,
+                  MIN(h.val_loss) AS best_val_loss
+           FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+           LEFT JOIN epoch_history h ON h.run = r.id
+           WHERE r.is_current AND r.state = 'succeeded'
+           GROUP BY r.id
+           ORDER BY length(e.experiment), e.experiment, r.split DESC, best_val_loss, r.seed""",
+    )
+
+
+def part_predictions(connection: sqlite3.Connection, run_id: int, part: str) -> list[tuple[Any, ...]]:
+    """Return (image, group, label, three probabilities) of each image of a part, in the order of the ids."""
+    query = """SELECT image_id, group_id, label, p_normal, p_benign, p_malignant
+               FROM predictions WHERE run_id = ? AND part = ? ORDER BY image_id"""
+    return [tuple(row) for row in connection.execute(query, (run_id, part))]
+
+
+def attribute_members(connection: sqlite3.Connection, run_id: int, part: str) -> list[Row]:
+    """Return which images of a run's part have which value of which attribute."""
+    query = """SELECT attribute, value, image_id FROM predicted_attributes
+               WHERE run = ? AND part = ? ORDER BY attribute, value, image_id"""
+    return _rows(connection, query, (run_id, part))
+
+
+def metric_values(connection: sqlite3.Connection, part: str, metric: str, class_name: str) -> list[Row]:
+    """Return one figure of every finished current run."""
+    return _rows(
+        connection,
+        """SELECT e.experiment, r.split, r.seed, m.value
+           FROM metrics m JOIN runs r ON r.id = m.run_id JOIN experiments e ON e.id = r.experiment_ref
+           WHERE r.is_current AND r.state = 'succeeded' AND m.part = ? AND m.metric = ? AND m.class_name = ?
+           ORDER BY length(e.experiment), e.experiment, r.split DESC, r.seed""",
+        (part, metric, class_name),
+    )
+
+
+def metric_figures(connection: sqlite3.Connection, part: str, metric: str, class_name: str) -> list[Row]:
+    """Return the view metric_figures of one figure."""
+    return _rows(
+        connection,
+        """SELECT * FROM metric_figures WHERE part = ? AND metric = ? AND class_name = ?
+           ORDER BY length(experiment), experiment, split DESC""",
+        (part, metric, class_name),
+    )
+
+
+def test_part_uses(connection: sqlite3.Connection) -> list[Row]:
+    """Return the view test_part_uses: how often each test part was evaluated, and used to choose."""
+    return _rows(connection, "SELECT * FROM test_part_uses")
+
+
 def run_tally(connection: sqlite3.Connection) -> Row:
     """Return how many runs the ledger has, by state, and how many are of the grid that was queued last."""
     return _rows(

@@ -80,9 +80,16 @@ def spec_json(connection: sqlite3.Connection, run_id: int) -> str:
     return str(connection.execute("SELECT spec_json FROM runs WHERE id = ?", (run_id,)).fetchone()[0])
 
 
-def comparison_rows(connection: sqlite3.Connection) -> list[Row]:
-    """Return the view comparison: one row per experiment with its ten columns."""
-    return _rows(connection, "SELECT * FROM comparison")
+def comparison_rows(connection: sqlite3.Connection, part: str = "test") -> list[Row]:
+    """Return a part of the view part_comparison: one row per experiment with its ten columns."""
+    return _rows(
+        connection,
+        """SELECT experiment_id, backbone, image_size, annotations,
+                  stratified_accuracy, stratified_macro_auroc, stratified_malignant_sensitivity,
+                  center_holdout_accuracy, center_holdout_macro_auroc, center_holdout_malignant_sensitivity
+           FROM part_comparison WHERE part = ? ORDER BY length(experiment_id), experiment_id""",
+        (part,),
+    )
 
 
 def leaderboard_rows(connection: sqlite3.Connection) -> list[Row]:
@@ -90,9 +97,10 @@ def leaderboard_rows(connection: sqlite3.Connection) -> list[Row]:
     return _rows(connection, "SELECT * FROM leaderboard")
 
 
-def figure_rows(connection: sqlite3.Connection) -> list[Row]:
-    """Return the view experiment_figures: per experiment and split, with intervals and seed counts."""
-    return _rows(connection, "SELECT * FROM experiment_figures ORDER BY experiment, split")
+def figure_rows(connection: sqlite3.Connection, part: str = "test") -> list[Row]:
+    """Return a part of the view part_figures: per experiment and split, with intervals and seed counts."""
+    query = "SELECT * FROM part_figures WHERE part = ? ORDER BY experiment, split"
+    return _rows(connection, query, (part,))
 
 
 def overlap_figures(connection: sqlite3.Connection) -> dict[str, float]:
@@ -114,6 +122,12 @@ def selection_order(connection: sqlite3.Connection) -> list[str]:
     """Return the figures that decide the best experiment, in order."""
     rows = _rows(connection, "SELECT figure FROM selection_keys ORDER BY position")
     return [row["figure"] for row in rows]
+
+
+def selection_part(connection: sqlite3.Connection) -> str:
+    """Return the part whose figures decide the best experiment, "test" or "val"."""
+    query = "SELECT COALESCE(MAX(part), 'test') FROM selection_keys"
+    return str(connection.execute(query).fetchone()[0])
 
 
 def dataset_rows(connection: sqlite3.Connection) -> list[Row]:

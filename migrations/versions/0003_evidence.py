@@ -62,46 +62,52 @@ SELECT experiment_ref, experiment, split, planned_runs, finished_runs, first_run
 FROM part_figures WHERE part = 'test'
 """
 
-COMPARISON = """
-CREATE VIEW comparison AS
-SELECT e.experiment AS experiment_id, e.backbone, e.image_size,
+# The columns that are compared, one row per experiment and part.
+PART_COMPARISON = """
+CREATE VIEW part_comparison AS
+SELECT p.part, e.experiment AS experiment_id, e.backbone, e.image_size,
        CASE e.annotations WHEN 1 THEN 'yes' ELSE 'no' END AS annotations,
        s.accuracy AS stratified_accuracy, s.macro_auroc AS stratified_macro_auroc,
        s.malignant_sensitivity AS stratified_malignant_sensitivity,
        c.accuracy AS center_holdout_accuracy, c.macro_auroc AS center_holdout_macro_auroc,
        c.malignant_sensitivity AS center_holdout_malignant_sensitivity
 FROM experiments e
-LEFT JOIN experiment_figures s ON s.experiment_ref = e.id AND s.split = 'stratified'
-LEFT JOIN experiment_figures c ON c.experiment_ref = e.id AND c.split = 'center_holdout'
+CROSS JOIN (SELECT 'val' AS part UNION ALL SELECT 'test') p
+LEFT JOIN part_figures s ON s.experiment_ref = e.id AND s.part = p.part AND s.split = 'stratified'
+LEFT JOIN part_figures c ON c.experiment_ref = e.id AND c.part = p.part AND c.split = 'center_holdout'
 WHERE s.experiment_ref IS NOT NULL OR c.experiment_ref IS NOT NULL
-ORDER BY length(e.experiment), e.experiment
+ORDER BY p.part, length(e.experiment), e.experiment
+"""
+
+COMPARISON = """
+CREATE VIEW comparison AS
+SELECT experiment_id, backbone, image_size, annotations,
+       stratified_accuracy, stratified_macro_auroc, stratified_malignant_sensitivity,
+       center_holdout_accuracy, center_holdout_macro_auroc, center_holdout_malignant_sensitivity
+FROM part_comparison WHERE part = 'test'
 """
 
 
 def _chosen_figure(position: int) -> str:
     """SQL for the figure that the selection names at `position`, on its part; NULL if it names none."""
-    cases = []
-    for figure in FIGURES:
-        split = "stratified" if figure.startswith("stratified_") else "center_holdout"
-        cases.append(f"WHEN '{figure}' THEN {split[0]}.{figure.removeprefix(f'{split}_')}")
-    chosen = f"(SELECT figure FROM selection_keys WHERE position = {position})"
-    return f"CASE {chosen} {' '.join(cases)} END"
+    cases = " ".join(f"WHEN '{figure}' THEN f.{figure}" for figure in FIGURES)
+    return f"CASE (SELECT figure FROM selection_keys WHERE position = {position}) {cases} END"
 
 
 # Ranked by the study's selection keys, on the part that they name. Only experiments that predicted the same
 # images are ranked together.
 LEADERBOARD = f"""
 CREATE VIEW leaderboard AS
-WITH chosen AS (SELECT COALESCE(MAX(part), 'test') AS part FROM selection_keys),
-     figures AS (SELECT f.* FROM part_figures f JOIN chosen ON chosen.part = f.part),
-     keyed AS (
-  SELECT t.*, chosen.part AS part,
+WITH keyed AS (
+  SELECT c.*, f.part,
          {_chosen_figure(1)} AS key_1, {_chosen_figure(2)} AS key_2, {_chosen_figure(3)} AS key_3,
-         COALESCE(s.test_set, 'none') || '/' || COALESCE(c.test_set, 'none') AS test_set
-  FROM comparison t
-  JOIN chosen
-  LEFT JOIN figures s ON s.experiment = t.experiment_id AND s.split = 'stratified'
-  LEFT JOIN figures c ON c.experiment = t.experiment_id AND c.split = 'center_holdout')
+         COALESCE((SELECT t.test_set FROM experiment_figures t WHERE t.experiment = c.experiment_id
+                   AND t.split = 'stratified'), 'none') || '/' ||
+         COALESCE((SELECT t.test_set FROM experiment_figures t WHERE t.experiment = c.experiment_id
+                   AND t.split = 'center_holdout'), 'none') AS test_set
+  FROM comparison c
+  JOIN part_comparison f ON f.experiment_id = c.experiment_id
+       AND f.part = (SELECT COALESCE(MAX(part), 'test') FROM selection_keys))
 SELECT RANK() OVER (PARTITION BY test_set
                     ORDER BY key_1 DESC NULLS LAST, key_2 DESC NULLS LAST, key_3 DESC NULLS LAST) AS place,
        keyed.*
@@ -175,6 +181,7 @@ REPLACED = ("leaderboard", "comparison", "experiment_figures")
 VIEWS = (
     PART_FIGURES,
     EXPERIMENT_FIGURES,
+    PART_COMPARISON,
     COMPARISON,
     LEADERBOARD,
     METRIC_FIGURES,

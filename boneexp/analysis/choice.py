@@ -1,0 +1,165 @@
+"""What the choice of the best is worth: who is tied with it, and how much of its lead is luck.
+
+Nothing here changes the choice; the study's rule is the person's. It says what stands behind it.
+"""
+
+import sqlite3
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from boneexp.analysis.evaluated import Evaluated, evaluated_runs
+from boneexp.analysis.figures import figure_named
+from boneexp.analysis.pairs import LEVEL, SEED, PairedTest, paired_tests
+from boneexp.evaluation.winner import Candidates, Criterion, WinnersCurse, winners_curse
+from boneexp.ledger import evidence
+from boneexp.selection import Comparison, label, split_of
+
+MOST_RUNS = 64  # with more, drawing them all takes minutes
+MOST_CANDIDATES = 16
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What stands behind the best experiment."""
+
+    best: str | None
+    part: str  # whose figures chose
+    deciding: str  # the first figure of the rule, "stratified_accuracy"
+    tests: tuple[PairedTest, ...]  # the best less each other experiment, in the deciding figure
+    curse: WinnersCurse | None
+    uses: tuple[dict[str, Any], ...]  # rows of test_part_uses
+    notes: tuple[str, ...]  # why something is not known
+
+    def as_json(self) -> dict[str, Any]:
+        """Return it ready for json.dumps."""
+        return {
+            "selected_on": self.part,
+            "deciding_figure": self.deciding,
+            "tied_with_best": list(self.tied),
+            "tests_against_best": [asdict(test) for test in self.tests],
+            "winners_curse": None if self.curse is None else asdict(self.curse),
+            "test_part_uses": list(self.uses),
+            "notes": list(self.notes),
+        }
+
+    @property
+    def tied(self) -> tuple[str, ...]:
+        """The experiments that cannot be told from the best in the deciding figure."""
+        return tuple(test.first for test in self.tests if not test.is_significant)
+
+    def sentences(self) -> list[str]:
+        """Return all that is to be said, in order."""
+        said = (self.ties(), self.optimism(), self.looks(), *self.notes)
+        return [sentence for sentence in said if sentence]
+
+    def ties(self) -> str:
+        """Say who is tied with the best."""
+        if self.best is None or not self.tests:
+            return ""
+        figure = label(self.deciding)
+        others = [test.first for test in self.tests]
+        if not self.tied:
+            return f"{self.best} differs from every other in {figure} (Holm-adjusted p < {LEVEL})."
+        return (
+            f"Statistical ties: {self.best} cannot be told from {_listed(self.tied)} in {figure} "
+            f"(Holm-adjusted p >= {LEVEL}; {len(self.tied)} of {len(others)} others)."
+        )
+
+    def optimism(self) -> str:
+        """Say how optimistic the winner's deciding figure is, and whom the other part would choose."""
+        if self.curse is None or self.best is None:
+            return ""
+        by_test, by_validation = self.curse.by_test, self.curse.by_validation
+        if self.part == "val":
+            other = "the same" if by_test.winners == by_validation.winners else _listed(by_test.winners)
+            return (
+                f"{self.best} was chosen on validation, so its figures on the test part carry no optimism "
+                f"from the choice. The test part would choose {other}."
+            )
+        first = self.curse.figures[0]
+        wins = by_test.wins[by_test.winners[0]]
+        said = f"Best of {len(by_test.wins)}: {_listed(by_test.winners)} wins {wins:.0%} of the resamples"
+        if first.optimism is not None and first.corrected is not None:
+            said += (
+                f"; its {label(self.deciding)} is optimistic by about {first.optimism:.3f} for having been "
+                f"chosen on the same images, corrected {first.corrected:.3f}"
+            )
+        return f"{said}. {self._choice_of_validation()}"
+
+    def _choice_of_validation(self) -> str:
+        assert self.curse is not None
+        chosen, figure = self.curse.by_validation.winners, self.curse.figures[0].of_validation_choice
+        if chosen == self.curse.by_test.winners:
+            return "The validation part would choose the same."
+        reached = "" if figure is None else f", which has {figure:.3f} on the test part"
+        return f"The validation part would choose {_listed(chosen)}{reached}."
+
+    def looks(self) -> str:
+        """Say how often the test parts were looked at, and used to choose."""
+        if not self.uses:
+            return ""
+        evaluated = [
+            f"{label(use['split'])} {use['finished_runs'] + use['late_results']} times "
+            f"(experiments: {use['experiments']}, seeds: {use['seeds']})"
+            for use in self.uses
+        ]
+        decisions = self.uses[0]["decisions"]
+        return f"Test parts evaluated: {'; '.join(evaluated)}. Decisions taken in view of them: {decisions}."
+
+
+def verdict_of(connection: sqlite3.Connection, comparison: Comparison) -> Verdict:
+    """Return what stands behind the comparison's best; it reads every prediction of the ranked."""
+    ranked = [str(row["experiment_id"]) for row in comparison.leaderboard]
+    deciding = comparison.order[0] if comparison.order else ""
+    best, notes = comparison.best, []
+    tests: tuple[PairedTest, ...] = ()
+    curse = None
+    if len(ranked) > 1 and best is not None:
+        if len(ranked) > MOST_CANDIDATES or _runs(comparison) > MOST_RUNS:
+            notes.append(
+                f"Ties and the winner's optimism are computed for up to {MOST_CANDIDATES} experiments and "
+                f"{MOST_RUNS} runs; this grid has more."
+            )
+        else:
+            evaluated = evaluated_runs(connection, ranked)
+            split, metric = split_of(deciding)
+            tests = paired_tests(
+                evaluated, [figure_named(metric)], part=comparison.selected_on, splits=[split], against=best
+            )
+            curse = _curse(evaluated, comparison)
+            if curse is None:
+                notes.append(
+                    "Not every experiment has all runs that the rule asks for: no optimism is estimated."
+                )
+    uses = tuple(evidence.test_part_uses(connection))
+    return Verdict(best, comparison.selected_on, deciding, tests, curse, uses, tuple(notes))
+
+
+def _runs(comparison: Comparison) -> int:
+    return sum(row["finished_runs"] for row in comparison.figures.values())
+
+
+def _curse(evaluated: Evaluated, comparison: Comparison) -> WinnersCurse | None:
+    order = [_criterion(figure) for figure in comparison.order]
+    splits = {criterion.split for criterion in order}
+    candidates: Candidates = {
+        name: {
+            (split, part): [run.parts[part] for run in evaluated.of(name, split)]
+            for split in splits
+            for part in ("val", "test")
+        }
+        for name in evaluated.experiments
+    }
+    if not all(runs for of in candidates.values() for runs in of.values()):
+        return None
+    return winners_curse(candidates, order, seed=SEED, resamples=evaluated.resamples)
+
+
+def _criterion(figure: str) -> Criterion:
+    split, metric = split_of(figure)
+    named = figure_named(metric)
+    return Criterion(split, named.metric, named.class_name)
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)

@@ -1,0 +1,94 @@
+"""The finished runs of the grid that was queued last, with what each said of every image."""
+
+import sqlite3
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from boneexp.config import SPLITS
+from boneexp.evaluation.inputs import Predictions, predictions_of
+from boneexp.evaluation.reported import drawn_groups
+from boneexp.ledger import evidence
+from boneexp.results import CLASS_NAMES
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """One finished run; `parts` are its predictions of "val" and "test"."""
+
+    run: int
+    experiment: str
+    split: str
+    seed: int
+    test_set: str
+    parts: Mapping[str, Predictions]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Finished runs, those of a split on one test set; `resamples` and `confidence` are what they ask for."""
+
+    runs: tuple[EvaluatedRun, ...]
+    elsewhere: tuple[str, ...]  # experiments left out, since they were tested on other images
+    resamples: int
+    confidence: float
+
+    @cached_property
+    def experiments(self) -> tuple[str, ...]:
+        """The experiments, as the comparison orders them."""
+        return tuple(dict.fromkeys(run.experiment for run in self.runs))
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """The splits of which there are runs."""
+        return tuple(split for split in SPLITS if any(run.split == split for run in self.runs))
+
+    def of(self, experiment: str, split: str) -> tuple[EvaluatedRun, ...]:
+        """Return the runs of an experiment on a split, one per seed; the lowest validation loss first."""
+        return tuple(run for run in self.runs if (run.experiment, run.split) == (experiment, split))
+
+
+def evaluated_runs(connection: sqlite3.Connection, experiments: Collection[str] | None = None) -> Evaluated:
+    """Read the current finished runs of `experiments`, or of all.
+
+    Of each split those are taken that share the test set of most experiments (the first of equals); figures
+    of other images are no comparison.
+    """
+    rows = [
+        row
+        for row in evidence.evaluated_runs(connection)
+        if experiments is None or row["experiment"] in experiments
+    ]
+    standard = {split: _most_frequent_set(rows, split) for split in {row["split"] for row in rows}}
+    taken = [row for row in rows if row["test_set"] == standard[row["split"]]]
+    others = [row["experiment"] for row in rows if row["test_set"] != standard[row["split"]]]
+    return Evaluated(
+        runs=tuple(_run(connection, row) for row in taken),
+        elsewhere=tuple(dict.fromkeys(others)),
+        resamples=max((row["resamples"] for row in taken), default=0),
+        confidence=max((row["confidence"] for row in taken), default=0.95),
+    )
+
+
+def _most_frequent_set(rows: list[evidence.Row], split: str) -> str:
+    sets: dict[str, set[str]] = {}
+    for row in rows:
+        if row["split"] == split:
+            sets.setdefault(row["test_set"], set()).add(row["experiment"])
+    return max(sets, key=lambda name: len(sets[name]))
+
+
+def _run(connection: sqlite3.Connection, row: evidence.Row) -> EvaluatedRun:
+    parts = {part: _predictions(connection, row["run"], part) for part in ("val", "test")}
+    about = (row["run"], row["experiment"], row["split"], row["seed"], row["test_set"])
+    return EvaluatedRun(*about, parts)
+
+
+def _predictions(connection: sqlite3.Connection, run_id: int, part: str) -> Predictions:
+    rows = evidence.part_predictions(connection, run_id, part)
+    ids, groups, labels = ([row[place] for row in rows] for place in range(3))
+    probabilities = np.array([row[3:] for row in rows], float)
+    numbers = np.array([CLASS_NAMES.index(label) for label in labels])
+    return predictions_of(numbers, probabilities, CLASS_NAMES, ids, drawn_groups(groups, ids))

@@ -1,0 +1,46 @@
+"""Names of figures, as a person types them and a table shows them: "accuracy", "malignant_sensitivity"."""
+
+import difflib
+from dataclasses import dataclass
+
+from boneexp.errors import FigureUnknown
+from boneexp.evaluation.metrics import LOWER_IS_BETTER
+from boneexp.evaluation.reported import figure_columns
+from boneexp.results import CLASS_NAMES
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One metric, of all classes ("") or of one."""
+
+    metric: str
+    class_name: str = ""
+
+    @property
+    def name(self) -> str:
+        """Its name: the metric, after the class in small letters where it is of one."""
+        return f"{self.class_name.lower()}_{self.metric}" if self.class_name else self.metric
+
+    @property
+    def lower_is_better(self) -> bool:
+        """Whether a small value is a good one."""
+        return self.metric.removesuffix("_tempered") in LOWER_IS_BETTER
+
+
+def figure_named(name: str) -> Figure:
+    """Return the figure of a name such as "malignant_sensitivity".
+
+    Raises:
+        FigureUnknown: there is none; the message names the nearest.
+    """
+    known = {figure.name: figure for figure in known_figures()}
+    if name not in known:
+        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
+        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
+        raise FigureUnknown(f"there is no figure {name!r}; {hint}")
+    return known[name]
+
+
+def known_figures() -> tuple[Figure, ...]:
+    """Return every figure that a run keeps."""
+    return tuple(Figure(*column) for column in figure_columns(CLASS_NAMES))

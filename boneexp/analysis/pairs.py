@@ -1,0 +1,140 @@
+"""Every pair of experiments on the same images: how large each difference is, and how surprising.
+
+The size and its interval come from the paired bootstrap, the p-value from the sharpest test that fits: exact
+McNemar and DeLong where images are independent and each experiment has one seed, swaps of the two models'
+answers where images come in groups or the figure has no test of its own, the bootstrap over several seeds.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations
+
+from boneexp.analysis.evaluated import Evaluated
+from boneexp.analysis.figures import Figure
+from boneexp.errors import FigureUnknown
+from boneexp.evaluation.differences import Drawn, differences_of_drawn, drawn_figures, permuted_differences
+from boneexp.evaluation.inputs import Predictions
+from boneexp.evaluation.metrics import metric_columns
+from boneexp.evaluation.paired import Difference, delong_differences, holm, mcnemar_differences
+from boneexp.results import CLASS_NAMES
+
+SEED = 42  # of all draws here, so that two people see the same figures
+LEVEL = 0.05
+COMPARED = (Figure("accuracy"), Figure("macro_auroc"), Figure("sensitivity", "Malignant"))
+
+
+@dataclass(frozen=True)
+class PairedTest:
+    """The second experiment less the first in one figure; None where undefined."""
+
+    split: str
+    part: str
+    figure: str
+    first: str
+    second: str
+    images: int
+    difference: float | None
+    low: float | None
+    high: float | None
+    p_value: float | None
+    test: str
+    adjusted_p: float | None  # Holm over the comparisons of this figure
+
+    @property
+    def is_significant(self) -> bool:
+        """Whether the adjusted p-value is below 0.05."""
+        return self.adjusted_p is not None and self.adjusted_p < LEVEL
+
+
+def paired_tests(
+    evaluated: Evaluated,
+    figures: Sequence[Figure] = COMPARED,
+    *,
+    part: str = "test",
+    splits: Sequence[str] | None = None,
+    against: str | None = None,
+) -> tuple[PairedTest, ...]:
+    """Return every pair's difference in every figure; the family of Holm is all comparisons of one figure.
+
+    Args:
+        evaluated: the runs.
+        figures: of `boneexp.evaluation.metrics`.
+        part: "val" or "test".
+        splits: those to compare on; None for all.
+        against: the one experiment that the others are held against, as the second; None for every pair.
+
+    Returns:
+        By figure, then split, then pair. Pairs of which one has no run on a split are left out.
+
+    Raises:
+        FigureUnknown: a figure rests on thresholds or a temperature, for which there is no paired test.
+    """
+    for figure in figures:
+        if (figure.metric, figure.class_name) not in metric_columns(CLASS_NAMES):
+            raise FigureUnknown(f"there is no paired test of {figure.name}; take one such as accuracy")
+    tests = [
+        test
+        for split in (evaluated.splits if splits is None else splits)
+        for test in _tests_of_split(evaluated, figures, (split, part), against)
+    ]
+    return tuple(
+        adjusted
+        for figure in figures
+        for adjusted in _adjusted([t for t in tests if t.figure == figure.name])
+    )
+
+
+def pairs_of(experiments: Sequence[str], against: str | None) -> list[tuple[str, str]]:
+    """Return the pairs to compare: all of them, or each experiment with the one that it is held against."""
+    if against is None:
+        return list(combinations(experiments, 2))
+    return [(name, against) for name in experiments if name != against]
+
+
+def _tests_of_split(
+    evaluated: Evaluated, figures: Sequence[Figure], where: tuple[str, str], against: str | None
+) -> list[PairedTest]:
+    split, part = where
+    runs = {name: evaluated.of(name, split) for name in evaluated.experiments}
+    models = {name: [run.parts[part] for run in of] for name, of in runs.items() if of}
+    if against is not None and against not in models:
+        return []
+    drawn = {name: drawn_figures(of, evaluated.resamples, SEED) for name, of in models.items()}
+    found = []
+    for first, second in pairs_of(list(models), against):
+        tests = _p_values(models[first], models[second], figures)
+        sizes = _sizes(drawn[first], drawn[second], evaluated.confidence)
+        for figure in figures:
+            size = sizes[figure]
+            p_value, test = tests.get(figure, (size.p_value, size.test))
+            estimate = (size.value, size.low, size.high)
+            about = (split, part, figure.name, first, second, len(models[first][0].labels))
+            found.append(PairedTest(*about, *estimate, p_value, test, None))
+    return found
+
+
+def _sizes(first: Drawn, second: Drawn, confidence: float) -> Mapping[Figure, Difference]:
+    differences = differences_of_drawn(first, second, confidence)
+    return {Figure(each.metric, each.class_name): each for each in differences}
+
+
+def _p_values(
+    first: Sequence[Predictions], second: Sequence[Predictions], figures: Sequence[Figure]
+) -> dict[Figure, tuple[float | None, str]]:
+    """Return the p-value and the test of each figure; those of several seeds are the bootstrap's."""
+    if len(first) > 1 or len(second) > 1:
+        return {}
+    one, other = first[0], second[0]
+    found: list[Difference] = []
+    if one.groups is None:
+        found = [*mcnemar_differences(one, other), *delong_differences(one, other)]
+    exact = {Figure(each.metric, each.class_name): (each.p_value, each.test) for each in found}
+    if not all(figure in exact for figure in figures):
+        swapped = permuted_differences(one, other, seed=SEED)
+        exact = {Figure(e.metric, e.class_name): (e.p_value, e.test) for e in swapped} | exact
+    return exact
+
+
+def _adjusted(tests: Sequence[PairedTest]) -> list[PairedTest]:
+    p_values = holm([test.p_value for test in tests])
+    return [replace(test, adjusted_p=p) for test, p in zip(tests, p_values, strict=True)]

@@ -1,0 +1,39 @@
+"""Several seeds: how far a figure moves with the seed, against how far the experiments lie apart."""
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from boneexp.analysis.figures import Figure
+from boneexp.analysis.pairs import COMPARED
+from boneexp.config import SPLITS
+from boneexp.evaluation.seeds import SeedStudy, seed_study
+from boneexp.ledger import evidence
+
+
+@dataclass(frozen=True)
+class FigureSpread:
+    """One figure's spread over seeds and experiments on one split."""
+
+    split: str
+    part: str
+    figure: str
+    study: SeedStudy
+
+
+def seed_spreads(
+    connection: sqlite3.Connection, figures: Sequence[Figure] = COMPARED, *, part: str = "test"
+) -> tuple[FigureSpread, ...]:
+    """Return the spread of each figure on each split, of the finished current runs that have a value."""
+    found = []
+    for figure in figures:
+        rows = evidence.metric_values(connection, part, figure.metric, figure.class_name)
+        for split in SPLITS:
+            values: dict[str, list[float]] = {}
+            for row in rows:
+                if row["split"] == split and row["value"] is not None:
+                    values.setdefault(row["experiment"], []).append(row["value"])
+            if values:
+                study = seed_study(values, lower_is_better=figure.lower_is_better)
+                found.append(FigureSpread(split, part, figure.name, study))
+    return tuple(found)

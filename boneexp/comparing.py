@@ -1,0 +1,240 @@
+"""`compare` beyond its first table: paired tests, subgroups, seeds, any one figure, other intervals.
+
+Each gives rows of plain values, the same for the terminal, JSON, CSV and Markdown.
+"""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from boneexp.analysis.choice import Verdict, verdict_of
+from boneexp.analysis.evaluated import evaluated_runs
+from boneexp.analysis.figures import Figure, figure_named
+from boneexp.analysis.groups import generalisation_gaps, subgroup_figures
+from boneexp.analysis.pairs import COMPARED, LEVEL, paired_tests
+from boneexp.analysis.refined import refined
+from boneexp.analysis.spread import FigureSpread, seed_spreads
+from boneexp.errors import NothingToDo
+from boneexp.evaluation.subgroups import FEWEST
+from boneexp.ledger import evidence
+from boneexp.selection import Comparison, compared, label
+
+Row = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What `compare` is asked: `kind` is one of ANSWERS, "" for the comparison itself."""
+
+    kind: str = ""
+    metric: str = ""
+    part: str = "test"
+    intervals: str = "percentile"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """The comparison, and either what stands behind its best or the answer to something narrower."""
+
+    comparison: Comparison
+    verdict: Verdict | None
+    answer: "Answer | None"
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was asked for: tables of rows by title, and what must be said beside them."""
+
+    tables: dict[str, tuple[Row, ...]]
+    notes: tuple[str, ...]
+
+    @property
+    def rows(self) -> list[Row]:
+        """The rows of the first table, for CSV and Markdown."""
+        return list(next(iter(self.tables.values()), ()))
+
+    def as_json(self) -> dict[str, Any]:
+        """Return everything, ready for json.dumps."""
+        tables = {title: list(rows) for title, rows in self.tables.items()}
+        return {
+            "note": "Research use only, not for clinical use.",
+            "tables": tables,
+            "notes": list(self.notes),
+        }
+
+
+def compare_as_asked(connection: sqlite3.Connection, request: "Request") -> "Compared":
+    """Return the comparison with what stands behind its best, or the answer that was asked for instead.
+
+    Raises:
+        NothingToDo: no experiment is in the ledger.
+        FigureUnknown: the request's metric is no figure, or not one that can be asked for like this.
+    """
+    found = compared(connection, request.part)
+    if not found.rows:
+        raise NothingToDo(
+            "no experiment is in the ledger yet; queue one with: boneexp queue --grid experiments.toml"
+        )
+    if request.kind:
+        return Compared(found, None, ANSWERS[request.kind](connection, request.metric, request.part))
+    verdict = verdict_of(connection, found)
+    if request.intervals != "percentile":
+        found = with_intervals(connection, found, request.intervals)
+    return Compared(found, verdict, None)
+
+
+def paired_answer(connection: sqlite3.Connection, metric: str, part: str) -> Answer:
+    """Return every pair of experiments on the same images, with Holm-adjusted p-values.
+
+    Raises:
+        FigureUnknown: `metric` is no figure, or one without a paired test; "" stands for the compared ones.
+    """
+    evaluated = evaluated_runs(connection)
+    tests = paired_tests(evaluated, _figures(metric), part=part)
+    rows = tuple(
+        {
+            "split": each.split,
+            "figure": each.figure,
+            "first": each.first,
+            "second": each.second,
+            "images": each.images,
+            "difference": each.difference,
+            "low": each.low,
+            "high": each.high,
+            "test": each.test,
+            "p": each.p_value,
+            "p_holm": each.adjusted_p,
+            "verdict": "differ" if each.is_significant else "cannot be told apart",
+        }
+        for each in tests
+    )
+    notes = [
+        "Differences are the second less the first; the interval is the paired bootstrap's "
+        f"({evaluated.confidence:.0%}, {evaluated.resamples:,} resamples).",
+        f"p_holm is adjusted over all comparisons of the same figure; below {LEVEL} the two differ.",
+        *_elsewhere(evaluated.elsewhere),
+    ]
+    return Answer({f"Paired tests, {_part(part)}": rows}, tuple(notes))
+
+
+def subgroup_answer(connection: sqlite3.Connection, metric: str, part: str) -> Answer:
+    """Return the figures of subgroups, and what is lost at other centres.
+
+    Raises:
+        FigureUnknown: as `paired_answer`.
+    """
+    evaluated = evaluated_runs(connection)
+    figures = _figures(metric)
+    found = subgroup_figures(connection, evaluated, figures, part=part)
+    rows = tuple(
+        {
+            "split": each.split,
+            "attribute": each.attribute,
+            "value": each.value,
+            "experiment": each.experiment,
+            "run": each.run,
+            "images": each.images,
+            "malignant": each.malignant_images,
+            **_estimates(figures, each.figures),
+        }
+        for each in found
+    )
+    gaps = tuple(vars(gap) for gap in generalisation_gaps(evaluated, figures))
+    notes = [
+        f"Below {FEWEST} images their number alone is shown; figures of a class need {FEWEST} of the class.",
+        "Many subgroups are many chances to find something: a gap in one of twenty is no finding.",
+        *_elsewhere(evaluated.elsewhere),
+    ]
+    tables = {f"Subgroups, {_part(part)}": rows}
+    if gaps:
+        tables["Centre-holdout less stratified, test parts"] = gaps
+    return Answer(tables, tuple(notes))
+
+
+def seed_answer(connection: sqlite3.Connection, metric: str, part: str) -> Answer:
+    """Return how far figures move with the seed, against how far experiments lie apart."""
+    spreads = seed_spreads(connection, _figures(metric), part=part)
+    rows = tuple(
+        {"split": each.split, "figure": each.figure, **vars(spread)}
+        for each in spreads
+        for spread in each.study.spreads
+    )
+    variances = tuple(
+        {
+            "split": each.split,
+            "figure": each.figure,
+            "between_seeds_sd": each.study.seed_sd,
+            "between_experiments_sd": each.study.experiment_sd,
+            "experiment_share": each.study.experiment_share,
+            "gap": each.study.gap,
+            "gap_error": each.study.gap_error,
+        }
+        for each in spreads
+    )
+    tables = {f"Seeds, {_part(part)}": rows, "Where the spread comes from": variances}
+    return Answer(tables, tuple(dict.fromkeys(note for each in spreads for note in _seed_notes(each))))
+
+
+def figure_answer(connection: sqlite3.Connection, metric: str, part: str) -> Answer:
+    """Return one figure of every experiment on every split, from the view metric_figures.
+
+    Raises:
+        FigureUnknown: `metric` is no figure.
+    """
+    figure = figure_named(metric)
+    rows = tuple(
+        {key: row[key] for key in ("experiment", "split", "part", "runs", "value", "low", "high")}
+        for row in evidence.metric_figures(connection, part, figure.metric, figure.class_name)
+    )
+    better = "lower is better" if figure.lower_is_better else "higher is better"
+    return Answer({f"{label(figure.name)}, {_part(part)}": rows}, (f"{better}; several seeds: their mean.",))
+
+
+def with_intervals(connection: sqlite3.Connection, found: Comparison, method: str) -> Comparison:
+    """Return the comparison with intervals of another kind, computed from the prediction rows."""
+    said = {
+        "bca": "Intervals are BCa bootstrap intervals.",
+        "wilson": "Intervals of accuracy and sensitivity are Wilson's, the others percentile bootstrap.",
+    }[method]
+    figures = refined(found.figures, evaluated_runs(connection), found.part, method)
+    return replace(found, figures=figures, warnings=(*found.warnings, said))
+
+
+def _figures(metric: str) -> Sequence[Figure]:
+    return [figure_named(metric)] if metric else COMPARED
+
+
+def _estimates(figures: Sequence[Figure], values: Sequence[Any]) -> Row:
+    found: Row = {}
+    for figure, value in zip(figures, values, strict=True):
+        found |= {
+            figure.name: value.value,
+            f"{figure.name}_low": value.low,
+            f"{figure.name}_high": value.high,
+        }
+    return found
+
+
+def _seed_notes(each: FigureSpread) -> list[str]:
+    where = f"{each.split.replace('center_holdout', 'centre-holdout')} {label(each.figure)}"
+    one_seed = "has one seed"
+    return [note if one_seed in note else f"{where}: {note}" for note in each.study.warnings]
+
+
+def _elsewhere(names: Sequence[str]) -> list[str]:
+    if not names:
+        return []
+    return [f"Left out, since they were tested on other images: {', '.join(names)}."]
+
+
+def _part(part: str) -> str:
+    return "validation part" if part == "val" else "test part"
+
+
+ANSWERS: dict[str, Callable[[sqlite3.Connection, str, str], Answer]] = {
+    "paired": paired_answer,
+    "subgroups": subgroup_answer,
+    "seeds": seed_answer,
+    "figure": figure_answer,
+}
