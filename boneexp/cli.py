@@ -286,7 +286,12 @@ def promote(
     finish: Annotated[
         bool, typer.Option("--finish", help="Finish a promotion that was cut short, and no more.")
     ] = False,
+    history: Annotated[bool, typer.Option("--history", help="Show every decision; changes nothing.")] = False,
     reason: Annotated[str, typer.Option(help="Why; stands in both documents.")] = "",
+    override: Annotated[
+        bool,
+        typer.Option("--override", help="Go on although statistical conditions that bind are not met."),
+    ] = False,
     grid: GridPath = GRID,
     docs: DocsPath = DOCS,
     ledger: LedgerPath = LEDGER,
@@ -294,34 +299,30 @@ def promote(
     dry_run: DryRun = False,
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     json: Json = False,
+    csv: Csv = False,
+    md: Markdown = False,
 ) -> None:
     """Make an experiment the default model: checkpoints, experiments.toml, model card and report."""
-    if (experiment is not None) + best + keep_baseline + rollback + finish != 1:
+    if (experiment is not None) + best + keep_baseline + rollback + finish + history != 1:
         raise typer.BadParameter(
-            "say which: an experiment such as E3, --best, --keep-baseline, --rollback or --finish"
+            "say which: an experiment such as E3, --best, --keep-baseline, --rollback, --finish or --history"
         )
-    from boneexp import deciding, promotion
+    if override:
+        _require_reason(reason, rollback or finish or history)
+    if history:
+        return _say_decisions(ledger, json, csv, md)
+    if csv or md:
+        raise typer.BadParameter("--csv and --md go with --history")
+    from boneexp.deciding import Request
     from boneexp.promoted_files import Place
+    from boneexp.promotion import finish_cut_short
 
-    action = "rollback" if rollback else "keep-baseline" if keep_baseline else "promote"
     place = Place(ledger, artifacts, grid, docs)
     if finish:
-        return _say_finished(promotion.finish_cut_short(place, time.time()), json)
-    if not dry_run:
-        _finish_cut_short((ledger, artifacts, grid, docs))
-    decision = deciding.decide(place, action, experiment, reason)
-    if dry_run:
-        return (
-            screen.as_json(decision.as_json()) if json else screen.data(decision.preview(place, time.time()))
-        )
-    if not yes and sys.stdin.isatty() and not json:
-        screen.talk(decision.sentence())
-        typer.confirm("Go on?", abort=True, err=True)
-    written = promotion.carry_out(place, decision, time.time())
-    if json:
-        return screen.as_json({**decision.as_json(), "written": [str(path) for path in written]})
-    screen.data(decision.sentence())
-    return screen.talk("\n".join(["Written:", *(f"  {path}" for path in written)]))
+        return _say_finished(finish_cut_short(place, time.time()), json)
+    action = "rollback" if rollback else "keep-baseline" if keep_baseline else "promote"
+    request = Request(action, experiment, reason, override)
+    return _previewed(place, request, json) if dry_run else _carried_out(place, request, yes, json)
 
 
 @app.command()
@@ -669,6 +670,54 @@ def _mention_cut_short(connection: Any) -> None:
         what = f"promotion {found['promotion']} ({found['experiment'] or 'the baseline'})"
         left = "checkpoints, grid file and documents may not agree"
     screen.talk(f"{what} is at work or was cut short: {left}; finish it with: boneexp promote --finish")
+
+
+def _require_reason(reason: str, overrides_nothing: bool) -> None:
+    if overrides_nothing:
+        raise typer.BadParameter("--override goes with an experiment such as E3, or with --best")
+    if not reason.strip():
+        raise typer.BadParameter("--override needs --reason: every document will show it")
+
+
+def _previewed(place: Any, request: Any, json: bool) -> None:
+    from boneexp.deciding import decide
+
+    decision = decide(place, request)
+    if json:
+        screen.as_json({**decision.as_json(), "diff": decision.diff(place, time.time())})
+    else:
+        screen.data(decision.preview(place, time.time()))
+    decision.require()
+
+
+def _carried_out(place: Any, request: Any, yes: bool, json: bool) -> None:
+    from boneexp.deciding import decide
+    from boneexp.promotion import carry_out
+
+    _finish_cut_short((place.ledger, place.artifacts, place.grid, place.docs))
+    decision = decide(place, request)
+    decision.require()
+    for warning in decision.warnings():
+        screen.talk(warning)
+    if not yes and sys.stdin.isatty() and not json:
+        screen.talk(decision.sentence())
+        typer.confirm("Go on?", abort=True, err=True)
+    written = carry_out(place, decision, time.time())
+    if json:
+        return screen.as_json({**decision.as_json(), "written": [str(path) for path in written]})
+    screen.data(decision.sentence())
+    return screen.talk("\n".join(["Written:", *(f"  {path}" for path in written)]))
+
+
+def _say_decisions(ledger: Path, json: bool, csv: bool, md: bool) -> None:
+    with reading(ledger) as connection:
+        rows = views.decision_rows(connection)
+        _mention_cut_short(connection)
+    if not rows:
+        raise NothingToDo("nobody has decided yet; see what there is to decide with: boneexp compare")
+    if json or csv or md:
+        return _machine_readable(rows, json, csv)
+    return screen.show(screen.decisions_table(rows))
 
 
 def _say_finished(said: str | None, json: bool) -> None:

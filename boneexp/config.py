@@ -38,6 +38,10 @@ Figure = Literal[
     "center_holdout_macro_auroc",
     "center_holdout_malignant_sensitivity",
 ]
+GatedFigure = Literal[
+    Figure, "stratified_malignant_specificity", "center_holdout_malignant_specificity"
+]  # all that have a baseline and an interval
+Attribute = Literal["centre", "site", "region", "view", "subtype", "sex", "age band"]
 Kind = TypeVar("Kind")
 Channels = Annotated[tuple[float, float, float], Field(strict=False)]
 
@@ -157,6 +161,43 @@ class SelectionSettings(Settings):
         "center_holdout_accuracy",
     )
     part: Literal["test", "val"] = "test"
+
+
+class PromotionSettings(Settings):
+    """What an experiment must show before it is promoted; without `enforce`, the rest is a warning."""
+
+    enforce: bool = False
+    above_baseline: Annotated[tuple[GatedFigure, ...], Field(strict=False)] = (
+        "stratified_accuracy",
+        "stratified_malignant_sensitivity",
+        "center_holdout_accuracy",
+    )
+    subgroups: Annotated[tuple[Attribute, ...], Field(strict=False)] = ("centre", "site", "sex", "age band")
+    smallest_subgroup: Annotated[int, Field(ge=1, le=1_000_000)] = 20
+    least_accuracy: Share = 0.5
+    least_malignant_sensitivity: Share = 0.5
+    calibration_metric: Literal["", "expected_calibration_error", "log_loss", "brier_score"] = (
+        "expected_calibration_error"
+    )
+    calibration_at_most: Annotated[float, Field(ge=0)] = 0.1
+    temperature_scaling: bool = False
+    leakage: bool = True
+
+
+class PromotedSettings(Settings):
+    """The default model; written by `boneexp promote`."""
+
+    experiment: str = ""
+    backbone: str = ""
+    image_size: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    batch_size: Annotated[int, Field(ge=0, le=1_000_000)] = 0
+    dropout: float = 0.0
+    attn_layer: str = ""
+    checkpoint: str = ""
+    checkpoint_stratified: str = ""
+    checkpoint_center: str = ""
+    digest_stratified: str = ""
+    digest_center: str = ""
 
 
 class SplitSpec(Settings):

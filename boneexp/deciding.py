@@ -1,32 +1,53 @@
-"""Deciding on a promotion: what is to be done, and whether every condition that binds is met."""
+"""Deciding on a promotion: what is to be done, and what every condition of it says. Nothing is written."""
 
 import difflib
 import getpass
 import sqlite3
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from boneexp.artifacts import sha256_of
+from boneexp.config import PromotionSettings
 from boneexp.documents import comparison as comparison_document
 from boneexp.errors import PromotionRefused, RunNotFound
-from boneexp.gridfile import nearest
+from boneexp.gate.conditions import Condition, recorded, refusal, with_effects
+from boneexp.gate.integrity import integrity_conditions, ledger_conditions
+from boneexp.gate.reached import reached
+from boneexp.gate.statistical import statistical_conditions
+from boneexp.gridfile import nearest, promotion_policy
 from boneexp.ledger import views
 from boneexp.ledger.database import reading
-from boneexp.ledger.history import first_broken_event
-from boneexp.ledger.promotions import Promotion, Standing, before_last
+from boneexp.ledger.evidence import one_moment
+from boneexp.ledger.promotions import Promotion, Standing, last_and_former, standing_of
 from boneexp.promoted_files import Place, runs_of, texts_of
-from boneexp.selection import Comparison, compared
+from boneexp.selection import Comparison, candidate, compared
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a person asks for; without an experiment, to promote means the best by the rule."""
+
+    action: str
+    experiment: str | None = None
+    reason: str = ""
+    override: bool = False
 
 
 @dataclass(frozen=True)
 class Decision:
-    """What is to be done, checked: every condition that binds is met."""
+    """What is to be done, and whether it may be."""
 
     promotion: Promotion
     best: str | None
     why: str
     follows: int | None  # the decision that stood when this one was taken
+    conditions: tuple[Condition, ...]
+    refusal: str | None  # why it may not be done
+
+    def require(self) -> None:
+        """Raise PromotionRefused, with every condition that binds and is not met, if there is one."""
+        if self.refusal:
+            raise PromotionRefused(self.refusal)
 
     def sentence(self) -> str:
         """Say it in one line."""
@@ -38,26 +59,44 @@ class Decision:
         beside = (
             "" if experiment == self.best else f" (by the study's rule the best is {self.best or 'none'})"
         )
-        return f"{experiment} becomes the default model{beside}"
+        overridden = len(self.promotion.overrides)
+        over = f", {overridden} unmet condition{'s' * (overridden > 1)} overridden" if overridden else ""
+        return f"{experiment} becomes the default model{beside}{over}"
+
+    def warnings(self) -> list[str]:
+        """Return what is not met, or not known, and stops nothing."""
+        words = {"warns": "Warning", "overridden": "Overridden"}
+        unmet = [each for each in self.conditions if each.met is not True]
+        return [f"{words[each.effect]}: {each.sentence()}" for each in unmet if each.effect in words]
 
     def as_json(self) -> dict[str, Any]:
         """Return the decision, ready for json.dumps."""
-        about = asdict(self.promotion.standing)
         return {
             "action": self.promotion.action,
-            **about,
+            **asdict(self.promotion.standing),
             "reason": self.promotion.reason,
             "decided_by": self.promotion.decided_by,
             "best": self.best,
             "why": self.why,
+            "conditions": [asdict(each) for each in self.conditions],
+            "overridden": list(self.promotion.overrides),
+            "refused": self.refusal,
         }
 
-    def preview(self, place: Place, now: float) -> str:
-        """Return what would change in the grid file and the documents, as a diff; nothing is written."""
+    def diff(self, place: Place, now: float) -> str:
+        """Return what would change in the grid file and the documents; "" for what has no run to show."""
+        stands = self.promotion.standing
+        if stands.experiment is not None and not runs_of(vars(stands)):
+            return ""
         with reading(place.ledger) as connection:
             texts = texts_of(place, connection, self.row(now))
-        changes = [_diff(path, text) for path, text in texts.items()]
-        return "\n".join([self.sentence(), *(change for change in changes if change)])
+        return "\n".join(change for path, text in texts.items() if (change := _diff(path, text)))
+
+    def preview(self, place: Place, now: float) -> str:
+        """Return what would be done, how each condition stands, and the diff; nothing is written."""
+        said = [f"  {each.effect}: {each.kind}: {each.sentence()}" for each in self.conditions]
+        parts = [self.sentence(), "Conditions of promotion:", *said, self.diff(place, now)]
+        return "\n".join(part for part in parts if part)
 
     def row(self, now: float) -> dict[str, Any]:
         """Return the row of `views.promotion_rows` that this decision will be."""
@@ -65,80 +104,112 @@ class Decision:
         return {**about, "id": 0, "decided_at": now}
 
 
-def decide(place: Place, action: str, experiment: str | None, reason: str) -> Decision:
-    """Check a decision against the ledger and the files; nothing is written.
+@dataclass(frozen=True)
+class _Judged:
+    """What is to stand, and how the conditions of it turned out; `gate` is what the ledger keeps of them."""
+
+    title: str
+    stands: Standing
+    conditions: tuple[Condition, ...]
+    gate: dict[str, Any] | None
+    undoes_id: int | None = None
+
+
+def decide(place: Place, request: Request) -> Decision:
+    """Hold what is asked for against the ledger and the files; nothing is written.
 
     Raises:
-        PromotionRefused: a condition that binds is not met; the message lists all of them.
+        PromotionRefused: there is nothing to undo, or no best experiment. What the conditions refuse is said
+            by the decision.
         RunNotFound: the ledger has no such experiment.
+        GridInvalid: the table [promotion] of the grid file cannot be used.
     """
-    with reading(place.ledger) as connection:
-        found = compared(connection)
-        rows = views.promotion_rows(connection)
-        undoes = None
-        if action == "rollback":
-            undone = before_last(rows)
-            if undone is None:
-                raise PromotionRefused("there is no promotion to undo")
-            undoes, stands = undone
-        elif action == "keep-baseline":
-            stands = Standing()
+    with reading(place.ledger) as connection, one_moment(connection):
+        found, rows = compared(connection), views.promotion_rows(connection)
+        if request.action == "rollback":
+            judged = _undoing(connection, rows)
         else:
-            chosen = experiment or found.best
-            if chosen is None:
-                raise PromotionRefused(
-                    f"there is no best experiment: {found.why}; name one: boneexp promote E3"
-                )
-            stands = _standing(connection, chosen, found)
-        if stands.experiment is not None:
-            _require(connection, stands, place.artifacts, restored=action == "rollback")
-    evidence = comparison_document.as_json(found)
-    promotion = Promotion(action, stands, reason, _person(), evidence, undoes)
-    return Decision(promotion, found.best, found.why, rows[-1]["id"] if rows else None)
+            judged = _judged(connection, found, place, request)
+    evidence = {**comparison_document.as_json(found), "gate": judged.gate}
+    overridden = tuple(each.name for each in judged.conditions if each.effect == "overridden")
+    about = (request.action, judged.stands, request.reason, _person(), evidence)
+    go_on = f'boneexp promote {judged.stands.experiment} --override --reason "why"'
+    return Decision(
+        promotion=Promotion(*about, judged.undoes_id, overridden),
+        best=found.best,
+        why=found.why,
+        follows=rows[-1]["id"] if rows else None,
+        conditions=judged.conditions,
+        refusal=refusal(judged.title, judged.conditions, go_on),
+    )
 
 
-def _standing(connection: sqlite3.Connection, experiment: str, found: Comparison) -> Standing:
+def _judged(connection: sqlite3.Connection, found: Comparison, place: Place, request: Request) -> _Judged:
+    """Judge what is to be promoted; where the baseline is kept, the experiment that could have been."""
+    policy, promotes = promotion_policy(place.grid), request.action == "promote"
+    experiment = _named(request.experiment or found.best, found) if promotes else candidate(found)
+    stands = _standing(connection, experiment)
+    conditions = with_effects(
+        _conditions(connection, stands, found, place, policy),
+        policy,
+        promotes=promotes,
+        override=request.override,
+    )
+    by = {"by": _person(), "reason": request.reason}
+    gate = recorded(experiment, policy, conditions, by)
+    if promotes:
+        return _Judged(f"{experiment} cannot be promoted", stands, conditions, gate)
+    gate["reached"] = reached(found)
+    return _Judged("the decision to keep the baseline cannot be recorded", Standing(), conditions, gate)
+
+
+def _conditions(
+    connection: sqlite3.Connection,
+    stands: Standing,
+    found: Comparison,
+    place: Place,
+    policy: PromotionSettings,
+) -> tuple[Condition, ...]:
+    if stands.experiment is None:
+        return tuple(ledger_conditions(connection))
+    run_ids = list(runs_of(vars(stands)).values())
+    integrity = tuple(integrity_conditions(connection, stands.experiment, run_ids, place.artifacts))
+    if not run_ids:  # there is no figure to judge
+        return integrity
+    return (*integrity, *statistical_conditions(connection, run_ids, found, policy))
+
+
+def _undoing(connection: sqlite3.Connection, rows: list[views.Row]) -> _Judged:
+    """Bring back what stood before, with the conditions that were recorded then."""
+    undone = last_and_former(rows)
+    if undone is None:
+        raise PromotionRefused("there is no promotion to undo")
+    last, former = undone
+    stands = standing_of(former)
+    judged = ledger_conditions(connection, list(runs_of(vars(stands)).values()))
+    conditions = tuple(replace(each, effect="binds") for each in judged)
+    gate = former["evidence"].get("gate") if former else None
+    return _Judged("the last promotion cannot be undone", stands, conditions, gate, last["id"])
+
+
+def _named(experiment: str | None, found: Comparison) -> str:
+    if experiment is None:
+        raise PromotionRefused(f"there is no best experiment: {found.why}; name one: boneexp promote E3")
     known = [row["experiment_id"] for row in found.rows]
     if experiment not in known:
         raise RunNotFound(
             f"the ledger has no experiment {experiment!r}; {nearest(experiment, known or ['none'])}"
         )
+    return experiment
+
+
+def _standing(connection: sqlite3.Connection, experiment: str | None) -> Standing:
+    """Return an experiment with its run on each split, of several seeds the one of the lowest loss."""
+    if experiment is None:
+        return Standing()
     runs = views.promotable_runs(connection, experiment)
-    chosen = {row["split"]: row["run"] for row in reversed(runs)}  # the first of each split: lowest loss
+    chosen = {row["split"]: row["run"] for row in reversed(runs)}
     return Standing(experiment, chosen.get("stratified"), chosen.get("center_holdout"))
-
-
-def _require(connection: sqlite3.Connection, stands: Standing, artifacts: Path, *, restored: bool) -> None:
-    """Raise PromotionRefused with all unmet conditions; what is restored was finished before."""
-    unmet = [] if restored else _unfinished(connection, str(stands.experiment))
-    run_ids = runs_of(vars(stands)).values()
-    for run_id in run_ids:
-        path, sha256 = views.checkpoint_of(connection, run_id)
-        unmet += [] if restored else _wrong_digest(artifacts / path, sha256, run_id)
-    if (broken := first_broken_event(connection)) is not None:
-        unmet.append(f"the ledger's history was changed: event {broken} does not follow from those before it")
-    if not run_ids:
-        unmet.append("it has no finished run")
-    if unmet:
-        listed = "\n  - ".join(unmet)
-        raise PromotionRefused(f"{stands.experiment} cannot be promoted:\n  - {listed}")
-
-
-def _unfinished(connection: sqlite3.Connection, experiment: str) -> list[str]:
-    return [
-        f"run {row['id']} ({row['split']}, seed {row['seed']}) is {row['state']}; see: boneexp status"
-        for row in views.current_runs(connection, experiment)
-        if row["state"] != "succeeded"
-    ]
-
-
-def _wrong_digest(path: Path, sha256: str, run_id: int) -> list[str]:
-    if not path.is_file():
-        return [f"run {run_id}: its checkpoint {path} is gone"]
-    found = sha256_of(path)
-    if found == sha256:
-        return []
-    return [f"run {run_id}: {path} has SHA-256 {found[:12]}…, and the ledger recorded {sha256[:12]}…"]
 
 
 def _diff(path: Path, text: str) -> str:

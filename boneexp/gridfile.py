@@ -22,6 +22,8 @@ from boneexp.config import (
     SPLITS,
     CenterHoldoutSettings,
     ExperimentSettings,
+    PromotedSettings,
+    PromotionSettings,
     Seed,
     SelectionSettings,
     Settings,
@@ -41,22 +43,6 @@ Model = type[BaseModel]
 ExperimentId = Annotated[str, StringConstraints(pattern=EXPERIMENT_ID)]
 
 
-class PromotedSettings(Settings):
-    """The default model; written by `boneexp promote`."""
-
-    experiment: str = ""
-    backbone: str = ""
-    image_size: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    batch_size: Annotated[int, Field(ge=0, le=1_000_000)] = 0
-    dropout: float = 0.0
-    attn_layer: str = ""
-    checkpoint: str = ""
-    checkpoint_stratified: str = ""
-    checkpoint_center: str = ""
-    digest_stratified: str = ""
-    digest_center: str = ""
-
-
 class GridText(Settings):
     """The file's top level; the experiments' tables are checked one by one, over the defaults."""
 
@@ -67,6 +53,7 @@ class GridText(Settings):
     evaluation: dict[str, Any] = {}
     splits: SplitsSettings = SplitsSettings()
     selection: SelectionSettings = SelectionSettings()
+    promotion: PromotionSettings = PromotionSettings()
     targets: dict[str, Share] = {}
     baseline: dict[str, Share] = {}
     promoted: PromotedSettings = PromotedSettings()
@@ -82,6 +69,7 @@ class Grid:
     splits: tuple[SplitSpec, ...]
     seeds: tuple[int, ...]
     selection: SelectionSettings
+    promotion: PromotionSettings
     targets: Mapping[str, float]
     baseline: Mapping[str, float]
     promoted: PromotedSettings
@@ -115,10 +103,25 @@ def load_grid(path: Path, overrides: Sequence[str] = ()) -> Grid:
         splits=_splits(top.splits),
         seeds=tuple(dict.fromkeys(top.seeds)),
         selection=top.selection,
+        promotion=top.promotion,
         targets=top.targets,
         baseline=top.baseline,
         promoted=top.promoted,
     )
+
+
+def promotion_policy(path: Path) -> PromotionSettings:
+    """Return the [promotion] table of a grid file; what else stands in the file does not matter here.
+
+    Raises:
+        GridInvalid: as `load_grid`, of this table alone.
+    """
+    try:
+        text = grid_text(path)
+        table = tables_of(text, str(path)).get("promotion", {})
+    except GridInvalid as error:
+        raise GridInvalid(f"{path} cannot be read: {error}; name the grid file with --grid FILE") from error
+    return _checked(PromotionSettings, table, ("promotion",), _Places(path, key_lines(text), ()))
 
 
 def write_study_grid(path: Path, root: str) -> None:

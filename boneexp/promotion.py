@@ -38,10 +38,12 @@ def carry_out(place: Place, decision: Decision, now: float) -> list[Path]:
     """Make the files, record the decision, put the files in place; return them.
 
     Raises:
+        PromotionRefused: a condition that binds is not met; nothing has changed.
         PromotionRefused, Damaged, GridInvalid: a file cannot be made; nothing has changed.
         Busy: another promotion is at work, or has been since this was decided; nothing has changed.
         BoneexpError: the decision is recorded, and a file could not be put in place.
     """
+    decision.require()
     with alone(place.ledger, BUSY_TIMEOUT_S):
         with writing(place.ledger) as connection:
             begin_promotion(connection, _noted(place), now)

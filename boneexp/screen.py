@@ -209,6 +209,16 @@ def overlap_parts(done: Row) -> "list[Any]":
     return [table, mean, "Research use only, not for clinical use."]
 
 
+def decisions_table(rows: Sequence[Row]) -> "Table":
+    """Return the table of all decisions, the oldest first."""
+    table = _table(*(column.replace("_", " ") for column in rows[0]))
+    for row in rows:
+        shown = {**row, "experiment": row["experiment"] or "the baseline"}
+        shown |= {key: row[key] or "not reported" for key in ("unmet", "overridden")}
+        table.add_row(*(escaped("" if value is None else str(value)) for value in shown.values()))
+    return table
+
+
 def findings_table(findings: "Sequence[Finding]") -> "Table":
     """Return the table of what `doctor` found."""
     table = _table("check", "verdict", "where", "what", "what to do")

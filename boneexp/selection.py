@@ -182,6 +182,12 @@ def choose(leaderboard: Sequence[Row], order: Sequence[str], part: str = "test")
     return winner["experiment_id"], _why(winner, leaderboard[1], order) + _on(part)
 
 
+def candidate(comparison: Comparison) -> str | None:
+    """Return the best, or the first of equals; None where ranking makes no sense."""
+    sets = {row["test_set"] for row in comparison.leaderboard}
+    return str(comparison.leaderboard[0]["experiment_id"]) if len(sets) == 1 else None
+
+
 def label(figure: str) -> str:
     """Return the words for a figure's name: "stratified_macro_auroc" -> "stratified macro AUROC"."""
     words = figure.replace("center_holdout", "centre-holdout").replace("_", " ")

@@ -11,17 +11,17 @@ from settled_ledger import settled_ledger
 GRID = "# ours\n[experiments.E1]\nname = 'b0'\n\n[promoted]   # the default\n"
 
 
-def settled_study(home):
+def settled_study(home, grid=GRID, **ledger):
     """Make a study of two finished experiments in `home`, and a model card that a person has begun."""
     home.mkdir(parents=True, exist_ok=True)
-    settled_ledger(home / "ledger.db")
+    settled_ledger(home / "ledger.db", **ledger)
     with sqlite3.connect(home / "ledger.db") as connection:
         for folder, sha256 in connection.execute("SELECT folder, checkpoint_sha256 FROM runs").fetchall():
             checkpoint = home / "artifacts" / folder / "best.pt"
             checkpoint.parent.mkdir(parents=True)
             checkpoint.write_text(json.dumps(folder))
             assert hashlib.sha256(checkpoint.read_bytes()).hexdigest() == sha256
-    (home / "experiments.toml").write_text(GRID)
+    (home / "experiments.toml").write_text(grid)
     (home / "docs").mkdir()
     (home / "docs" / "model_card.md").write_text("# Ours\n\nOur own words.\n")
     return Study(home)

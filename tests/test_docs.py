@@ -145,7 +145,9 @@ def grid_keys():
         yield from [(f"splits.{key}.{each}", found) for each, found in inner] or [(f"splits.{key}", value)]
     for key, value in config.SelectionSettings().model_dump().items():
         yield f"selection.{key}", value
-    for key, value in gridfile.PromotedSettings().model_dump().items():
+    for key, value in config.PromotionSettings().model_dump().items():
+        yield f"promotion.{key}", value
+    for key, value in config.PromotedSettings().model_dump().items():
         yield f"promoted.{key}", value
     yield "seeds", gridfile.GridText.model_fields["seeds"].default
 

@@ -5,7 +5,7 @@ import pytest
 
 from boneexp.config import CenterHoldoutSettings, StratifiedSettings
 from boneexp.errors import GridInvalid
-from boneexp.gridfile import load_grid, nearest, write_study_grid
+from boneexp.gridfile import load_grid, nearest, promotion_policy, write_study_grid
 from boneexp.gridtext import key_lines
 
 SHIPPED = Path(__file__).parents[1] / "experiments.toml"
@@ -74,6 +74,7 @@ def test_the_shipped_grid_spells_out_the_defaults(tmp_path):
     assert bare.experiments["E1"].training == shipped.experiments["E1"].training
     assert bare.experiments["E1"].model == shipped.experiments["E1"].model
     assert (bare.splits, bare.seeds, bare.selection) == (shipped.splits, shipped.seeds, shipped.selection)
+    assert bare.promotion == shipped.promotion
 
 
 def test_an_unknown_key_is_named_with_its_line_and_the_nearest_key(tmp_path):
@@ -86,6 +87,41 @@ def test_an_unknown_key_is_named_with_its_line_and_the_nearest_key(tmp_path):
 def test_an_unknown_key_among_the_defaults_is_named_where_it_stands(tmp_path):
     path = grid_of(tmp_path, "[training]\nepoch = 3\n[experiments.E1]\n")
     assert refusal(path) == f"{path}, line 2: unknown key 'training.epoch'; did you mean 'epochs'?"
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("enforced = true", "unknown key 'promotion.enforced'; did you mean 'enforce'?"),
+        ('enforce = "yes"', "promotion.enforce: Input should be a valid boolean (it is 'yes')"),
+        (
+            'above_baseline = ["gradcam_iou"]',
+            "promotion.above_baseline.0: Input should be 'stratified_accuracy'",
+        ),
+        (
+            "least_accuracy = 50",
+            "promotion.least_accuracy: Input should be less than or equal to 1 (it is 50)",
+        ),
+    ],
+)
+def test_a_mistake_in_the_conditions_of_promotion_is_named_with_its_line(tmp_path, line, said):
+    path = grid_of(tmp_path, f"[experiments.E1]\n\n[promotion]\n{line}\n")
+    for found in (refusal(path), policy_refusal(path)):
+        assert found.startswith(f"{path}, line 4: {said}")
+
+
+def policy_refusal(path):
+    with pytest.raises(GridInvalid) as caught:
+        promotion_policy(path)
+    return str(caught.value)
+
+
+def test_the_conditions_of_promotion_are_read_whatever_else_the_file_says(tmp_path):
+    path = grid_of(tmp_path, "[trainning]\nepochs = 3\n[promotion]\nenforce = true\n")
+    assert promotion_policy(path).enforce
+    assert not promotion_policy(grid_of(tmp_path, "[experiments.E1]\n")).enforce
+    path.write_text("promotion = 3\n")
+    assert "line 1: promotion: Input should be a valid dictionary" in policy_refusal(path)
 
 
 def test_an_unknown_table_is_named_with_its_line(tmp_path):

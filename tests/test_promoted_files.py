@@ -37,7 +37,7 @@ def place_of(study):
 
 
 def promote(study, experiment, now=NOW):
-    decision = deciding.decide(place_of(study), "promote", experiment, "")
+    decision = deciding.decide(place_of(study), deciding.Request("promote", experiment))
     return promotion.carry_out(place_of(study), decision, now)
 
 
@@ -141,7 +141,7 @@ def test_a_study_that_was_moved_after_the_kill_is_finished_where_it_lies_now(stu
 
 
 def test_a_decision_is_refused_if_somebody_else_has_decided_meanwhile(study):
-    late = deciding.decide(place_of(study), "promote", "E2", "")
+    late = deciding.decide(place_of(study), deciding.Request("promote", "E2"))
     promote(study, "E1")
     with pytest.raises(Busy, match="somebody else has decided meanwhile"):
         promotion.carry_out(place_of(study), late, NOW)
@@ -151,7 +151,7 @@ def test_a_decision_is_refused_if_somebody_else_has_decided_meanwhile(study):
 def test_two_rollbacks_of_the_same_decision_are_one(study):
     promote(study, "E1")
     promote(study, "E2")
-    decided = [deciding.decide(place_of(study), "rollback", None, "") for _ in range(2)]
+    decided = [deciding.decide(place_of(study), deciding.Request("rollback")) for _ in range(2)]
     promotion.carry_out(place_of(study), decided[0], NOW)
     with pytest.raises(Busy):
         promotion.carry_out(place_of(study), decided[1], NOW)

@@ -15,7 +15,7 @@ from boneexp.analysis.choice import Verdict, verdict_of
 from boneexp.config import REFERENCE_FIGURES, SPLITS
 from boneexp.documents.wording import share
 from boneexp.ledger import evidence, views
-from boneexp.selection import Comparison, Row, Target, compared, data_warning, split_of
+from boneexp.selection import Comparison, Row, Target, candidate, compared, data_warning, split_of
 
 PARTS = ("test", "val")
 IOU_THRESHOLD = 0.5
@@ -205,18 +205,12 @@ def setting_of(settings: Mapping[str, Any], dotted: str) -> Any:
 def _subject(connection: sqlite3.Connection, comparison: Comparison, promotion: Row | None) -> Subject | None:
     ids = [promotion[key] for key in ("stratified_run_id", "center_run_id")] if promotion else []
     if not any(ids):
-        name = (promotion and promotion["experiment"]) or comparison.best or _first_ranked(comparison)
+        name = (promotion and promotion["experiment"]) or candidate(comparison)
         runs = views.promotable_runs(connection, name) if name else []
         ids = list({row["split"]: row["run"] for row in reversed(runs)}.values())
     found = [evidence.run_origin(connection, run_id) for run_id in ids if run_id is not None]
     chosen = [row for row in found if row is not None]
     return _described(connection, chosen, comparison) if chosen else None
-
-
-def _first_ranked(comparison: Comparison) -> str | None:
-    """Return the first of equals, so that there are figures to show; None where ranking makes no sense."""
-    sets = {row["test_set"] for row in comparison.leaderboard}
-    return str(comparison.leaderboard[0]["experiment_id"]) if len(sets) == 1 else None
 
 
 def _described(connection: sqlite3.Connection, origins: list[Row], comparison: Comparison) -> Subject:

@@ -5,6 +5,7 @@ Good news and bad news take the same form: the figures stand beside every claim.
 
 from collections.abc import Sequence
 
+from boneexp.documents.decided import overridden
 from boneexp.documents.facts import IOU_THRESHOLD, Facts, Held, Subject
 from boneexp.documents.wording import UNKNOWN, counted, data_label, listed, moment, share, signed, split_label
 from boneexp.selection import LEAK, label
@@ -30,7 +31,9 @@ def decision(facts: Facts) -> str:
     if promotion["experiment"] is None:
         return f"The last promotion was undone, and no model of this grid is promoted; {by}."
     verb = "is promoted again" if promotion["action"] == "rollback" else "is promoted"
-    return f"{titled(facts.subject)} {verb}; {by}."
+    over = overridden(facts)
+    how = f" over {counted(len(over), 'unmet condition')}, by override" if over else ""
+    return f"{titled(facts.subject)} {verb}{how}; {by}."
 
 
 def reason(facts: Facts) -> str:

@@ -39,6 +39,7 @@ class Promotion:
     decided_by: str
     evidence: dict[str, Any]
     undoes_id: int | None = None
+    overrides: tuple[str, ...] = ()  # the conditions that bound and were not met, and that a person overrode
 
 
 def begin_promotion(connection: Connection, place: Mapping[str, str], now: float) -> None:
@@ -81,6 +82,16 @@ def record_promotion(connection: Connection, promotion: Promotion, now: float) -
         reason=promotion.reason,
         decided_by=promotion.decided_by,
     )
+    if promotion.overrides:
+        record_event(
+            connection,
+            now,
+            "override",
+            promotion=added,
+            conditions=list(promotion.overrides),
+            reason=promotion.reason,
+            decided_by=promotion.decided_by,
+        )
     return added
 
 
@@ -95,11 +106,14 @@ def settle_promotion(
 
 def standing(rows: Sequence[dict[str, Any]]) -> Standing:
     """Return the default that the promotion rows (oldest first) leave."""
-    return _standing_of(rows[-1]) if rows else Standing()
+    return standing_of(rows[-1] if rows else None)
 
 
-def before_last(rows: Sequence[dict[str, Any]]) -> tuple[int, Standing] | None:
-    """Return the last decision that is not undone (its id) and what stood before; None if there is none."""
+def last_and_former(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any] | None] | None:
+    """Return the last decision that is not undone, and the one before it (None: the baseline stood unasked).
+
+    None where no decision is left to undo.
+    """
     decisions: list[dict[str, Any]] = []
     for row in rows:
         if row["action"] == "rollback":
@@ -108,9 +122,11 @@ def before_last(rows: Sequence[dict[str, Any]]) -> tuple[int, Standing] | None:
             decisions.append(row)
     if not decisions:
         return None
-    former = _standing_of(decisions[-2]) if len(decisions) > 1 else Standing()
-    return int(decisions[-1]["id"]), former
+    return decisions[-1], decisions[-2] if len(decisions) > 1 else None
 
 
-def _standing_of(row: dict[str, Any]) -> Standing:
+def standing_of(row: dict[str, Any] | None) -> Standing:
+    """Return the default that a decision left; the baseline where there was none."""
+    if row is None:
+        return Standing()
     return Standing(row["experiment"], row["stratified_run_id"], row["center_run_id"])

@@ -10,7 +10,7 @@ out, and why.
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -138,8 +138,17 @@ def broken_seals(connection: sqlite3.Connection) -> Iterator["Broken"]:
 
 def seal_holds(connection: sqlite3.Connection, subject: "Subject") -> bool:
     """Tell whether one subject is sealed, and still as it was then."""
-    standing = standing_seals(connection).get(subject)
-    return standing is not None and not _changed(connection, subject, standing[1])
+    return not broken_among(connection, [subject])
+
+
+def broken_among(connection: sqlite3.Connection, subjects: Iterable["Subject"]) -> list["Subject"]:
+    """Return which of these are not sealed, or not as they were when they were sealed."""
+    standing = standing_seals(connection)
+    return [
+        subject
+        for subject in subjects
+        if subject not in standing or _changed(connection, subject, standing[subject][1])
+    ]
 
 
 def standing_seals(connection: sqlite3.Connection) -> dict["Subject", tuple[int, Mapping[str, str]]]:

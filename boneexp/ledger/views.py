@@ -175,6 +175,29 @@ def promotion_rows(connection: sqlite3.Connection) -> list[Row]:
     return [{**row, "evidence": json.loads(row["evidence_json"])} for row in rows]
 
 
+def decision_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Return every decision, oldest first: when, what, by whom, why, what was not met, what undid it.
+
+    `unmet` and `overridden` name conditions; None where the ledger has none of that decision. A rollback has
+    those of the decision that it brings back.
+    """
+    return _rows(
+        connection,
+        """SELECT p.id, strftime('%Y-%m-%dT%H:%M:%SZ', p.decided_at, 'unixepoch') AS date, p.action,
+                  p.experiment, p.decided_by, p.reason,
+                  CASE WHEN json_type(p.evidence_json, '$.gate') = 'object' THEN
+                    (SELECT COALESCE(GROUP_CONCAT(json_extract(c.value, '$.name'), ', '), 'none')
+                     FROM json_each(p.evidence_json, '$.gate.conditions') c
+                     WHERE json_extract(c.value, '$.met') IS NOT 1) END AS unmet,
+                  CASE WHEN json_type(p.evidence_json, '$.gate') = 'object' THEN
+                    (SELECT COALESCE(GROUP_CONCAT(o.value, ', '), 'none')
+                     FROM json_each(p.evidence_json, '$.gate.override.conditions') o) END AS overridden,
+                  p.undoes_id AS undoes,
+                  (SELECT MIN(u.id) FROM promotions u WHERE u.undoes_id = p.id) AS undone_by
+           FROM promotions p ORDER BY p.id""",
+    )
+
+
 def _rows(connection: sqlite3.Connection, query: str, values: Sequence[object] = ()) -> list[Row]:
     return [dict(row) for row in connection.execute(query, tuple(values))]
 

@@ -1,0 +1,135 @@
+"""Statistical conditions: better than what went before, in every subgroup, believable, and without a leak.
+
+Figures are those of the runs that are to be promoted, from their test parts. Where a figure is not in the
+ledger, or the images are not those that the baseline was measured on, the answer is "not known".
+"""
+
+import json
+import sqlite3
+from collections.abc import Iterator, Sequence
+
+from boneexp.config import PromotionSettings
+from boneexp.evaluation.intervals import wilson_interval
+from boneexp.gate.conditions import Condition
+from boneexp.ledger import conditions
+from boneexp.ledger.views import Row
+from boneexp.selection import Comparison, data_warning, label, split_of
+
+CONFIDENCE = 0.95  # of the intervals beside a subgroup's figure
+SUBGROUP_FIGURES = {"accuracy": "images", "malignant_sensitivity": "malignant_images"}  # of how many images
+SAME_PICTURE = ("the same picture", "look the same")  # as the reader of the data puts it
+
+
+def statistical_conditions(
+    connection: sqlite3.Connection,
+    run_ids: Sequence[int],
+    comparison: Comparison,
+    policy: PromotionSettings,
+) -> Iterator[Condition]:
+    """Yield every statistical condition of the policy for promoting `run_ids`, one for each split."""
+    runs = [conditions.chosen_run(connection, run_id) for run_id in run_ids]
+    for figure in policy.above_baseline:
+        yield _above_baseline(connection, runs, figure, comparison.baseline.get(figure))
+    if policy.subgroups:
+        rows = [row for run in runs for row in conditions.subgroup_rows(connection, run["run"])]
+        rows = [row for row in rows if row["attribute"] in policy.subgroups and row["value"] != "not known"]
+        floors = (policy.least_accuracy, policy.least_malignant_sensitivity)
+        for metric, floor in zip(SUBGROUP_FIGURES, floors, strict=True):
+            yield _worst_subgroup(rows, metric, floor, policy)
+    if policy.calibration_metric:
+        yield _calibration(connection, runs, policy)
+    if policy.leakage:
+        yield _patients_apart(connection, runs)
+        yield _parts_apart(connection, runs)
+        yield _labels_agree(runs)
+
+
+def _above_baseline(
+    connection: sqlite3.Connection, runs: Sequence[Row], figure: str, baseline: float | None
+) -> Condition:
+    name = f"above-baseline {figure}"
+    asked = f"{label(figure)}: whole interval above the baseline"
+    split, metric = split_of(figure)
+    run = next((run for run in runs if run["split"] == split), None)
+    if run is None or baseline is None:
+        missing = "there is no run of this split" if run is None else "the study names no baseline for it"
+        return Condition(name, "statistical", asked, None, missing)
+    asked = f"{asked} of {baseline:.3f}"
+    if warning := data_warning(run):
+        return Condition(name, "statistical", asked, None, warning)
+    figures = conditions.test_figures(connection, run["run"])
+    value, low, high = (figures.get(f"{metric}{end}") for end in ("", "_low", "_high"))
+    if value is None or low is None or high is None:
+        found = f"run {run['run']}: the figure or its interval is not reported"
+        return Condition(name, "statistical", asked, None, found)
+    found = f"{value:.3f} ({low:.3f}-{high:.3f}), run {run['run']}"
+    if low == high:
+        found = f"{found}; an interval without width proves nothing"
+    return Condition(name, "statistical", asked, low > baseline and low != high, found)
+
+
+def _worst_subgroup(rows: Sequence[Row], metric: str, floor: float, policy: PromotionSettings) -> Condition:
+    """Judge the subgroup with the lowest figure; those with too few images are counted, and not judged."""
+    counted = SUBGROUP_FIGURES[metric]
+    judged = [row for row in rows if row[counted] >= policy.smallest_subgroup]
+    few = sum(0 < row[counted] < policy.smallest_subgroup for row in rows)
+    left_out = f"; {few} of fewer than {policy.smallest_subgroup} images not judged" if few else ""
+    name, asked = f"worst-subgroup {metric}", f"{label(metric)} of the worst subgroup: at least {floor:g}"
+    if not judged:
+        return Condition(name, "statistical", asked, None, f"no subgroup is large enough{left_out}")
+    worst = min(judged, key=lambda row: (row[metric], -row[counted]))
+    low, high = wilson_interval(round(worst[metric] * worst[counted]), worst[counted], CONFIDENCE)
+    where = f"{worst['attribute']} {worst['value']} ({label(worst['split'])})"
+    found = f"{worst[metric]:.3f} ({low:.3f}-{high:.3f}) of {worst[counted]} images, {where}"
+    found = f"{found}; {len(judged)} subgroups judged{left_out}"
+    return Condition(name, "statistical", asked, worst[metric] >= floor, found)
+
+
+def _calibration(connection: sqlite3.Connection, runs: Sequence[Row], policy: PromotionSettings) -> Condition:
+    stored = f"{policy.calibration_metric}{'_tempered' * policy.temperature_scaling}"
+    scaled = " after temperature scaling" if policy.temperature_scaling else ""
+    asked = f"{label(policy.calibration_metric)}{scaled}: at most {policy.calibration_at_most:g}"
+    values = {run["split"]: conditions.test_metric(connection, run["run"], stored) for run in runs}
+    shown = [
+        f"{'not reported' if value is None else f'{value:.3f}'} ({label(split)})"
+        for split, value in values.items()
+    ]
+    known = [value for value in values.values() if value is not None]
+    met = all(value <= policy.calibration_at_most for value in known)
+    unknown = met and len(known) < len(values)
+    return Condition("calibration", "statistical", asked, None if unknown else met, ", ".join(shown))
+
+
+def _patients_apart(connection: sqlite3.Connection, runs: Sequence[Row]) -> Condition:
+    asked = "views of one patient lie on one side of each split"
+    columns = sorted({run["group_column"] or "" for run in runs})
+    alone = [conditions.shared_by_parts(connection, run["run"])["images_without_group"] for run in runs]
+    if "" in columns:
+        found = "no splits.group_column says who the patients are, so their views can be on both sides"
+    elif any(alone):
+        found = f"{max(alone)} images have no {', '.join(columns)}"
+    else:
+        found = f"kept together by {', '.join(columns)}, if that column tells patients apart"
+    met = "" not in columns and not any(alone)
+    return Condition("leakage-patients", "statistical", asked, met, found)
+
+
+def _parts_apart(connection: sqlite3.Connection, runs: Sequence[Row]) -> Condition:
+    asked = "no image and no group is in the validation and in the test part"
+    problems = []
+    for run in runs:
+        shared = conditions.shared_by_parts(connection, run["run"])
+        images, groups = shared["images"], shared["groups"]
+        if images or groups:
+            problems.append(f"run {run['run']}: {images} images and {groups} groups in both")
+    found = "; ".join(problems) or "none in both, by the rows of predictions"
+    return Condition("leakage-parts", "statistical", asked, not problems, found)
+
+
+def _labels_agree(runs: Sequence[Row]) -> Condition:
+    asked = "no picture stands in the data twice under different classes"
+    notes = dict.fromkeys(note for run in runs for note in json.loads(run["notes_json"]))
+    twice = [note for note in notes if any(words in note for words in SAME_PICTURE)]
+    more = f" (and {len(twice) - 3} more)" if len(twice) > 3 else ""
+    found = f"{'; '.join(twice[:3])}{more}" if twice else "the reader of the data noticed none"
+    return Condition("leakage-duplicates", "statistical", asked, not twice, found)

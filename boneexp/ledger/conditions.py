@@ -1,0 +1,67 @@
+"""What the conditions of promotion are held against. sqlite3 alone, and nothing is changed.
+
+Every query here can be pasted into `sqlite3 ledger.db`.
+"""
+
+import json
+import sqlite3
+from collections.abc import Sequence
+
+from boneexp.ledger.views import Row
+
+
+def compared_runs(connection: sqlite3.Connection) -> list[Row]:
+    """Return the finished current runs of every experiment, with the digests of their images and deals."""
+    query = """SELECT r.id AS run, e.experiment, r.split, e.data_fingerprint AS fingerprint, r.split_digest
+               FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+               WHERE r.is_current AND r.state = 'succeeded'
+               ORDER BY r.split DESC, length(e.experiment), e.experiment, r.id"""
+    return [dict(row) for row in connection.execute(query)]
+
+
+def fingerprints_of(connection: sqlite3.Connection, run_ids: Sequence[int]) -> list[str]:
+    """Return the fingerprints of the data behind these runs."""
+    query = """SELECT DISTINCT e.data_fingerprint FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+               WHERE r.id IN (SELECT value FROM json_each(?)) ORDER BY 1"""
+    return [row[0] for row in connection.execute(query, (json.dumps(list(run_ids)),))]
+
+
+def chosen_run(connection: sqlite3.Connection, run_id: int) -> Row:
+    """Return a run's split, the column that it keeps together, and facts about its dataset."""
+    query = """SELECT r.id AS run, r.split, json_extract(r.spec_json, '$.split.group_column') AS group_column,
+                      d.kind, d.name, d.images, d.notes_json
+               FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+               JOIN datasets d ON d.fingerprint = e.data_fingerprint WHERE r.id = ?"""
+    return dict(connection.execute(query, (run_id,)).fetchone())
+
+
+def test_figures(connection: sqlite3.Connection, run_id: int) -> Row:
+    """Return the row of the view run_metrics of a run's test part; empty where it has none."""
+    query = "SELECT * FROM run_metrics WHERE run = ? AND part = 'test'"
+    return dict(connection.execute(query, (run_id,)).fetchone() or {})
+
+
+def test_metric(connection: sqlite3.Connection, run_id: int, metric: str) -> float | None:
+    """Return a metric over all classes of a run's test part; None where it is not reported."""
+    query = """SELECT value FROM metrics
+               WHERE run_id = ? AND part = 'test' AND metric = ? AND class_name = ''"""
+    row = connection.execute(query, (run_id, metric)).fetchone()
+    return None if row is None else row[0]
+
+
+def subgroup_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return the rows of the view subgroup_figures of a run's test part."""
+    query = "SELECT * FROM subgroup_figures WHERE run = ? AND part = 'test' ORDER BY attribute, value"
+    return [dict(row) for row in connection.execute(query, (run_id,))]
+
+
+def shared_by_parts(connection: sqlite3.Connection, run_id: int) -> Row:
+    """Return how many images and groups a run predicted in both parts, and how many images have no group."""
+    query = """WITH val AS (SELECT * FROM predictions WHERE run_id = :run AND part = 'val'),
+                    test AS (SELECT * FROM predictions WHERE run_id = :run AND part = 'test')
+               SELECT (SELECT COUNT(*) FROM test WHERE image_id IN (SELECT image_id FROM val)) AS images,
+                      (SELECT COUNT(DISTINCT group_id) FROM test
+                       WHERE group_id <> '' AND group_id IN (SELECT group_id FROM val)) AS groups,
+                      (SELECT COUNT(*) FROM predictions
+                       WHERE run_id = :run AND group_id = '') AS images_without_group"""
+    return dict(connection.execute(query, {"run": run_id}).fetchone())

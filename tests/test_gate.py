@@ -1,0 +1,529 @@
+"""The gate before a promotion: what it refuses, with which words, and that a refusal changes nothing."""
+
+import json
+import re
+import shutil
+import sqlite3
+from contextlib import closing
+
+import pytest
+import settled_ledger as settled_module
+from conftest import Study
+from settled_ledger import NOW, settle_next, settled_ledger, specs
+from settled_study import GRID, settled_study
+
+from boneexp.config import PromotionSettings
+from boneexp.documents.marked import blocks_of
+from boneexp.gate.statistical import statistical_conditions
+from boneexp.ledger import views
+from boneexp.ledger.database import reading, writing
+from boneexp.ledger.enqueue import enqueue
+from boneexp.ledger.history import first_broken_event
+from boneexp.selection import compared
+
+NAMES = ("model_card.md", "poc_report.md")
+NOTHING = {"above_baseline": [], "subgroups": [], "calibration_metric": "", "leakage": False}
+
+
+@pytest.fixture(scope="module")
+def settled(tmp_path_factory):
+    return settled_study(tmp_path_factory.mktemp("settled")).folder
+
+
+@pytest.fixture
+def study(settled, tmp_path):
+    shutil.copytree(settled, tmp_path / "study")
+    return Study(tmp_path / "study")
+
+
+def set_policy(study, **keys):
+    lines = "".join(f"{key} = {json.dumps(value)}\n" for key, value in keys.items())
+    study.grid.write_text(GRID.replace("[promoted]", f"[promotion]\n{lines}\n[promoted]"))
+
+
+def change(study, statement):
+    with sqlite3.connect(study.ledger) as connection:
+        assert connection.execute(statement).rowcount >= 1
+
+
+def everything(study):
+    """Return all that a decision could change: the ledger's content, and every other file."""
+    with closing(sqlite3.connect(study.ledger)) as connection:
+        rows = list(connection.iterdump())
+    files = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
+    return rows, {path: content for path, content in files.items() if "ledger.db" not in path.name}
+
+
+def refused(study, *command):
+    before = everything(study)
+    said = study("promote", *command, code=6)
+    assert everything(study) == before
+    assert said.stdout == ""
+    return said.stderr
+
+
+def documents(study):
+    return [(study.folder / "docs" / name).read_text() for name in NAMES]
+
+
+def evidence(study):
+    with reading(study.ledger) as connection:
+        return views.promotion_rows(connection)[-1]["evidence"]
+
+
+def events(study, kind):
+    with sqlite3.connect(study.ledger) as connection:
+        found = connection.execute("SELECT details_json FROM events WHERE kind = ?", (kind,))
+        return [json.loads(row[0]) for row in found]
+
+
+def judged(ledger, run_ids, **keys):
+    """Return the statistical conditions of a ledger by name."""
+    policy = PromotionSettings.model_validate(NOTHING | keys)
+    with reading(ledger) as connection:
+        found = statistical_conditions(connection, run_ids, compared(connection), policy)
+        return {each.name: each for each in found}
+
+
+# What always binds.
+
+
+def test_an_experiment_without_a_finished_run_is_refused(study):
+    settled_ledger(study.ledger, ("E1", "E2", "E3"), settle=False)
+    said = refused(study, "E3")
+    assert (
+        "E3 cannot be promoted:\n  - integrity: every current run of E3 is finished: not met; it has no"
+        in said
+    )
+    assert "run 6 (center_holdout, seed 42) is queued; run 5 (stratified, seed 42) is queued" in said
+    assert "Conditions of integrity always bind; nothing overrides them." in said
+
+
+def test_an_experiment_of_which_one_run_waits_is_refused(study):
+    settled_ledger(study.ledger, ("E1", "E2", "E3"), settle=False)
+    settle_next(study.ledger, NOW + 50_000)
+    said = refused(study, "E3")
+    assert "every current run of E3 is finished: not met; run 6 (center_holdout, seed 42) is queued" in said
+
+
+def test_a_checkpoint_that_is_not_the_recorded_one_is_refused(study):
+    path = study.artifacts / "experiments" / "E2" / "stratified" / "best.pt"
+    path.write_text("another")
+    assert re.search(
+        r"not met; run 3: .*best.pt has SHA-256 [0-9a-f]{12}…, and the ledger", refused(study, "E2")
+    )
+    path.unlink()
+    assert re.search(r"not met; run 3: its checkpoint .*best.pt is gone", refused(study, "E2"))
+
+
+@pytest.mark.parametrize("command", [["E2"], ["--best"], ["--keep-baseline"], ["--rollback"]])
+def test_a_changed_history_is_refused_whatever_is_decided(study, command):
+    study("promote", "E1")
+    change(study, "UPDATE events SET at = at + 1 WHERE id = 3")
+    said = refused(study, *command)
+    assert "the ledger's history is whole: not met; the ledger's history was changed: event 3" in said
+
+
+@pytest.mark.parametrize(
+    ("statement", "named"),
+    [
+        ("UPDATE metrics SET value = 0.99 WHERE run_id = 3 AND metric = 'accuracy'", "run 3"),
+        ("UPDATE predictions SET label = 'Normal' WHERE run_id = 1", "run 1"),
+        ("UPDATE image_attributes SET value = 'male' WHERE value = 'female'", "dataset"),
+    ],
+)
+def test_figures_or_images_changed_after_they_were_sealed_are_refused(study, statement, named):
+    change(study, statement)
+    said = refused(study, "E2")
+    assert re.search(rf"as they were sealed: not met; changed since, or without a seal: {named}", said)
+    assert "boneexp doctor" in said
+
+
+def test_experiments_on_different_images_are_refused(study):
+    settled_ledger(study.ledger, ("E3",), kind="other")
+    said = refused(study, "E1")
+    assert re.search(r"have the same images: not met; E1, E2 [0-9a-f]{8}, E3 [0-9a-f]{8}; queue all", said)
+    assert "boneexp queue --grid experiments.toml" in said
+
+
+def test_experiments_on_another_deal_of_the_same_images_are_refused(study):
+    with reading(study.ledger) as connection:
+        fingerprint = connection.execute("SELECT fingerprint FROM datasets").fetchone()[0]
+    dealt = specs({"E3": settled_module.DESIGNS["E3"]}, (42,), ("stratified",), fingerprint)
+    dealt = [spec.model_copy(update={"split_digest": "d" * 64}) for spec in dealt]
+    with writing(study.ledger) as connection:
+        enqueue(connection, dealt, NOW)
+    settle_next(study.ledger, NOW + 50_000)
+    said = refused(study, "E1")
+    assert re.search(
+        r"deals the images out alike for all: not met; stratified E1, E2 [0-9a-f]{8}, E3 dddd", said
+    )
+    assert "have the same images" not in said
+
+
+def test_every_condition_that_is_not_met_is_listed(study):
+    (study.artifacts / "experiments" / "E2" / "stratified" / "best.pt").unlink()
+    change(study, "UPDATE metrics SET value = 0.99 WHERE run_id = 3")
+    change(study, "UPDATE events SET at = at + 1 WHERE id = 3")
+    assert refused(study, "E2").count("\n  - integrity: ") == 3
+
+
+def test_what_stood_before_is_not_brought_back_if_its_rows_were_changed(study):
+    study("promote", "E1")
+    study("promote", "E2")
+    change(study, "UPDATE metrics SET value = 0.99 WHERE run_id = 1")
+    assert "the last promotion cannot be undone:\n  - integrity: runs" in refused(study, "--rollback")
+
+
+def test_nothing_to_undo_and_no_best_are_refused(study):
+    assert "there is no promotion to undo" in refused(study, "--rollback")
+    settled_ledger(study.ledger, ("E3",), kind="other")
+    assert "there is no best experiment" in refused(study, "--best")
+
+
+# What binds with enforce = true.
+
+STATISTICAL = [
+    (
+        {"above_baseline": ["stratified_accuracy"]},
+        "stratified accuracy: whole interval above the baseline of 0.679",
+    ),
+    ({"subgroups": ["age band"], "least_accuracy": 0.9}, "accuracy of the worst subgroup: at least 0.9"),
+    (
+        {"subgroups": ["centre"], "smallest_subgroup": 1, "least_malignant_sensitivity": 0.95},
+        "malignant sensitivity of the worst subgroup: at least 0.95",
+    ),
+    ({"calibration_metric": "expected_calibration_error"}, "expected calibration error: at most 0.1"),
+    ({"calibration_metric": "log_loss"}, "log loss: at most 0.1"),
+    (
+        {"calibration_metric": "brier_score", "temperature_scaling": True},
+        "brier score after temperature scaling: at most 0.1",
+    ),
+    ({"leakage": True}, "views of one patient lie on one side of each split"),
+    ({"leakage": True}, "no picture stands in the data twice under different classes"),
+]
+
+
+@pytest.mark.parametrize(("keys", "asked"), STATISTICAL)
+def test_a_statistical_condition_warns_by_default_and_refuses_where_it_is_enforced(study, keys, asked):
+    set_policy(study, enforce=True, **(NOTHING | keys))
+    said = refused(study, "E2")
+    assert f"  - statistical: {asked}: not met; " in said
+    assert 'a person can go on: boneexp promote E2 --override --reason "why"' in said
+    assert "integrity" not in said
+    set_policy(study, **(NOTHING | keys))
+    assert f"Warning: {asked}: not met; " in study("promote", "E2").stderr
+
+
+def test_what_is_not_known_is_not_met_where_it_is_enforced(study):
+    set_policy(
+        study, enforce=True, **(NOTHING | {"above_baseline": ["center_holdout_malignant_specificity"]})
+    )
+    assert "above the baseline: not known; the study names no baseline for it" in refused(study, "E2")
+
+
+def test_an_image_in_both_parts_is_refused_where_leaks_are_enforced(tmp_path, monkeypatch):
+    monkeypatch.setattr(
+        settled_module, "_image_id", lambda label, number, part: f"IMG{label}{number:05d}.jpeg"
+    )
+    study = settled_study(tmp_path / "study")
+    set_policy(study, enforce=True, **(NOTHING | {"leakage": True}))
+    said = refused(study, "E2")
+    assert "is in the validation and in the test part: not met; run 3: 30 images and 0 groups in both" in said
+
+
+def test_with_all_that_is_enforced_met_nothing_is_said(study):
+    set_policy(
+        study,
+        enforce=True,
+        **(
+            NOTHING
+            | {
+                "subgroups": ["sex"],
+                "least_accuracy": 0.1,
+                "least_malignant_sensitivity": 0.1,
+                "smallest_subgroup": 5,
+            }
+        ),
+    )
+    assert "Warning" not in study("promote", "E2").stderr
+    assert {each["effect"] for each in evidence(study)["gate"]["conditions"]} == {"binds"}
+
+
+# How a condition is judged.
+
+
+def test_the_worst_subgroup_is_the_lowest_that_the_predictions_give(study):
+    with reading(study.ledger) as connection:
+        tested = [row for row in views.prediction_rows(connection, 4) if row["part"] == "test"]
+    right = {}
+    for row in tested:
+        shares = [row["p_normal"], row["p_benign"], row["p_malignant"]]
+        called = ("Normal", "Benign", "Malignant")[shares.index(max(shares))]
+        right.setdefault(row["center"], []).append(called == row["label"])
+    worst = min(right, key=lambda center: sum(right[center]) / len(right[center]))
+    accuracy = sum(right[worst]) / len(right[worst])
+    keys = {"subgroups": ["centre"], "smallest_subgroup": 30, "least_accuracy": round(accuracy, 6) - 0.001}
+    found = judged(study.ledger, [4], **keys)["worst-subgroup accuracy"]
+    assert found.met is True
+    assert found.found.startswith(f"{accuracy:.3f} (")
+    assert (
+        f"of {len(right[worst])} images, centre {worst} (centre-holdout); 2 subgroups judged" in found.found
+    )
+    higher = judged(study.ledger, [4], **keys | {"least_accuracy": accuracy + 0.001})
+    assert higher["worst-subgroup accuracy"].met is False
+
+
+def test_subgroups_of_few_images_and_unknown_values_are_not_judged(study):
+    found = judged(study.ledger, [3, 4], subgroups=["age band"], smallest_subgroup=30)[
+        "worst-subgroup accuracy"
+    ]
+    assert found.met is None
+    assert found.found == "no subgroup is large enough; 4 of fewer than 30 images not judged"
+
+
+def test_other_images_than_btxrd_are_not_held_against_the_baseline(tmp_path):
+    ledger = settled_ledger(tmp_path / "ledger.db", kind="phantom")
+    found = judged(ledger, [3, 4], above_baseline=["stratified_accuracy"])[
+        "above-baseline stratified_accuracy"
+    ]
+    assert found.met is None
+    assert "synthetic phantom" in found.found
+
+
+def test_of_several_seeds_the_promoted_run_is_judged_by_its_own_interval(tmp_path):
+    ledger = settled_ledger(tmp_path / "ledger.db", ("E2",), seeds=(1, 2), splits=("stratified",))
+    found = judged(ledger, [2], above_baseline=["stratified_accuracy"])["above-baseline stratified_accuracy"]
+    with sqlite3.connect(ledger) as connection:
+        value, low, high = connection.execute(
+            "SELECT value, low, high FROM metrics WHERE run_id = 2 AND part = 'test' AND metric = 'accuracy'"
+        ).fetchone()
+    assert found.found == f"{value:.3f} ({low:.3f}-{high:.3f}), run 2"
+    assert found.met is (low > 0.679)
+
+
+def test_an_interval_without_width_and_a_figure_that_is_missing_prove_nothing(study):
+    change(study, "UPDATE metrics SET low = 1, high = 1 WHERE run_id = 3 AND metric = 'accuracy'")
+    wanted = {"above_baseline": ["stratified_accuracy"]}
+    found = judged(study.ledger, [3], **wanted)["above-baseline stratified_accuracy"]
+    assert (found.met, "without width" in found.found) == (False, True)
+    change(study, "DELETE FROM metrics WHERE run_id = 3 AND metric IN ('accuracy', 'log_loss')")
+    assert judged(study.ledger, [3], **wanted)["above-baseline stratified_accuracy"].met is None
+    calibration = judged(study.ledger, [3], calibration_metric="log_loss")["calibration"]
+    assert (calibration.met, calibration.found) == (None, "not reported (stratified)")
+
+
+def test_a_group_column_keeps_patients_apart_unless_images_lack_it_or_groups_are_in_both_parts(study):
+    change(study, "UPDATE runs SET spec_json = json_set(spec_json, '$.split.group_column', 'patient_id')")
+    found = judged(study.ledger, [3], leakage=True)
+    assert found["leakage-patients"].found == "90 images have no patient_id"
+    change(study, "UPDATE predictions SET group_id = part || image_id")
+    found = judged(study.ledger, [3], leakage=True)
+    assert found["leakage-patients"].met is True
+    assert found["leakage-parts"].met is True
+    change(study, "UPDATE predictions SET group_id = substr(image_id, 1, 9)")
+    parts = judged(study.ledger, [3], leakage=True)["leakage-parts"]
+    assert (parts.met, parts.found) == (False, "run 3: 0 images and 30 groups in both")
+
+
+# Going on all the same.
+
+ENFORCED = NOTHING | {"enforce": True, "above_baseline": ["stratified_accuracy"], "leakage": True}
+
+
+def test_an_override_needs_a_reason_and_something_to_promote(study):
+    for command in (["E2", "--override"], ["E2", "--override", "--reason", "  "]):
+        assert "--override needs --reason" in study("promote", *command, code=2).stderr
+    for command in (["--rollback"], ["--finish"], ["--history"]):
+        said = study("promote", *command, "--override", "--reason", "because", code=2).stderr
+        assert "goes with an experiment" in said
+
+
+def test_an_override_is_recorded_and_every_document_shows_who_why_and_what(study):
+    set_policy(study, **ENFORCED)
+    done = study("promote", "E2", "--override", "--reason", "<b>we need</b> | it")
+    names = ["above-baseline stratified_accuracy", "leakage-patients", "leakage-duplicates"]
+    assert "3 unmet conditions overridden" in done.stdout
+    assert done.stderr.count("Overridden: ") == 3
+    (event,) = events(study, "override")
+    assert (event["conditions"], event["reason"]) == (names, "<b>we need</b> | it")
+    override = evidence(study)["gate"]["override"]
+    assert (override["conditions"], override["by"]) == (names, event["decided_by"])
+    for text in documents(study):
+        assert "> **PROMOTED BY OVERRIDE.** 3 conditions that bound were not met" in text
+        assert (
+            f"{event['decided_by']} went on all the same; reason: &#60;b&#62;we need&#60;/b&#62; &#124; it"
+            in text
+        )
+        assert "E2 (b0_annotated) is promoted over 3 unmet conditions, by override;" in text
+        assert len(re.findall(r"not met \| .* \| binding, overridden \|$", text, re.MULTILINE)) == 3
+    (row,) = study.json("promote", "--history")
+    assert row["overridden"] == ", ".join(names)
+    with reading(study.ledger) as connection:
+        assert first_broken_event(connection) is None
+
+
+def test_integrity_is_never_overridden(study):
+    set_policy(study, **ENFORCED)
+    change(study, "UPDATE metrics SET value = 0.99 WHERE run_id = 3 AND metric = 'macro_f1'")
+    said = refused(study, "E2", "--override", "--reason", "because")
+    assert "Conditions of integrity always bind; nothing overrides them." in said
+    assert "statistical" not in said
+
+
+@pytest.mark.parametrize("keys", [{}, {**NOTHING, "enforce": True}])
+def test_an_override_of_nothing_is_just_a_promotion(study, keys):
+    set_policy(study, **keys)
+    study("promote", "E2", "--override", "--reason", "to be sure")
+    assert evidence(study)["gate"]["override"] is None
+    assert events(study, "override") == []
+    assert all("OVERRIDE" not in text for text in documents(study))
+
+
+# Looking first, and looking back.
+
+
+@pytest.mark.parametrize(("enforce", "code"), [(False, 0), (True, 6)])
+def test_a_dry_run_shows_every_condition_and_both_documents_and_changes_no_byte(study, enforce, code):
+    set_policy(study, **ENFORCED | {"enforce": enforce})
+    before = everything(study), study.ledger.read_bytes()
+    done = study("promote", "E2", "--dry-run", code=code)
+    assert study.ledger.read_bytes() == before[1]
+    assert everything(study) == before[0]
+    said = "binds" if enforce else "warns"
+    assert f"  {said}: statistical: stratified accuracy: whole interval above the baseline" in done.stdout
+    for added in ('+experiment = "E2"', "+++ docs/model_card.md", "+++ docs/poc_report.md"):
+        assert f"\n{added}" in done.stdout
+    assert ("E2 cannot be promoted" in done.stderr) == enforce
+
+
+def test_a_dry_run_of_what_has_no_run_yet_shows_the_conditions_alone(study):
+    settled_ledger(study.ledger, ("E1", "E2", "E3"), settle=False)
+    done = study("promote", "E3", "--dry-run", code=6)
+    assert "every current run of E3 is finished: not met" in done.stdout
+    assert "+++" not in done.stdout
+
+
+def test_json_has_the_conditions_the_diff_of_a_dry_run_and_why_it_is_refused(study):
+    set_policy(study, **ENFORCED)
+    told = json.loads(study("promote", "E2", "--dry-run", "--json", code=6).stdout)
+    assert told["refused"].startswith("E2 cannot be promoted")
+    assert "+++ docs/poc_report.md" in told["diff"]
+    done = study.json("promote", "E2", "--override", "--reason", "because")
+    assert done["overridden"] == [
+        each["name"] for each in done["conditions"] if each["effect"] == "overridden"
+    ]
+    assert done["conditions"] == evidence(study)["gate"]["conditions"]
+    assert done["refused"] is None
+
+
+def test_the_history_tells_every_decision_and_what_became_of_it(study):
+    assert "nobody has decided yet" in study("promote", "--history", code=4).stderr
+    set_policy(study, **NOTHING)
+    study("promote", "E1", "--reason", "=first")
+    set_policy(study, **ENFORCED)
+    study("promote", "E2", "--override", "--reason", "because")
+    study("promote", "--rollback")
+    study("promote", "--keep-baseline", "--reason", "no gain")
+    before = everything(study)
+    rows = study.json("promote", "--history")
+    assert [row["action"] for row in rows] == ["promote", "promote", "rollback", "keep-baseline"]
+    assert [row["experiment"] for row in rows] == ["E1", "E2", "E1", None]
+    assert [(row["undoes"], row["undone_by"]) for row in rows] == [
+        (None, None),
+        (None, 3),
+        (2, None),
+        (None, None),
+    ]
+    assert [row["overridden"] != "none" for row in rows] == [False, True, False, False]
+    assert [row["unmet"] for row in rows[::2]] == ["none", "none"]
+    assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", rows[0]["date"])
+    assert "'=first" in study("promote", "--history", "--csv").stdout
+    assert study("promote", "--history", "--md").stdout.count("\n") == 6
+    table = study("promote", "--history").stdout
+    assert "the baseline" in table
+    assert everything(study) == before
+    assert "go with --history" in study("promote", "E1", "--csv", code=2).stderr
+
+
+def test_a_decision_of_before_there_were_conditions_is_told_without_them(study):
+    study("promote", "E2")
+    change(study, "UPDATE promotions SET evidence_json = json_remove(evidence_json, '$.gate')")
+    study("report")
+    for text in documents(study):
+        assert (
+            "### Conditions of promotion\n\nThe ledger has no conditions of this decision.\n\nnot reported"
+            in text
+        )
+    assert "not reported" in study("promote", "--history").stdout
+    (row,) = study.json("promote", "--history")
+    assert (row["unmet"], row["overridden"]) == (None, None)
+
+
+def conditions_in(study):
+    """Return the report's lines about conditions and an override."""
+    block = blocks_of(documents(study)[1])["decision"]
+    return [
+        line for line in block.splitlines() if re.search(r" integrity \| | statistical \| |^> \*\*", line)
+    ]
+
+
+def test_undoing_brings_the_conditions_and_the_override_back_that_were_recorded_then(study):
+    set_policy(study, **ENFORCED)
+    study("promote", "E2", "--override", "--reason", "because")
+    before = conditions_in(study), evidence(study)["gate"]
+    assert any("PROMOTED BY OVERRIDE" in line for line in before[0])
+    set_policy(study, **NOTHING)
+    study("promote", "E1")
+    assert len(conditions_in(study)) < len(before[0])
+    study("promote", "--rollback", "--reason", "after all")
+    assert evidence(study)["gate"] == before[1]
+    assert conditions_in(study) == before[0]
+    for text in documents(study):
+        assert "is promoted again over 3 unmet conditions, by override;" in text
+        assert "as they were recorded when it was first promoted" in text
+    assert len(events(study, "override")) == 1
+    study("promote", "--rollback")
+    assert evidence(study)["gate"] is None
+    assert "has no conditions of this decision" in documents(study)[0]
+
+
+# Keeping the baseline.
+
+
+@pytest.mark.parametrize(
+    ("baseline", "said"),
+    [
+        ({"stratified_accuracy": 0.999}, "Nothing was better than the baseline: no figure of any experiment"),
+        (
+            {"stratified_accuracy": 0.75},
+            "Nothing was surely better than the baseline; above it, but not surely: E1 in",
+        ),
+        (
+            {"stratified_accuracy": 0.1},
+            "Something was better, and the baseline was kept all the same: E1 in stratified",
+        ),
+        ({}, "Whether anything was better than the baseline is not known"),
+    ],
+)
+def test_a_kept_baseline_is_told_with_the_numbers_whatever_they_are(tmp_path, baseline, said):
+    study = settled_study(tmp_path / "study", baseline=baseline)
+    study("promote", "--keep-baseline", "--reason", "cautious")
+    with reading(study.ledger) as connection:
+        found = compared(connection)
+    for text in documents(study):
+        assert f"**{said}" in text
+        for figure, value in baseline.items():
+            best = max(found.value(each, figure) for each in ("E1", "E2"))
+            low, high = found.interval("E1", figure)
+            reached = f"| {value:.3f} | E1 | {best:.3f} ({low:.3f}-{high:.3f}) | {best - value:+.3f} |"
+            assert f"| stratified accuracy {reached}" in text
+        assert "Held against E1, the candidate; nothing is promoted" in text
+
+
+def test_of_other_images_nobody_says_whether_they_are_better(tmp_path):
+    study = settled_study(tmp_path / "study", kind="phantom")
+    study("promote", "--keep-baseline")
+    for text in documents(study):
+        assert "Whether anything was better than the baseline cannot be said: it is of other images." in text
+        assert "| not comparable |" in text
