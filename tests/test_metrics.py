@@ -551,3 +551,14 @@ def test_the_report_says_null_where_a_figure_is_undefined():
         math.isnan(v) for row in report.values() if isinstance(row, dict) for v in row.values() if v
     )
     assert json.loads(json.dumps(report, allow_nan=False)) == report
+
+
+def test_leaving_the_ranked_metrics_out_changes_no_other():
+    labels = of_sizes(30, 20, 10)
+    output = model_output(labels, 1)
+    counts = stratified_resample_counts(labels, 50, seed=1)
+    whole, cheap = (metric_matrix(labels, output, counts, ranked=ranked) for ranked in (True, False))
+    left_out = np.array([name in metrics.RANKED for name, _ in metrics.metric_columns(CLASS_NAMES)])
+    assert (whole[:, ~left_out] == cheap[:, ~left_out]).all()
+    assert np.isnan(cheap[:, left_out]).all()
+    assert not np.isnan(whole[:, left_out]).any()

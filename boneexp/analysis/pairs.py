@@ -14,7 +14,7 @@ from boneexp.analysis.figures import Figure
 from boneexp.errors import FigureUnknown
 from boneexp.evaluation.differences import Drawn, differences_of_drawn, drawn_figures, permuted_differences
 from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.metrics import metric_columns
+from boneexp.evaluation.metrics import RANKED, metric_columns
 from boneexp.evaluation.paired import Difference, delong_differences, holm, mcnemar_differences
 from boneexp.results import CLASS_NAMES
 
@@ -99,7 +99,8 @@ def _tests_of_split(
     models = {name: [run.parts[part] for run in of] for name, of in runs.items() if of}
     if against is not None and against not in models:
         return []
-    drawn = {name: drawn_figures(of, evaluated.resamples, SEED) for name, of in models.items()}
+    ranked = any(figure.metric in RANKED for figure in figures)
+    drawn = {name: drawn_figures(of, evaluated.resamples, SEED, ranked=ranked) for name, of in models.items()}
     found = []
     for first, second in pairs_of(list(models), against):
         tests = _p_values(models[first], models[second], figures)

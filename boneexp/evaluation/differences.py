@@ -69,13 +69,14 @@ def unpaired_differences(
     return differences_of_drawn(*models, confidence, "unpaired bootstrap")
 
 
-def drawn_figures(runs: Sequence[Predictions], resamples: int, seed: int) -> "Drawn":
+def drawn_figures(runs: Sequence[Predictions], resamples: int, seed: int, *, ranked: bool = True) -> "Drawn":
     """Return every metric of a model, and of each resample of its images.
 
     Args:
         runs: the predictions of each of its seeds, at least one, of the same images; metrics are their means.
         resamples: how many.
         seed: of the resamples, an int >= 0; with the same one, two models of the same images share the draws.
+        ranked: False to draw no AUROC and average precision, which takes a third of the time.
 
     Raises:
         ValueError: there is no run, the images differ, or settings are not as said above.
@@ -87,7 +88,7 @@ def drawn_figures(runs: Sequence[Predictions], resamples: int, seed: int) -> "Dr
     return Drawn(
         class_names=runs[0].class_names,
         values=np.mean([figures_of(run) for run in runs], axis=0),
-        resampled=np.mean([resampled_figures(run, resamples, seed) for run in runs], axis=0),
+        resampled=np.mean([resampled_figures(run, resamples, seed, ranked=ranked) for run in runs], axis=0),
     )
 
 

@@ -29,6 +29,7 @@ OVERALL = (
     "expected_calibration_error",
 )
 PER_CLASS = ("auroc", "average_precision", "sensitivity", "specificity", "precision", "f1")
+RANKED = ("macro_auroc", "auroc", "average_precision")  # need a sort per class: most of the cost
 LOWER_IS_BETTER = ("log_loss", "brier_score", "expected_calibration_error")
 # Resampling adds to it what sampling has added already: its intervals missed the truth nearly every time
 # (benchmarks/results/calibration.md).
@@ -124,18 +125,20 @@ def figures_of(predictions: Predictions) -> np.ndarray:
     return values
 
 
-def resampled_figures(predictions: Predictions, resamples: int, seed: int) -> np.ndarray:
+def resampled_figures(
+    predictions: Predictions, resamples: int, seed: int, *, ranked: bool = True
+) -> np.ndarray:
     """Return every metric of every resample, (resamples, m) floats in the order of `metric_columns`.
 
     Two models' predictions of the same images give the same draws for the same seed: subtract and the
-    comparison is paired.
+    comparison is paired. Without `ranked` the columns of RANKED are nan, at a third of the time.
 
     Raises:
         ValueError: as `boneexp.evaluation.statistics.resample_blocks`.
     """
     labels = predictions.labels
     units = None if predictions.groups is None else predictions.unit_numbers
-    return _stacked(predictions, resample_blocks(labels, resamples, seed, _rows(labels), units))
+    return _stacked(predictions, resample_blocks(labels, resamples, seed, _rows(labels), units), ranked)
 
 
 def accelerations(predictions: Predictions) -> list[float]:
@@ -153,7 +156,12 @@ def metric_columns(class_names: Sequence[str]) -> tuple[tuple[str, str], ...]:
 
 
 def metric_matrix(
-    labels: np.ndarray, probabilities: np.ndarray, counts: np.ndarray, scores: np.ndarray | None = None
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    counts: np.ndarray,
+    scores: np.ndarray | None = None,
+    *,
+    ranked: bool = True,
 ) -> np.ndarray:
     """Compute every metric for every row of weights; the cost is one sort per class, then sums.
 
@@ -162,6 +170,7 @@ def metric_matrix(
         probabilities: (n, classes) floats in [0, 1].
         counts: (b, n) ints >= 0, the weight of each image in each of b resamples.
         scores: (n, classes) floats that rank the images within a class, where not the probabilities do.
+        ranked: False to leave the metrics of RANKED out, as nan.
 
     Returns:
         (b, m) floats, nan where undefined; the columns are those of `metric_columns`.
@@ -175,9 +184,10 @@ def metric_matrix(
     sums = counts.astype(np.float64) @ np.hstack(cells)
     overall, per_class = confusion_metrics(sums[:, : classes**2].reshape(-1, classes, classes))
     overall |= calibration_metrics(sums[:, classes**2 :], counts.sum(axis=1))
-    ranked = (probabilities if scores is None else scores).T
-    ranks = [ranked_metrics(labels == label, ranked[label], counts) for label in range(classes)]
-    per_class["auroc"], per_class["average_precision"] = np.array(ranks).transpose(1, 2, 0)
+    ranks = np.full((classes, 2, len(counts)), np.nan)
+    for label, column in enumerate((probabilities if scores is None else scores).T if ranked else ()):
+        ranks[label] = ranked_metrics(labels == label, column, counts)
+    per_class["auroc"], per_class["average_precision"] = ranks.transpose(1, 2, 0)
     overall["macro_auroc"] = per_class["auroc"].mean(axis=1)
     table = np.stack([per_class[metric] for metric in PER_CLASS], axis=2)  # (b, classes, metrics)
     return np.column_stack([*(overall[metric] for metric in OVERALL), table.reshape(len(counts), -1)])
@@ -239,9 +249,10 @@ def classification_report(
     return report
 
 
-def _stacked(predictions: Predictions, blocks: Iterable[np.ndarray]) -> np.ndarray:
+def _stacked(predictions: Predictions, blocks: Iterable[np.ndarray], ranked: bool = True) -> np.ndarray:
     """Return `metric_matrix` of blocks of counts, one under the other."""
-    found = [metric_matrix(predictions.labels, predictions.probabilities, counts) for counts in blocks]
+    images = predictions.labels, predictions.probabilities
+    found = [metric_matrix(*images, counts, ranked=ranked) for counts in blocks]
     columns = len(metric_columns(predictions.class_names))
     return np.concatenate([np.empty((0, columns)), *found])
 

@@ -12,6 +12,7 @@ import numpy as np
 from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.metrics import (
     LOWER_IS_BETTER,
+    RANKED,
     defined,
     figures_of,
     metric_columns,
@@ -108,6 +109,7 @@ def _figures(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the criteria of all experiments, (k, c) floats, and of every resample, (b, k, c) floats."""
     splits = sorted({criterion.split for criterion in order})
+    ranked = any(criterion.metric in RANKED for criterion in order)
     values = np.full((len(candidates), len(order)), np.nan)
     drawn = np.full((resamples, len(candidates), len(order)), np.nan)
     for number, split in enumerate(splits):
@@ -120,7 +122,7 @@ def _figures(
         columns = [_column(runs[0][0], order[place]) for place in places]
         for row, each in enumerate(runs):
             values[row, places] = np.mean([figures_of(one)[columns] for one in each], axis=0)
-            resampled = [resampled_figures(one, resamples, stream)[:, columns] for one in each]
+            resampled = [resampled_figures(one, resamples, stream, ranked=ranked)[:, columns] for one in each]
             drawn[:, row, places] = np.mean(resampled, axis=0)
     return values, drawn
 
