@@ -247,6 +247,15 @@ def test_with_selection_on_validation_the_test_part_does_not_choose(tmp_path):
     assert "carry no optimism from the choice" in verdict.optimism()
 
 
+def test_a_class_of_few_test_images_is_warned_of(four):
+    with reading(four) as connection:
+        verdict = verdict_of(connection, compared(connection))
+    assert [note.split(";")[0] for note in verdict.notes] == [
+        "stratified test part, Malignant: 10 images, fewer than 20",
+        "centre-holdout test part, Malignant: 10 images, fewer than 20",
+    ]
+
+
 def test_looks_at_the_test_part_are_counted_from_the_ledger(seeds):
     with reading(seeds) as connection:
         verdict = verdict_of(connection, compared(connection))
@@ -366,7 +375,7 @@ def test_a_grid_too_large_for_ties_says_so(tmp_path, monkeypatch):
     with reading(path) as connection:
         verdict = verdict_of(connection, compared(connection))
     assert (verdict.tests, verdict.curse) == ((), None)
-    assert "this grid has more" in verdict.notes[0]
+    assert "this grid has more" in verdict.notes[-1]
 
 
 def test_an_empty_ledger_has_nothing_to_compare(tmp_path):

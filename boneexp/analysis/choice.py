@@ -10,6 +10,7 @@ from typing import Any
 from boneexp.analysis.evaluated import Evaluated, evaluated_runs
 from boneexp.analysis.figures import figure_named
 from boneexp.analysis.pairs import LEVEL, SEED, PairedTest, paired_tests
+from boneexp.evaluation.intervals import small_sample_warnings
 from boneexp.evaluation.winner import Candidates, Criterion, WinnersCurse, winners_curse
 from boneexp.ledger import evidence
 from boneexp.selection import Comparison, label, split_of
@@ -111,7 +112,7 @@ def verdict_of(connection: sqlite3.Connection, comparison: Comparison) -> Verdic
     """Return what stands behind the comparison's best; it reads every prediction of the ranked."""
     ranked = [str(row["experiment_id"]) for row in comparison.leaderboard]
     deciding = comparison.order[0] if comparison.order else ""
-    best, notes = comparison.best, []
+    best, notes = comparison.best, _few_images(connection)
     tests: tuple[PairedTest, ...] = ()
     curse = None
     if len(ranked) > 1 and best is not None:
@@ -133,6 +134,15 @@ def verdict_of(connection: sqlite3.Connection, comparison: Comparison) -> Verdic
                 )
     uses = tuple(evidence.test_part_uses(connection))
     return Verdict(best, comparison.selected_on, deciding, tests, curse, uses, tuple(notes))
+
+
+def _few_images(connection: sqlite3.Connection) -> list[str]:
+    """Warn of every class of which a test part has few images."""
+    counts = {
+        f"{label(row['split'])} test part, {row['label']}": row["images"]
+        for row in evidence.test_class_counts(connection)
+    }
+    return list(small_sample_warnings(counts))
 
 
 def _runs(comparison: Comparison) -> int:

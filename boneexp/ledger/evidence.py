@@ -124,6 +124,18 @@ def part_predictions(connection: sqlite3.Connection, run_id: int, part: str) -> 
     return [tuple(row) for row in connection.execute(query, (run_id, part))]
 
 
+def test_class_counts(connection: sqlite3.Connection) -> list[Row]:
+    """Return how many images of each class every test set of the current runs has; one run tells."""
+    return _rows(
+        connection,
+        """SELECT f.split, f.test_set, p.label, COUNT(*) AS images
+           FROM (SELECT split, test_set, MIN(first_run) AS run FROM experiment_figures
+                 WHERE first_run IS NOT NULL GROUP BY split, test_set) f
+           JOIN predictions p ON p.run_id = f.run AND p.part = 'test'
+           GROUP BY f.split, f.test_set, p.label ORDER BY f.split DESC, f.test_set, p.label""",
+    )
+
+
 def attribute_members(connection: sqlite3.Connection, run_id: int, part: str) -> list[Row]:
     """Return which images of a run's part have which value of which attribute."""
     query = """SELECT attribute, value, image_id FROM predicted_attributes
