@@ -419,6 +419,35 @@ def export(
 
 
 @app.command()
+def reproduce(
+    *,
+    run_id: Annotated[int, typer.Argument(metavar="RUN", help="A run that has succeeded.")],
+    device: Device = "auto",
+    root: Annotated[
+        str, typer.Option("--root", help="Where the data lie now, if not where the run had them.")
+    ] = "",
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    json: Json = False,
+) -> None:
+    """Run a finished run once more, in a folder of its own, and say whether it lies within its interval."""
+    from boneexp.engines.attempt import Workplace
+    from boneexp.progress import run_progress
+    from boneexp.reproducing import reproduce as run_again
+
+    with run_progress() as announce:
+        found = run_again(Workplace(ledger, artifacts, device, announce), run_id, root)
+    if isinstance(found, str):
+        raise typer.Exit(_exit_code(found, 0, 0))
+    if json:
+        screen.as_json(found.as_json())
+    else:
+        screen.show(*screen.reproduction_parts(found))
+        screen.talk(f"Written: {artifacts / found.folder}")
+    raise typer.Exit(0 if found.passed else 7)
+
+
+@app.command()
 def retry(
     run_ids: Annotated[list[int] | None, typer.Argument(metavar="[RUN]...")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Every failed run.")] = False,

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from boneexp.analysis.choice import Verdict
     from boneexp.comparing import Answer
     from boneexp.doctor.findings import Finding
+    from boneexp.reproducing import Reproduction
     from boneexp.selection import Comparison
 
 Row = dict[str, Any]
@@ -217,6 +218,20 @@ def decisions_table(rows: Sequence[Row]) -> "Table":
         shown |= {key: row[key] or "not reported" for key in ("unmet", "overridden")}
         table.add_row(*(escaped("" if value is None else str(value)) for value in shown.values()))
     return table
+
+
+def reproduction_parts(found: "Reproduction") -> "list[Any]":
+    """Return what came out again: each figure then and now, and the verdict."""
+    from boneexp.selection import label
+
+    table = _table("test figure", "stored", "interval", "again", "inside", title=f"Run {found.run} once more")
+    for each in found.figures:
+        interval = "" if each.low is None else f"{each.low:.3f}-{each.high:.3f}"
+        verdict = "[green]yes[/]" if each.inside else "[red]no[/]"
+        table.add_row(label(each.figure), _share(each.stored), interval, _share(each.again), verdict)
+    changed = [f"{name} {then} -> {now}" for name, (then, now) in found.software.items()]
+    others = [f"Other software or device: {escaped('; '.join(changed))}"] if changed else []
+    return [table, escaped(found.sentence()), *others, "Research use only, not for clinical use."]
 
 
 def findings_table(findings: "Sequence[Finding]") -> "Table":

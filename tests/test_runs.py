@@ -579,13 +579,13 @@ def test_two_workers_side_by_side_never_share_a_run(study):
 
 def test_a_cancelled_run_stops_and_is_settled_as_cancelled(study, monkeypatch):
     study("queue", "--only", "E1", "--split", "stratified", "--set", "training.epochs=500")
-    real = engine._Report._epoch
+    real = engine.Report._epoch
 
     def cancelling(report, record):
         if record.epoch == 1:
             study("cancel", "1")
         real(report, record)
 
-    monkeypatch.setattr(engine._Report, "_epoch", cancelling)
+    monkeypatch.setattr(engine.Report, "_epoch", cancelling)
     study("run", "--all", "--lease", "1", code=4)
     assert study.json("status")[0]["state"] == "cancelled"

@@ -84,8 +84,8 @@ class Settled:
 def attempt(place: Workplace, claim: Claim) -> Settled | None:
     """Run the claim and settle it; return how it ended, or None when the lease was lost on the way."""
     folder = RunFolder(place.artifacts.resolve(), claim.folder, claim.attempt)
-    with _run_log(folder, claim) as log:
-        report = _Report(place, claim, log)
+    with run_log(folder, claim) as log:
+        report = Report(place, claim, log)
         report.tell("claimed", f"attempt {claim.attempt}")
         try:
             settled = _worked_and_settled(place, claim, folder, report)
@@ -102,7 +102,7 @@ def attempt(place: Workplace, claim: Claim) -> Settled | None:
 
 
 def _worked_and_settled(
-    place: Workplace, claim: Claim, folder: RunFolder, report: "_Report"
+    place: Workplace, claim: Claim, folder: RunFolder, report: "Report"
 ) -> Settled | None:
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
@@ -118,7 +118,7 @@ def _worked_and_settled(
     try:
         with kept_lease(place.ledger, claim, place.lease_s, child.is_working) as lease:
             report.lease = lease
-            outcome = _outcome(child, report, place.stop)
+            outcome = outcome_of(child, report, place.stop)
             while True:
                 try:
                     return _settle(place.ledger, claim, report, folder, outcome)
@@ -129,7 +129,7 @@ def _worked_and_settled(
         child.close()
 
 
-def _outcome(child: Child, report: "_Report", stop: StopFlag) -> Outcome:
+def outcome_of(child: Child, report: "Report", stop: StopFlag) -> Outcome:
     """Pass on what the child tells until it has ended, one way or another."""
     asked = False
     try:
@@ -149,7 +149,7 @@ def _outcome(child: Child, report: "_Report", stop: StopFlag) -> Outcome:
 
 
 def _settle(
-    ledger: Path, claim: Claim, report: "_Report", folder: RunFolder, outcome: Outcome
+    ledger: Path, claim: Claim, report: "Report", folder: RunFolder, outcome: Outcome
 ) -> Settled | None:
     """Write the end of the attempt; in the same transaction its files get their final names."""
     try:
@@ -175,10 +175,11 @@ def _settled_state(connection: Any, claim: Claim, outcome: Outcome) -> str | Non
     return put_back(connection, claim, outcome, now)
 
 
-class _Report:
+class Report:
     """What the run tells, passed on to the ledger, the log and the watcher; and the word to stop."""
 
     def __init__(self, place: Workplace, claim: Claim, log: logging.Logger) -> None:
+        """Begin with nothing heard."""
         self._place, self._claim, self.log = place, claim, log
         self._planned = claim.spec.settings.training.epochs
         self._durations_s: list[float] = []
@@ -187,6 +188,7 @@ class _Report:
         self.unwritten: list[EpochRecord] = []  # epochs that the ledger has yet to hear of
 
     def tell(self, kind: str, text: str = "", **counts: Any) -> None:
+        """Pass one thing that happened on to the watcher, and its text to the log."""
         spec = self._claim.spec
         title = f"{spec.experiment} {spec.split.name} seed {spec.seed}"
         if text:
@@ -216,6 +218,7 @@ class _Report:
         return self._place.stop.reason or self._unwritable
 
     def settled(self, settled: Settled | None) -> None:
+        """Say how it ended."""
         self.tell("settled", self._ending(settled))
 
     def _ending(self, settled: Settled | None) -> str:
@@ -299,7 +302,7 @@ class _LogFile(logging.FileHandler):
 
 
 @contextmanager
-def _run_log(folder: RunFolder, claim: Claim) -> Iterator[logging.Logger]:
+def run_log(folder: RunFolder, claim: Claim) -> Iterator[logging.Logger]:
     """Yield a logger that writes the run's own log and nothing else; earlier attempts' lines stay."""
     folder.home.mkdir(parents=True, exist_ok=True)
     log = logging.Logger(f"boneexp.run{claim.run_id}", logging.INFO)

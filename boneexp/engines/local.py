@@ -24,6 +24,8 @@ from boneexp.ledger.queue import Worker, claim_next
 from boneexp.readiness import SMALL_FILES_BYTES, Readiness, Waiting, readiness
 from boneexp.results import Failed, Killed, News
 
+AGAIN = "boneexp run --all"
+
 
 @dataclass
 class Tally:
@@ -64,9 +66,8 @@ def run_local(
     """
     if workers > 1:
         place = replace(place, threads=max(1, (os.cpu_count() or workers) // workers))
-    with _stop_on_signals(place.stop):
-        ready = _readiness(place)
-        _check_room(place, ready)
+    with stop_on_signals(place.stop):
+        ready = look_ahead(place, _waiting(place.ledger), AGAIN)
         _say_when_tight(place, ready)
         _clear_settled(place)
         crew = _Crew(this_worker(ready.device, ready.versions), ready, Tally(), run_id, limit)
@@ -87,23 +88,32 @@ def run_local(
     return crew.tally
 
 
-def _readiness(place: Workplace) -> Readiness:
-    """Look at device and networks in a child, so that no GPU is held and no torch loaded here."""
-    with reading(place.ledger) as connection:
-        waiting = tuple(Waiting(**row) for row in views.waiting_settings(connection))
+def look_ahead(place: Workplace, waiting: tuple[Waiting, ...], command: str) -> Readiness:
+    """Look at device and networks in a child, so that no GPU is held and no torch loaded here.
+
+    Raises:
+        DeviceUnavailable: this machine has no such device.
+        DiskTooSmall: the next run would not fit on the disk; `command` is what to try then.
+    """
     arguments = (place.device, waiting, place.artifacts.resolve())
-    found: Readiness = answer(readiness, *arguments, threads=place.threads)
-    return found
+    ready: Readiness = answer(readiness, *arguments, threads=place.threads)
+    _check_room(place, ready, command)
+    return ready
 
 
-def _check_room(place: Workplace, ready: Readiness) -> None:
+def _waiting(ledger: Path) -> tuple[Waiting, ...]:
+    with reading(ledger) as connection:
+        return tuple(Waiting(**row) for row in views.waiting_settings(connection))
+
+
+def _check_room(place: Workplace, ready: Readiness, command: str) -> None:
     """Raise DiskTooSmall, before anything is begun, unless the next run fits on the disk."""
     for path, needed in ((place.artifacts, ready.next_bytes), (place.ledger.parent, SMALL_FILES_BYTES)):
         free = _free_bytes(path)
         if free < needed:
             raise DiskTooSmall(
                 f"the next run needs about {_megabytes(needed)} under {path}, and {_megabytes(free)} are "
-                "free; free some, or move the folder and name it with --artifacts; then: boneexp run --all"
+                f"free; free some, or move the folder and name it with --artifacts; then: {command}"
             )
 
 
@@ -149,7 +159,7 @@ def _work_through(place: Workplace, crew: _Crew, worker: Worker) -> None:
     wanted = crew.run_id
     while not place.stop.is_set() and _more_wanted(crew):
         free_dead_runs_here(place.ledger, time.time())
-        _check_room(place, crew.ready)
+        _check_room(place, crew.ready, AGAIN)
         with writing(place.ledger) as connection:
             claim = claim_next(connection, worker, time.time(), place.lease_s, wanted)
         if claim is None and wanted != crew.run_id:
@@ -178,7 +188,7 @@ def _more_wanted(crew: _Crew) -> bool:
 
 
 @contextmanager
-def _stop_on_signals(stop: StopFlag) -> Iterator[None]:
+def stop_on_signals(stop: StopFlag) -> Iterator[None]:
     """Ctrl-C, SIGTERM and a lost terminal ask for an orderly end; Ctrl-C a second time ends at once.
 
     A signal that was ignored when the program began stays ignored: nohup means it.

@@ -151,6 +151,14 @@ def broken_among(connection: sqlite3.Connection, subjects: Iterable["Subject"]) 
     ]
 
 
+def results_hold(connection: sqlite3.Connection, run_id: int) -> bool:
+    """Tell whether a run's epochs, metrics and predictions are as they were when it was settled."""
+    subject = Subject("run", (run_id,))
+    standing = standing_seals(connection).get(subject)
+    results = {"epochs", "metrics", "predictions"}
+    return standing is not None and results.isdisjoint(_changed(connection, subject, standing[1]))
+
+
 def standing_seals(connection: sqlite3.Connection) -> dict["Subject", tuple[int, Mapping[str, str]]]:
     """Return the last seal of each subject, with the event that carries it; a retried run has none."""
     standing: dict[Subject, tuple[int, Mapping[str, str]]] = {}

@@ -243,6 +243,13 @@ def promotable_runs(connection: sqlite3.Connection, experiment: str) -> list[Row
     )
 
 
+def images_of(connection: sqlite3.Connection, run_id: int) -> int:
+    """Return how many images the dataset of a run has."""
+    query = """SELECT d.images FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+               JOIN datasets d ON d.fingerprint = e.data_fingerprint WHERE r.id = ?"""
+    return int(connection.execute(query, (run_id,)).fetchone()[0])
+
+
 def settings_of(connection: sqlite3.Connection, run_id: int) -> Row:
     """Return the resolved settings of a run's experiment."""
     query = "SELECT e.settings_json FROM runs r JOIN experiments e ON e.id = r.experiment_ref WHERE r.id = ?"

@@ -1,0 +1,37 @@
+"""A finished run once more, as the engine runs every run, and with nothing of it in the ledger."""
+
+from boneexp.artifacts import RunFolder
+from boneexp.engines.attempt import Report, Workplace, outcome_of, run_log
+from boneexp.engines.child import Child
+from boneexp.engines.local import stop_on_signals
+from boneexp.ledger.queue import Claim
+from boneexp.results import EpochRecord, Outcome
+
+
+def run_again(place: Workplace, claim: Claim, folder: RunFolder) -> Outcome:
+    """Do the run that `claim` describes in the new folder `folder`; return how it ended.
+
+    Nobody holds a claim here: it only says what is to be run.
+    """
+    with run_log(folder, claim) as log, stop_on_signals(place.stop):
+        report = _Unrecorded(place, claim, log)
+        report.tell("claimed", "once more")
+        child = Child(
+            place.work,
+            (claim.spec, folder, place.device, claim.micro_batch),
+            place.threads,
+            folder.file("crash.txt"),
+        )
+        try:
+            outcome = outcome_of(child, report, place.stop)
+        finally:
+            child.close()
+        report.tell("settled", f"ended: {type(outcome).__name__.lower()}")
+    return outcome
+
+
+class _Unrecorded(Report):
+    """Tells the watcher and the log, and not the ledger."""
+
+    def _keep(self, record: EpochRecord) -> None:
+        """Keep nothing."""
