@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup demo test lint types check-tests clean
+.PHONY: setup demo test lint types browser check-tests clean
 
 setup: $(READY)
 
@@ -25,7 +25,15 @@ lint: $(READY)
 types: $(READY)
 	$(BIN)/mypy
 
-check-tests: $(READY)
+# The tests of artifacts/report.html run in Debian's Chromium; without it they are skipped.
+browser:
+	@if [ ! -x /usr/bin/chromium ] || [ ! -x /usr/bin/chromedriver ]; then \
+	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
+	    apt-get update -qq; apt-get install -qq -y --no-install-recommends chromium chromium-driver; \
+	  fi || echo "Chromium could not be installed: the tests of artifacts/report.html will be skipped"; \
+	fi
+
+check-tests: $(READY) browser
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
 clean:

@@ -372,7 +372,7 @@ def report(
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Write the model card and the report anew from the ledger; what a person wrote in them stays."""
+    """Write model card, report and artifacts/report.html from the ledger; what a person wrote stays."""
     from boneexp import reporting
     from boneexp.promoted_files import Place
 

@@ -1,30 +1,39 @@
-"""`report`: the documents written anew from the ledger, or held against it."""
+"""`report`: the documents and the page written anew from the ledger, or held against it."""
 
 import sqlite3
 from pathlib import Path
 
+from boneexp.artifacts import inside
 from boneexp.documents.checked import LONG_AGO, Difference, differences
 from boneexp.documents.facts import Facts, gather
+from boneexp.documents.page import PAGE, report_page
+from boneexp.documents.page_facts import gather_page
 from boneexp.documents.written import render_documents
 from boneexp.errors import NothingToDo
 from boneexp.ledger import views
 from boneexp.ledger.database import BUSY_TIMEOUT_S, reading
+from boneexp.ledger.evidence import one_moment
 from boneexp.promoted_files import Place, replace_texts
 from boneexp.promotion import alone
 
 
 def write_report(place: Place, now: float) -> list[Path]:
-    """Write both documents anew from the ledger, also where nobody has decided yet; return their paths.
+    """Write both documents and the page anew, also where nobody has decided yet; return their paths.
+
+    All three are of one moment, and all are made before the first takes its place.
 
     Raises:
         NothingToDo: no run has finished.
         Busy: a promotion is at work.
+        Damaged: a symbolic link stands where the page is to lie.
         BoneexpError: as `render_documents`; nothing is written.
     """
     with alone(place.ledger, BUSY_TIMEOUT_S):
-        with reading(place.ledger) as connection:
+        with reading(place.ledger) as connection, one_moment(connection):
             facts = _facts(connection, now)
+            page = gather_page(connection, facts)
         texts = render_documents(place.docs, facts)
+        texts[inside(place.artifacts, PAGE)] = report_page(page, place.artifacts)
         replace_texts(texts)
     return list(texts)
 

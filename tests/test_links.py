@@ -89,6 +89,14 @@ def test_a_comparison_is_not_written_through_a_link(tmp_path, elsewhere):
     assert content(elsewhere) == before
 
 
+def test_the_page_is_not_written_through_a_link_and_neither_is_a_document(settled, tmp_path, elsewhere):
+    study = Study(shutil.copytree(settled, tmp_path / "study"))
+    link(study.artifacts, "report.html", elsewhere / "last.pt")
+    before, documents = content(elsewhere), content(study.folder / "docs")
+    assert "report.html is a symbolic link" in study("report", code=7).output
+    assert (content(elsewhere), content(study.folder / "docs")) == (before, documents)
+
+
 @pytest.fixture(scope="module")
 def settled(tmp_path_factory):
     return settled_study(tmp_path_factory.mktemp("settled")).folder

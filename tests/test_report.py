@@ -11,6 +11,7 @@ from boneexp.documents.marked import blocks_of
 from boneexp.ledger.database import open_ledger
 
 NAMES = ("model_card.md", "poc_report.md")
+PAGE = "artifacts/report.html"
 
 
 @pytest.fixture
@@ -24,7 +25,7 @@ def texts(study):
 
 def test_without_a_decision_the_documents_describe_the_candidate_and_say_that_none_was_taken(settled):
     best = settled.json("compare")["best"]
-    assert settled("report").stdout.split() == [f"docs/{name}" for name in NAMES]
+    assert settled("report").stdout.split() == [*(f"docs/{name}" for name in NAMES), PAGE]
     for text in texts(settled).values():
         assert "**No decision has been taken: no model of this grid is promoted.**" in text
         assert f"What follows describes {best} (" in text
@@ -44,7 +45,7 @@ def test_after_a_decision_they_tell_it_also_once_more_runs_have_finished(settled
 def test_a_folder_of_another_name_is_made_and_the_usual_one_left_alone(settled):
     before = (settled.folder / "docs" / "model_card.md").read_bytes()
     written = settled.json("report", "--docs", "papers/first")["written"]
-    assert written == [f"papers/first/{name}" for name in NAMES]
+    assert written == [*(f"papers/first/{name}" for name in NAMES), PAGE]
     assert all((settled.folder / path).is_file() for path in written)
     assert (settled.folder / "docs" / "model_card.md").read_bytes() == before
 

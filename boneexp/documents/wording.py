@@ -94,7 +94,7 @@ def printed(value: object) -> Markup:
     return Markup(escaped(plain(value)) or UNKNOWN)
 
 
-def table(header: Sequence[str], rows: Iterable[Sequence[object]]) -> Table:
+def table(header: Sequence[str], rows: Iterable[Iterable[object]]) -> Table:
     """Return a table of these cells; every row has as many as the header."""
     return Table(tuple(header), tuple(map(tuple, rows)))
 

@@ -32,7 +32,7 @@ def calibration_cells(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarr
     cells = np.zeros((len(labels), 2 + BINS))
     cells[:, 0] = log_losses(labels, probabilities)
     cells[:, 1] = ((probabilities - truth) ** 2).sum(axis=1)
-    cells[images, 2 + _bins(confidence)] = hit - confidence
+    cells[images, 2 + bins_of(confidence)] = hit - confidence
     return cells
 
 
@@ -65,7 +65,7 @@ def calibration_metrics(sums: np.ndarray, total: np.ndarray) -> dict[str, np.nda
     }
 
 
-def _bins(confidence: np.ndarray) -> np.ndarray:
+def bins_of(confidence: np.ndarray) -> np.ndarray:
     """Return the bin of each confidence, (n,) ints in [0, BINS); an edge belongs to the bin below it."""
     edges = np.arange(1, BINS) / BINS
     return np.searchsorted(edges, confidence, side="left")

@@ -20,8 +20,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from boneexp.artifacts import write_bytes
+from boneexp.evaluation.curves import precision_recall_points, roc_points
 from boneexp.evaluation.metrics import evaluate
-from boneexp.evaluation.ranks import ranking
 from boneexp.results import EpochRecord
 
 CAPTION = "Research use only, not for clinical use."
@@ -74,11 +74,8 @@ def draw_roc(
         )
         for label, name in enumerate(class_names):
             told = _told(name, labels == label, "AUROC", figures["auroc", name])
-            drawn, hits = _running_counts(labels == label, probabilities[:, label])
-            misses = drawn - hits
-            known = figures["auroc", name] is not None
-            curve = (misses / misses[-1], hits / hits[-1]) if known else ([], [])
-            axes.plot(*curve, label=told, zorder=3, **_line(label))
+            curve = roc_points(labels == label, probabilities[:, label])
+            axes.plot(*curve.T, label=told, zorder=3, **_line(label))
         macro = figures["macro_auroc", ""]
         chance = "Chance" if macro is None else f"Chance 0.5 (macro AUROC of the model: {macro:.3f})"
         axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label=chance)
@@ -107,10 +104,9 @@ def draw_precision_recall(
             if not positive.any():
                 axes.plot([], [], label=told, **_line(label))
                 continue
-            drawn, hits = _running_counts(positive, probabilities[:, label])
-            recall, precision = hits / hits[-1], hits[1:] / drawn[1:]
             # Steps, as average precision sums them: the area below the line is the figure in the legend.
-            axes.step(recall, [precision[0], *precision], where="pre", label=told, zorder=3, **_line(label))
+            corners = precision_recall_points(positive, probabilities[:, label])
+            axes.step(*corners.T, where="pre", label=told, zorder=3, **_line(label))
             axes.axhline(positive.mean(), color=_line(label)["color"], linewidth=1, linestyle=":")
         axes.plot(
             [], [], color=QUIET, linewidth=1, linestyle=":", label="Chance: the class's share of images"
@@ -227,12 +223,6 @@ def _point_values(
 ) -> dict[tuple[str, str], float | None]:
     found = evaluate(labels, probabilities, class_names, seed=0, resamples=0)
     return {(value.metric, value.class_name): value.value for value in found}
-
-
-def _running_counts(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return images and positives at or above each threshold, from none to all."""
-    order, ends = ranking(scores)
-    return np.append(0, ends + 1), np.append(0, np.cumsum(positive[order])[ends])
 
 
 def _told(name: str, positive: np.ndarray, metric: str, value: float | None) -> str:

@@ -206,5 +206,60 @@ def times_tested(connection: sqlite3.Connection) -> dict[str, int]:
     return {row["split"]: row["looks"] for row in rows}
 
 
+def current_origins(connection: sqlite3.Connection) -> list[Row]:
+    """Return where the figures of the grid that was queued last come from: one row per finished run."""
+    return _rows(
+        connection,
+        """SELECT r.id AS run, e.experiment, r.split, r.seed, r.config_hash, r.split_digest,
+                  e.data_fingerprint, r.checkpoint, r.checkpoint_sha256, a.device, a.versions_json
+           FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+           LEFT JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt
+           WHERE r.is_current AND r.state = 'succeeded'
+           ORDER BY length(e.experiment), e.experiment, r.split DESC, r.seed""",
+    )
+
+
+def uses_of_the_tests(connection: sqlite3.Connection) -> list[Row]:
+    """Return the view test_part_uses: how often each test part was evaluated, and used to choose."""
+    return _rows(connection, "SELECT * FROM test_part_uses")
+
+
+def last_event(connection: sqlite3.Connection) -> Row | None:
+    """Return the newest event; its hash stands for the whole history before it."""
+    return next(iter(_rows(connection, "SELECT * FROM events ORDER BY id DESC LIMIT 1")), None)
+
+
+def mistaken_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return the test images that a run called wrongly, the surest mistake first; of equals by image.
+
+    `overlay` is a heat map of the run's own checkpoint for the called class, or else for the image's own
+    class; NULL where none was drawn.
+    """
+    return _rows(
+        connection,
+        """WITH called AS (
+             SELECT p.*, MAX(p_normal, p_benign, p_malignant) AS p_called,
+                    CASE WHEN p_normal >= p_benign AND p_normal >= p_malignant THEN 'Normal'
+                         WHEN p_benign >= p_malignant THEN 'Benign' ELSE 'Malignant' END AS predicted
+             FROM predictions p WHERE p.run_id = ? AND p.part = 'test'),
+           drawn AS (
+             SELECT x.image_id, x.explained_class, MAX(x.overlay) AS overlay
+             FROM explanations x
+             JOIN runs r ON r.id = x.run_id AND r.checkpoint_sha256 = x.checkpoint_sha256
+             WHERE x.run_id = ? AND x.part = 'test' AND x.overlay <> ''
+             GROUP BY x.image_id, x.explained_class)
+           SELECT c.image_id, c.center, c.label, c.predicted, c.p_called,
+                  COALESCE(said.overlay, own.overlay) AS overlay,
+                  CASE WHEN said.overlay IS NOT NULL THEN c.predicted
+                       WHEN own.overlay IS NOT NULL THEN c.label END AS explained_class
+           FROM called c
+           LEFT JOIN drawn said ON said.image_id = c.image_id AND said.explained_class = c.predicted
+           LEFT JOIN drawn own ON own.image_id = c.image_id AND own.explained_class = c.label
+           WHERE c.predicted <> c.label
+           ORDER BY c.p_called DESC, c.image_id""",
+        (run_id, run_id),
+    )
+
+
 def _rows(connection: sqlite3.Connection, query: str, values: Sequence[object] = ()) -> list[Row]:
     return [dict(row) for row in connection.execute(query, tuple(values))]

@@ -1,0 +1,86 @@
+"""What the page shows beyond the facts of the two documents, read at the same moment."""
+
+import json
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+from boneexp.documents.facts import Facts
+from boneexp.documents.forest import Panel, panels
+from boneexp.documents.run_charts import RunCharts, run_charts
+from boneexp.ledger import evidence, views
+from boneexp.ledger.history import first_broken_event
+from boneexp.selection import Row
+
+MOST_CHARTED = 40  # runs whose curves are in the page; about 12 kB each
+
+
+@dataclass(frozen=True)
+class Mistakes:
+    """The test images that a run of the subject called wrongly, the surest mistake first."""
+
+    run: Row
+    images: int  # of the test part
+    rows: tuple[Row, ...]
+
+
+@dataclass(frozen=True)
+class PageFacts:
+    """What the page shows."""
+
+    facts: Facts
+    runs: tuple[Row, ...]  # run_status, of every run
+    forest: tuple[Panel, ...]
+    charts: tuple[RunCharts, ...]  # the subject's own runs first
+    mistakes: tuple[Mistakes, ...]  # by run of the subject
+    origins: tuple[Row, ...]
+    uses: tuple[Row, ...]
+    decisions: tuple[Row, ...]
+    last_event: Row | None
+    broken_event: int | None  # the first that does not fit into the chain
+
+    @property
+    def comparable(self) -> bool:
+        """Whether anything here may be held against baseline and targets: all images are BTXRD."""
+        return self.facts.comparable and not self.facts.banners
+
+    @property
+    def charted(self) -> frozenset[int]:
+        """The runs that have charts here."""
+        return frozenset(charts.row["run"] for charts in self.charts)
+
+    @property
+    def finished_runs(self) -> int:
+        """How many runs have charts at all, here or in their folders."""
+        return sum(row["state"] == "succeeded" for row in self.runs)
+
+
+def gather_page(connection: sqlite3.Connection, facts: Facts) -> PageFacts:
+    """Read the rest of what the page shows, within the `one_moment` in which `facts` were gathered."""
+    rows = {row["run"]: row for row in views.run_rows(connection)}
+    origins = evidence.current_origins(connection)
+    for row in origins:
+        row["versions"] = json.loads(row["versions_json"] or "{}")
+    chosen = facts.subject.chosen.values() if facts.subject else ()
+    first = [run.row["run"] for run in chosen]
+    to_chart = list(dict.fromkeys([*first, *(row["run"] for row in origins)]))
+    charts = (run_charts(connection, rows[run_id]) for run_id in to_chart[:MOST_CHARTED])
+    return PageFacts(
+        facts=facts,
+        runs=tuple(rows.values()),
+        forest=panels(facts, facts.comparable and not facts.banners),
+        charts=tuple(each for each in charts if each is not None),
+        mistakes=tuple(_mistakes(connection, [rows[run_id] for run_id in first])),
+        origins=tuple(origins),
+        uses=tuple(evidence.uses_of_the_tests(connection)),
+        decisions=tuple(views.promotion_rows(connection)),
+        last_event=evidence.last_event(connection),
+        broken_event=first_broken_event(connection),
+    )
+
+
+def _mistakes(connection: sqlite3.Connection, runs: list[Row]) -> Iterator[Mistakes]:
+    for row in runs:
+        answers = evidence.answer_rows(connection, row["run"])
+        images = sum(each["images"] for each in answers if each["part"] == "test")
+        yield Mistakes(row, images, tuple(evidence.mistaken_rows(connection, row["run"])))

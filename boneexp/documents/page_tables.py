@@ -1,0 +1,222 @@
+"""Facts -> the tables that only the page has, and every table as cells to show and to sort."""
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from boneexp.documents.facts import Facts
+from boneexp.documents.page_facts import Mistakes, PageFacts
+from boneexp.documents.wording import (
+    UNKNOWN,
+    Table,
+    data_label,
+    duration,
+    moment,
+    plain,
+    share,
+    signed,
+    split_label,
+    table,
+)
+from boneexp.selection import Row, Target, label
+
+MOST_MISTAKES = 200  # rows for each run
+
+_DIGEST = re.compile(r"[0-9a-f]{40,64}")
+_WITH_INTERVAL = re.compile(r"([0-9.]+†?) (\([0-9.-]+\).*)")
+_LONG = 24  # characters; shorter texts are not wrapped
+_NUMBER = re.compile(r"[+-]?[0-9]+(,[0-9]{3})*(\.[0-9]+)?(?![0-9A-Za-z_,-])")
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A value as it is shown; `order` is what it is sorted by where its text says something else."""
+
+    text: str
+    order: float | None = None
+    anchor: str = ""  # a place on this page
+    state: str = ""  # of a run
+
+    @property
+    def is_number(self) -> bool:
+        """Whether the text begins with a number, or none is known."""
+        return self.text == UNKNOWN or self.order is not None or bool(_NUMBER.match(self.text))
+
+    @property
+    def length(self) -> str:
+        """The class of cells whose texts are about as long."""
+        return "short" if len(self.text) <= _LONG else "long"
+
+    @property
+    def figure(self) -> str:
+        """The figure that comes before an interval, and the text as it is where none does."""
+        found = _WITH_INTERVAL.fullmatch(self.text)
+        return found[1] if found else self.text
+
+    @property
+    def interval(self) -> str:
+        """The interval, or what else stands behind a figure in brackets; "" without one."""
+        found = _WITH_INTERVAL.fullmatch(self.text)
+        return found[2] if found else ""
+
+    @property
+    def is_digest(self) -> bool:
+        """Whether it is a digest, which nobody reads and anybody may want to copy."""
+        return bool(_DIGEST.fullmatch(self.text))
+
+
+def as_cells(table: Table) -> list[list[Cell]]:
+    """Return a table's rows as cells."""
+    return [[value if isinstance(value, Cell) else Cell(plain(value)) for value in row] for row in table.rows]
+
+
+def numeric_columns(rows: Sequence[Sequence[Cell]]) -> list[bool]:
+    """Tell of each column whether all its cells begin with a number."""
+    return [all(cell.is_number for cell in column) for column in zip(*rows, strict=True)]
+
+
+def status_table(page: PageFacts) -> Table:
+    """Return every run: how far it is, what came out, and why it failed."""
+    header = ["Run", "Experiment", "Name", "Split", "Seed", "State", "Epochs", "Attempts", "Training time"]
+    figures = ["Accuracy", "Macro AUROC", "Malignant sensitivity"]
+    return table([*header, *figures, "Notes"], (_status_row(page, row) for row in page.runs))
+
+
+def against_table(page: PageFacts) -> Table:
+    """Return each experiment's differences to the baseline, and the targets that it meets."""
+    comparison = page.facts.comparison
+    figures = list(dict.fromkeys([*comparison.baseline, *comparison.targets]))
+    header = ["Experiment", *(_held_title(page.facts, figure) for figure in figures)]
+    return table(header, (_against_row(page.facts, row, figures) for row in comparison.rows))
+
+
+def mistakes_table(mistakes: Mistakes) -> Table:
+    """Return the images that were called wrongly, the surest mistakes first; at most MOST_MISTAKES."""
+    header = ["Image", "Centre", "Is", "Called", "Probability of the call"]
+    rows = (
+        [row["image_id"], row["center"], row["label"], row["predicted"], share(row["p_called"])]
+        for row in mistakes.rows[:MOST_MISTAKES]
+    )
+    return table(header, rows)
+
+
+def datasets_table(page: PageFacts) -> Table:
+    """Return the datasets behind the figures, with their fingerprints."""
+    rows = (
+        [data_label(each["name"], each["kind"]), each["images"], each["fingerprint"]]
+        for each in page.facts.comparison.datasets
+    )
+    return table(["Images", "How many", "Fingerprint"], rows)
+
+
+def origins_table(page: PageFacts) -> Table:
+    """Return what each finished run of the present grid is named by, and what it left."""
+    header = [
+        "Run",
+        "Experiment",
+        "Split",
+        "Seed",
+        "Config hash",
+        "Split digest",
+        "SHA-256 of the checkpoint",
+    ]
+    rows = (
+        [
+            row["run"],
+            row["experiment"],
+            split_label(row["split"]),
+            row["seed"],
+            *(row[key] for key in ("config_hash", "split_digest", "checkpoint_sha256")),
+        ]
+        for row in page.origins
+    )
+    return table(header, rows)
+
+
+def machines_table(page: PageFacts) -> Table:
+    """Return devices and software, and which finished runs of the present grid they made."""
+    made: dict[tuple[str, str], list[str]] = {}
+    for row in page.origins:
+        versions = row["versions"]
+        software = plain([f"{name} {versions[name]}" for name in sorted(versions)])
+        made.setdefault((plain(versions.get("gpu") or row["device"]), software), []).append(str(row["run"]))
+    return table(["Device", "Software", "Runs"], ([*what, runs] for what, runs in made.items()))
+
+
+def uses_table(page: PageFacts) -> Table:
+    """Return how often each test part was evaluated, and used to choose."""
+    header = ["Split", "By finished runs", "By refused late results", "Experiments", "Seeds", "Decisions"]
+    keys = ("finished_runs", "late_results", "experiments", "seeds", "decisions")
+    return table(header, ([split_label(row["split"]), *(row[key] for key in keys)] for row in page.uses))
+
+
+def decisions_table(page: PageFacts) -> Table:
+    """Return every decision, oldest first."""
+    header = ["Decision", "What", "Experiment", "When", "By", "Reason", "Undoes"]
+    rows = (
+        [
+            row["id"],
+            row["action"],
+            row["experiment"] or "the baseline",
+            moment(row["decided_at"]),
+            row["decided_by"],
+            row["reason"],
+            row["undoes_id"] or "none",
+        ]
+        for row in page.decisions
+    )
+    return table(header, rows)
+
+
+def _status_row(page: PageFacts, row: Row) -> Iterator[Any]:
+    run_id, done = row["run"], row["epochs_done"] or 0
+    yield Cell(str(run_id), anchor=f"run-{run_id}" if run_id in page.charted else "")
+    yield from (row["experiment"], row["name"], split_label(row["split"]), row["seed"])
+    yield Cell(row["state"], state=row["state"])
+    yield Cell(f"{done} of {row['epochs_planned']}", order=done)
+    yield row["attempts"]
+    yield Cell(duration(row["training_s"]), order=row["training_s"])
+    yield from (share(row[figure]) for figure in ("accuracy", "macro_auroc", "malignant_sensitivity"))
+    yield _notes(row)
+
+
+def _notes(row: Row) -> str:
+    notes = []
+    if row["state"] == "failed":
+        notes.append(f"{row['failure_kind']}: {row['failure']}")
+    if row["lease_expired"]:
+        notes.append("its worker is gone; goes on with: boneexp run --all")
+    if row["micro_batch"] < row["batch_size"]:
+        notes.append(f"micro-batch {row['micro_batch']} of {row['batch_size']} (out of memory)")
+    if not row["is_current"]:
+        notes.append("earlier settings")
+    return "; ".join(notes) or "none"
+
+
+def _held_title(facts: Facts, figure: str) -> str:
+    baseline, target = facts.comparison.baseline.get(figure), facts.comparison.targets.get(figure)
+    known = [
+        *([] if baseline is None else [f"baseline {share(baseline)}"]),
+        *([] if target is None else [f"target above {share(target)}"]),
+    ]
+    return f"{label(figure)} ({', '.join(known)})"
+
+
+def _against_row(facts: Facts, row: Row, figures: Sequence[str]) -> Iterator[str]:
+    experiment = row["experiment_id"]
+    deltas = facts.comparison.deltas(experiment)
+    targets = {target.figure: target for target in facts.comparison.targets_of(experiment)}
+    yield experiment
+    for figure in figures:
+        said = [
+            *([signed(deltas[figure])] if deltas.get(figure) is not None else []),
+            *([_met(targets[figure])] if figure in targets and targets[figure].met is not None else []),
+        ]
+        yield ", ".join(said) or UNKNOWN
+
+
+def _met(target: Target) -> str:
+    if not target.met:
+        return "target not met"
+    return "target met" if target.met_by_interval else "target met by the point estimate only"
