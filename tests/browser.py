@@ -52,8 +52,13 @@ class Browser:
         self.driver = driver
 
     def open(self, page: Path) -> None:
-        """Load a file."""
+        """Load a file anew; going to where one is already may return before that has happened."""
+        from selenium.webdriver.support.wait import WebDriverWait
+
+        self.driver.get("about:blank")
         self.driver.get(page.resolve().as_uri())
+        loaded = "return location.protocol === 'file:' && document.readyState === 'complete'"
+        WebDriverWait(self.driver, 20, 0.02).until(lambda driver: driver.execute_script(loaded))
 
     def js(self, script: str, *arguments):
         """Return what a script returns."""
