@@ -161,6 +161,7 @@ def seen(home):
         return {
             "files": {path.relative_to(home).as_posix(): path.read_text() for path in paths},
             "promotions": [[row["id"], row["action"], row["experiment"]] for row in rows],
+            "overridden": [row["overridden"] for row in views.decision_rows(connection)],
             "promoted": dict(map(tuple, files)),
             "broken": first_broken_event(connection),
             "cut_short": views.promotion_cut_short(connection),

@@ -16,6 +16,7 @@ from boneexp.config import PromotionSettings
 from boneexp.documents.marked import blocks_of
 from boneexp.gate.statistical import statistical_conditions
 from boneexp.ledger import views
+from boneexp.ledger.conditions import subgroup_rows
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.enqueue import enqueue
 from boneexp.ledger.history import first_broken_event
@@ -272,6 +273,13 @@ def test_the_worst_subgroup_is_the_lowest_that_the_predictions_give(study):
     )
     higher = judged(study.ledger, [4], **keys | {"least_accuracy": accuracy + 0.001})
     assert higher["worst-subgroup accuracy"].met is False
+
+
+def test_the_subgroups_judged_are_those_of_the_view(study):
+    with reading(study.ledger) as connection:
+        view = connection.execute("SELECT * FROM subgroup_figures WHERE run = 4 AND part = 'test'").fetchall()
+        rows = subgroup_rows(connection, 4)
+        assert [{key: row[key] for key in rows[0]} for row in view] == rows
 
 
 def test_subgroups_of_few_images_and_unknown_values_are_not_judged(study):

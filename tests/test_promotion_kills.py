@@ -21,6 +21,7 @@ PLACES = {
 }
 E1, E2, BASELINE = ["promote", "E1"], ["promote", "E2"], ["promote", "--keep-baseline"]
 BACK, FINISH = ["promote", "--rollback"], ["promote", "--finish"]
+OVERRIDE = ["promote", "E2", "--override", "--reason", "killed all the same"]
 HALF_WAY = "rename experiments.toml.promotion.part -> experiments.toml"
 CASES = {
     "over nothing": [E2],
@@ -32,19 +33,56 @@ CASES = {
     "clear away what was cut short": [[E1, None], [E2, "open docs/poc_report.md.promotion.part"], FINISH],
 }
 
+OVERRIDES = {  # in a study whose conditions bind
+    "override what binds": [[OVERRIDE, None], [BASELINE, None], OVERRIDE],
+    "back to what was overridden": [[OVERRIDE, None], [BASELINE, None], BACK],
+    "finish an override": [[BASELINE, None], [OVERRIDE, HALF_WAY], FINISH],
+}
+ENFORCED = f"{GRID}[promotion]\nenforce = true\n"
+
 
 @pytest.fixture(scope="module")
 def study(tmp_path_factory):
     return settled_study(tmp_path_factory.mktemp("study")).folder
 
 
+@pytest.fixture(scope="module")
+def strict_study(tmp_path_factory):
+    return settled_study(tmp_path_factory.mktemp("strict"), ENFORCED).folder
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("case", OVERRIDES)
+def test_an_override_killed_at_any_point_is_recorded_and_shown_whole_or_not_at_all(strict_study, case):
+    told = killed_everywhere(strict_study, OVERRIDES[case])
+    assert_old_or_new_at_every_point(told)
+    states = [told["after"], *(kill["finished"] for kill in told["kills"])]
+    for state in states:
+        stands = state["overridden"][-1] != "none"
+        for name in ("docs/model_card.md", "docs/poc_report.md"):
+            assert ("PROMOTED BY OVERRIDE" in state["files"][name]) == stands
+            assert ("killed all the same" in state["files"][name]) == stands
+    assert told["after"]["overridden"][-1] != "none"
+    print(f"{case}: {len(told['kills']) - 1} kills")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_a_promotion_killed_at_any_point_leaves_the_old_default_or_the_new_one(study, case):
+    told = killed_everywhere(study, CASES[case])
+    assert_old_or_new_at_every_point(told)
+    print(f"{case}: {len(told['kills']) - 1} kills")
+
+
+def killed_everywhere(study, commands):
+    """Return what was found after a kill at each point of the last of `commands`."""
     driver = [sys.executable, str(Path(__file__).with_name("killed_promotions.py"))]
-    done = subprocess.run([*driver, str(study), json.dumps(CASES[case])], capture_output=True, text=True)
+    done = subprocess.run([*driver, str(study), json.dumps(commands)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    told = json.loads(done.stdout)
+    return json.loads(done.stdout)
+
+
+def assert_old_or_new_at_every_point(told):
     *kills, survived = told["kills"]
     assert told["code"] == 0, told["said"]
     assert_agree(told["after"])
@@ -54,7 +92,6 @@ def test_a_promotion_killed_at_any_point_leaves_the_old_default_or_the_new_one(s
     for point, kill in zip(told["points"], kills, strict=True):
         assert_whole_or_mentioned(point, kill, told)
         assert_old_or_new(point, kill, told)
-    print(f"{case}: {len(kills)} kills")
 
 
 def assert_nothing_was_missed(told):
@@ -111,8 +148,8 @@ def assert_agree(state):
     assert promoted.get("digest_stratified") == state["promoted"].get("promoted/best_stratified.pt")
     assert promoted.get("digest_center") == state["promoted"].get("promoted/best_center.pt")
     for name in ("docs/model_card.md", "docs/poc_report.md"):
-        decided = f"**{experiment} (b0_" if experiment else "**"
-        assert re.search(rf"^{re.escape(decided)}.*promoted", files[name], re.MULTILINE), files[name]
+        decided = rf"\*\*{experiment} \(b0_" if experiment else r"\*\*The .*no model of this grid "
+        assert re.search(rf"{decided}.*is promoted", files[name]), files[name]
     assert files["docs/model_card.md"].count("Our own words.") == 1
     assert [name for name in files if name.endswith(".part")] == []
     assert (state["broken"], state["cut_short"]) == (None, None)

@@ -14,6 +14,7 @@ from settled_study import default_of, settled_study, whole
 from users import ANNA, BERT, CARL, GROUP, as_user, everybodys_folder  # noqa: F401
 
 from boneexp.artifacts import RunFolder, write_text
+from boneexp.config import digest_of
 from boneexp.data.prepared import _locked
 from boneexp.errors import Busy
 from boneexp.ledger import views
@@ -168,13 +169,17 @@ def shared(everybodys_folder):  # noqa: F811
 UMASKS = pytest.mark.parametrize("umasks", [(0o077, 0o022), (0o022, 0o077), (0o077, 0o077)], ids=str)
 
 
+DATA = digest_of("BTXRD")  # what the study's other experiments were tried on, without which none is promoted
+SAME_IMAGES = {"data_fingerprint": DATA, "split_digest": digest_of(["stratified", DATA])}
+
+
 def begin(home):
     """What the first user does: make the study, claim a run, train an epoch, and die."""
     shared_with_group(home / "ledger.db")
     settled_study(home)
     folder = RunFolder(home / "artifacts", "experiments/E9/stratified")
     with writing(home / "ledger.db") as connection:
-        make.queued(connection, [make.spec("E9")])
+        make.queued(connection, [make.spec("E9").model_copy(update=SAME_IMAGES)])
         claim = claim_next(connection, make.worker("anna"), NOW, lease_s=60)
         keep_epoch(connection, claim, make.epoch(0), NOW)
     folder.path.mkdir(parents=True)
@@ -199,7 +204,8 @@ def go_on(home):
         log.write("attempt 2\n")
     write_text(folder.last, "after epoch 2")
     with writing(home / "ledger.db") as connection:
-        assert finish(connection, claim, make.finished(), NOW + 1001)
+        done = make.finished(path="experiments/E9/stratified/best.pt")
+        assert finish(connection, claim, done, NOW + 1001)
     with _locked(home / "artifacts" / "cache" / "prepared" / "x.lock"):
         shutil.rmtree(home / "artifacts" / "cache" / "prepared" / "x")
     Study(home)("promote", "E2")

@@ -50,9 +50,20 @@ def test_metric(connection: sqlite3.Connection, run_id: int, metric: str) -> flo
 
 
 def subgroup_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
-    """Return the rows of the view subgroup_figures of a run's test part."""
-    query = "SELECT * FROM subgroup_figures WHERE run = ? AND part = 'test' ORDER BY attribute, value"
-    return [dict(row) for row in connection.execute(query, (run_id,))]
+    """Return what the view subgroup_figures has of a run's test part; the view itself reads every run."""
+    query = """WITH called AS (
+                 SELECT image_id, label,
+                        CASE WHEN p_normal >= p_benign AND p_normal >= p_malignant THEN 'Normal'
+                             WHEN p_benign >= p_malignant THEN 'Benign' ELSE 'Malignant' END AS predicted
+                 FROM predictions WHERE run_id = :run AND part = 'test')
+               SELECT r.split, a.attribute, a.value, COUNT(*) AS images,
+                      SUM(c.label = 'Malignant') AS malignant_images, AVG(c.predicted = c.label) AS accuracy,
+                      AVG(c.predicted = 'Malignant') FILTER (WHERE c.label = 'Malignant')
+                        AS malignant_sensitivity
+               FROM called c JOIN runs r ON r.id = :run
+               JOIN predicted_attributes a ON a.run = :run AND a.part = 'test' AND a.image_id = c.image_id
+               GROUP BY a.attribute, a.value ORDER BY a.attribute, a.value"""
+    return [dict(row) for row in connection.execute(query, {"run": run_id})]
 
 
 def shared_by_parts(connection: sqlite3.Connection, run_id: int) -> Row:
