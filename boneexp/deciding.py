@@ -159,8 +159,8 @@ def _judged(connection: sqlite3.Connection, found: Comparison, place: Place, req
     gate = recorded(experiment, policy, conditions, by)
     if promotes:
         return _Judged(f"{experiment} cannot be promoted", stands, conditions, gate)
-    gate["reached"] = reached(found)
-    return _Judged("the decision to keep the baseline cannot be recorded", Standing(), conditions, gate)
+    title = "the decision to keep the baseline cannot be recorded"
+    return _Judged(title, Standing(), conditions, {**gate, "reached": reached(found)})
 
 
 def _conditions(

@@ -5,13 +5,16 @@ import re
 import shutil
 import sqlite3
 from contextlib import closing
+from types import SimpleNamespace
 
 import pytest
 import settled_ledger as settled_module
 from conftest import Study
 from settled_ledger import NOW, settle_next, settled_ledger, specs
 from settled_study import GRID, settled_study
+from typer.testing import CliRunner
 
+from boneexp import cli
 from boneexp.config import PromotionSettings
 from boneexp.documents.marked import blocks_of
 from boneexp.gate.statistical import statistical_conditions
@@ -122,7 +125,7 @@ def test_a_changed_history_is_refused_whatever_is_decided(study, command):
     study("promote", "E1")
     change(study, "UPDATE events SET at = at + 1 WHERE id = 3")
     said = refused(study, *command)
-    assert "the ledger's history is whole: not met; the ledger's history was changed: event 3" in said
+    assert "the ledger's history is whole: not met; event 3 does not follow from those before it" in said
 
 
 @pytest.mark.parametrize(
@@ -334,6 +337,17 @@ def test_a_group_column_keeps_patients_apart_unless_images_lack_it_or_groups_are
     assert (parts.met, parts.found) == (False, "run 3: 0 images and 30 groups in both")
 
 
+def test_what_is_not_met_is_said_before_the_person_is_asked(study, monkeypatch):
+    monkeypatch.chdir(study.folder)
+    monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    before = everything(study)
+    done = CliRunner().invoke(cli.app, ["promote", "E2"], input="n\n")
+    assert done.exit_code == 1
+    assert everything(study) == before
+    said = done.stderr
+    assert 0 <= said.index("Warning: stratified accuracy") < said.index("E2 becomes") < said.index("Go on?")
+
+
 # Going on all the same.
 
 ENFORCED = NOTHING | {"enforce": True, "above_baseline": ["stratified_accuracy"], "leakage": True}
@@ -493,7 +507,7 @@ def test_undoing_brings_the_conditions_and_the_override_back_that_were_recorded_
     assert len(events(study, "override")) == 1
     study("promote", "--rollback")
     assert evidence(study)["gate"] is None
-    assert "has no conditions of this decision" in documents(study)[0]
+    assert "the ledger has no conditions of how it came to stand." in documents(study)[0]
 
 
 # Keeping the baseline.
@@ -526,7 +540,7 @@ def test_a_kept_baseline_is_told_with_the_numbers_whatever_they_are(tmp_path, ba
             low, high = found.interval("E1", figure)
             reached = f"| {value:.3f} | E1 | {best:.3f} ({low:.3f}-{high:.3f}) | {best - value:+.3f} |"
             assert f"| stratified accuracy {reached}" in text
-        assert "Held against E1, the candidate; nothing is promoted" in text
+        assert "Held against E1, the candidate then; nothing is promoted" in text
 
 
 def test_of_other_images_nobody_says_whether_they_are_better(tmp_path):

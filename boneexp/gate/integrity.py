@@ -31,7 +31,7 @@ def ledger_conditions(connection: sqlite3.Connection, run_ids: Sequence[int] = (
     broken = first_broken_event(connection)
     found = "every event follows from the one before it"
     if broken is not None:
-        found = f"the ledger's history was changed: event {broken} does not follow from those before it"
+        found = f"event {broken} does not follow from those before it; see: boneexp doctor"
     yield Condition(HISTORY, "integrity", "the ledger's history is whole", broken is None, found)
     runs = dict.fromkeys([*run_ids, *(row["run"] for row in conditions.compared_runs(connection))])
     datasets = conditions.fingerprints_of(connection, list(runs))
@@ -61,7 +61,7 @@ def _checkpoints(connection: sqlite3.Connection, run_ids: Sequence[int], artifac
     wrong = [
         problem
         for run_id, (path, sha256) in checkpoints.items()
-        if (problem := _wrong_digest(artifacts / path, sha256, run_id))
+        if (problem := _wrong_digest(artifacts, path, sha256, run_id))
     ]
     asked = "each checkpoint is the file that the ledger recorded"
     if not run_ids:
@@ -70,10 +70,11 @@ def _checkpoints(connection: sqlite3.Connection, run_ids: Sequence[int], artifac
     return Condition("checkpoints", "integrity", asked, not wrong, found)
 
 
-def _wrong_digest(path: Path, sha256: str, run_id: int) -> str:
-    if not path.is_file():
+def _wrong_digest(artifacts: Path, path: str, sha256: str, run_id: int) -> str:
+    """Return what is wrong with a checkpoint, named as the ledger names it; "" for nothing."""
+    if not (artifacts / path).is_file():
         return f"run {run_id}: its checkpoint {path} is gone"
-    found = sha256_of(path)
+    found = sha256_of(artifacts / path)
     if found == sha256:
         return ""
     return f"run {run_id}: {path} has SHA-256 {found[:12]}…, and the ledger recorded {sha256[:12]}…"
