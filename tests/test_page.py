@@ -8,11 +8,14 @@ from conftest import Study
 from page_study import HARM, OVERLAYS, page_study
 from settled_ledger import settled_ledger
 
+from boneexp.analysis.evaluated import evaluated_runs
+from boneexp.analysis.pairs import paired_tests
 from boneexp.documents.comparison import shown
 from boneexp.documents.facts import gather
 from boneexp.documents.forest import panels
 from boneexp.documents.page import report_page
 from boneexp.documents.page_facts import gather_page
+from boneexp.evaluation.subgroups import FEWEST
 from boneexp.ledger import views
 from boneexp.ledger.database import reading
 from boneexp.selection import compared
@@ -196,3 +199,31 @@ def test_several_seeds_are_drawn_as_a_range(tmp_path):
     text = page_of(study)
     assert 'class="whisker seeds"' in text
     assert "Spread over seeds" in text
+
+
+def test_paired_tests_and_gaps_are_those_of_compare(study, page):
+    with reading(study.ledger) as connection:
+        tests = paired_tests(evaluated_runs(connection))
+    rows = page.tables["Every pair of experiments on the same test images"][1:]
+    assert len(tests) == len(rows) > 0
+    for test, cells in zip(tests, rows, strict=True):
+        assert cells[2:4] == [test.first, test.second]
+        assert cells[5] == f"{test.difference:+.3f} ({test.low:+.3f} to {test.high:+.3f})"
+        assert cells[-1] == ("differ" if test.is_significant else "cannot be told apart")
+    assert len(page.tables["Centre-holdout test part less stratified test part"]) == 1 + 4 * 3
+
+
+def test_subgroups_are_those_of_the_model_described_and_small_ones_have_no_figures(page):
+    rows = page.tables["Figures within subgroups, with intervals"][1:]
+    assert {cells[0] for cells in rows} >= {"centre"}
+    for cells in rows:
+        assert (cells[5] == "not reported") == (int(cells[3]) < FEWEST)
+
+
+def test_of_a_grid_too_large_for_paired_tests_the_page_says_so(study, monkeypatch):
+    monkeypatch.setattr("boneexp.documents.page_analysis.MOST_CANDIDATES", 3)
+    page = Page(page_of(study))
+    assert "up to 3 experiments" in page.text
+    assert "boneexp compare --paired" in page.text
+    assert "Every pair of experiments on the same test images" not in page.tables
+    assert "Figures within subgroups, with intervals" in page.tables

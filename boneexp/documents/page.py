@@ -14,7 +14,17 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 import boneexp
-from boneexp.documents import forest, grid_tables, model_tables, page_tables, run_charts, sentences, wording
+from boneexp.documents import (
+    decided,
+    forest,
+    grid_tables,
+    page_analysis,
+    page_cells,
+    page_tables,
+    run_charts,
+    sentences,
+    wording,
+)
 from boneexp.documents.gallery import Thumbnail, thumbnail
 from boneexp.documents.page_facts import PageFacts
 from boneexp.harmless import visible
@@ -87,7 +97,9 @@ def _environment() -> Environment:
     )
     modules = {
         "grid": grid_tables,
-        "model": model_tables,
+        "decided": decided,
+        "analysis": page_analysis,
+        "cells": page_cells,
         "say": sentences,
         "words": wording,
         "own": page_tables,

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from boneexp.documents.facts import Facts
 from boneexp.documents.forest import Panel, panels
+from boneexp.documents.page_analysis import PageAnalysis, page_analysis
 from boneexp.documents.run_charts import RunCharts, run_charts
 from boneexp.ledger import evidence, views
 from boneexp.ledger.history import first_broken_event
@@ -32,9 +33,9 @@ class PageFacts:
     runs: tuple[Row, ...]  # run_status, of every run
     forest: tuple[Panel, ...]
     charts: tuple[RunCharts, ...]  # the subject's own runs first
+    analysis: PageAnalysis
     mistakes: tuple[Mistakes, ...]  # by run of the subject
     origins: tuple[Row, ...]
-    uses: tuple[Row, ...]
     decisions: tuple[Row, ...]
     last_event: Row | None
     broken_event: int | None  # the first that does not fit into the chain
@@ -70,9 +71,9 @@ def gather_page(connection: sqlite3.Connection, facts: Facts) -> PageFacts:
         runs=tuple(rows.values()),
         forest=panels(facts, facts.comparable and not facts.banners),
         charts=tuple(each for each in charts if each is not None),
+        analysis=page_analysis(connection, facts),
         mistakes=tuple(_mistakes(connection, [rows[run_id] for run_id in first])),
         origins=tuple(origins),
-        uses=tuple(evidence.uses_of_the_tests(connection)),
         decisions=tuple(views.promotion_rows(connection)),
         last_event=evidence.last_event(connection),
         broken_event=first_broken_event(connection),

@@ -1,11 +1,10 @@
-"""Facts -> the tables that only the page has, and every table as cells to show and to sort."""
+"""Facts -> the tables that only the page has."""
 
-import re
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from boneexp.documents.facts import Facts
+from boneexp.documents.page_cells import Cell
 from boneexp.documents.page_facts import Mistakes, PageFacts
 from boneexp.documents.wording import (
     UNKNOWN,
@@ -22,58 +21,6 @@ from boneexp.documents.wording import (
 from boneexp.selection import Row, Target, label
 
 MOST_MISTAKES = 200  # rows for each run
-
-_DIGEST = re.compile(r"[0-9a-f]{40,64}")
-_WITH_INTERVAL = re.compile(r"([0-9.]+†?) (\([0-9.-]+\).*)")
-_LONG = 24  # characters; shorter texts are not wrapped
-_NUMBER = re.compile(r"[+-]?[0-9]+(,[0-9]{3})*(\.[0-9]+)?(?![0-9A-Za-z_,-])")
-
-
-@dataclass(frozen=True)
-class Cell:
-    """A value as it is shown; `order` is what it is sorted by where its text says something else."""
-
-    text: str
-    order: float | None = None
-    anchor: str = ""  # a place on this page
-    state: str = ""  # of a run
-
-    @property
-    def is_number(self) -> bool:
-        """Whether the text begins with a number, or none is known."""
-        return self.text == UNKNOWN or self.order is not None or bool(_NUMBER.match(self.text))
-
-    @property
-    def length(self) -> str:
-        """The class of cells whose texts are about as long."""
-        return "short" if len(self.text) <= _LONG else "long"
-
-    @property
-    def figure(self) -> str:
-        """The figure that comes before an interval, and the text as it is where none does."""
-        found = _WITH_INTERVAL.fullmatch(self.text)
-        return found[1] if found else self.text
-
-    @property
-    def interval(self) -> str:
-        """The interval, or what else stands behind a figure in brackets; "" without one."""
-        found = _WITH_INTERVAL.fullmatch(self.text)
-        return found[2] if found else ""
-
-    @property
-    def is_digest(self) -> bool:
-        """Whether it is a digest, which nobody reads and anybody may want to copy."""
-        return bool(_DIGEST.fullmatch(self.text))
-
-
-def as_cells(table: Table) -> list[list[Cell]]:
-    """Return a table's rows as cells."""
-    return [[value if isinstance(value, Cell) else Cell(plain(value)) for value in row] for row in table.rows]
-
-
-def numeric_columns(rows: Sequence[Sequence[Cell]]) -> list[bool]:
-    """Tell of each column whether all its cells begin with a number."""
-    return [all(cell.is_number for cell in column) for column in zip(*rows, strict=True)]
 
 
 def status_table(page: PageFacts) -> Table:
@@ -148,7 +95,9 @@ def uses_table(page: PageFacts) -> Table:
     """Return how often each test part was evaluated, and used to choose."""
     header = ["Split", "By finished runs", "By refused late results", "Experiments", "Seeds", "Decisions"]
     keys = ("finished_runs", "late_results", "experiments", "seeds", "decisions")
-    return table(header, ([split_label(row["split"]), *(row[key] for key in keys)] for row in page.uses))
+    return table(
+        header, ([split_label(row["split"]), *(row[key] for key in keys)] for row in page.facts.verdict.uses)
+    )
 
 
 def decisions_table(page: PageFacts) -> Table:

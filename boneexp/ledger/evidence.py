@@ -219,11 +219,6 @@ def current_origins(connection: sqlite3.Connection) -> list[Row]:
     )
 
 
-def uses_of_the_tests(connection: sqlite3.Connection) -> list[Row]:
-    """Return the view test_part_uses: how often each test part was evaluated, and used to choose."""
-    return _rows(connection, "SELECT * FROM test_part_uses")
-
-
 def last_event(connection: sqlite3.Connection) -> Row | None:
     """Return the newest event; its hash stands for the whole history before it."""
     return next(iter(_rows(connection, "SELECT * FROM events ORDER BY id DESC LIMIT 1")), None)
