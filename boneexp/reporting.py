@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 
 from boneexp.artifacts import inside
-from boneexp.documents.checked import LONG_AGO, Difference, differences
+from boneexp.documents.checked import LONG_AGO, Difference, differences, in_page
 from boneexp.documents.facts import Facts, gather
 from boneexp.documents.page import PAGE, report_page
 from boneexp.documents.page_facts import gather_page
@@ -39,18 +39,21 @@ def write_report(place: Place, now: float) -> list[Path]:
 
 
 def check_report(place: Place) -> list[Difference]:
-    """Return every place where a document or the comparison's files do not say what the ledger says.
+    """Return every place where a document, the comparison's files or the page do not say what the ledger says.
 
-    Nothing is written: it also works where nothing may be.
+    The two documents must be there, the others are looked at if they are; the page's pictures are not. Nothing is written: it also works where nothing may be.
 
     Raises:
         NothingToDo: no run has finished.
         Busy: a promotion is at work.
     """
     with alone(place.ledger, BUSY_TIMEOUT_S):
-        with reading(place.ledger) as connection:
+        path = inside(place.artifacts, PAGE)
+        with reading(place.ledger) as connection, one_moment(connection):
             facts = _facts(connection, LONG_AGO)
-        return differences(place.docs, place.artifacts, facts)
+            page = gather_page(connection, facts) if path.exists() else None
+        found = differences(place.docs, place.artifacts, facts)
+        return found + (in_page(path, report_page(page, place.artifacts)) if page else [])
 
 
 def _facts(connection: sqlite3.Connection, now: float) -> Facts:

@@ -77,18 +77,15 @@ def test_what_was_just_written_agrees_whatever_the_time(copy):
 def test_one_changed_digit_in_any_table_is_found_at_its_line(promoted, copy):
     with reading(promoted.ledger) as connection:
         facts = gather(connection, views.promotion_rows(connection)[-1], LONG_AGO)
-    tables = 0
+    changed = []
     for name in NAMES:
         path = document(copy, name)
-        text = path.read_text(encoding="utf-8")
-        for block, number, line in table_rows(text):
+        for block, number, line in table_rows(path.read_text(encoding="utf-8")):
             with_line(path, number, with_digit_changed(line))
-            (found,) = differences(path.parent, copy.artifacts, facts)
-            assert (found.document, found.block, found.line) == (str(path), block, number)
-            assert (found.found, found.expected) == ((with_digit_changed(line),), (line,))
-            path.write_text(text, encoding="utf-8")
-            tables += 1
-    assert tables > 20
+            changed.append((str(path), block, number, (with_digit_changed(line),), (line,)))
+    found = differences(document(copy, NAMES[0]).parent, copy.artifacts, facts)
+    assert [(each.document, each.block, each.line, each.found, each.expected) for each in found] == changed
+    assert len(changed) > 30
 
 
 def test_the_command_shows_both_lines_and_where(copy):
@@ -183,6 +180,7 @@ def test_the_comparisons_files_are_held_against_the_ledger_if_they_are_there(cop
     with_line(table, 2, with_digit_changed(line))
     assert found_in(copy) == [("artifacts/comparison.csv", "", 2)]
     table.unlink()
+    copy("promote", "--keep-baseline", "--yes")  # comparison.json counts the decisions before it
     (copy.artifacts / "comparison.json").unlink()
     assert found_in(copy, code=0) == []
 

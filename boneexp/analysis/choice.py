@@ -100,7 +100,7 @@ class Verdict:
         if not self.uses:
             return ""
         evaluated = [
-            f"{label(use['split'])} {use['finished_runs'] + use['late_results']} times "
+            f"{label(use['split'])} {_times(use['finished_runs'] + use['late_results'])} "
             f"(experiments: {use['experiments']}, seeds: {use['seeds']})"
             for use in self.uses
         ]
@@ -169,6 +169,10 @@ def _criterion(figure: str) -> Criterion:
     split, metric = split_of(figure)
     named = figure_named(metric)
     return Criterion(split, named.metric, named.class_name)
+
+
+def _times(count: int) -> str:
+    return f"{count} time" if count == 1 else f"{count} times"
 
 
 def _listed(names: tuple[str, ...]) -> str:

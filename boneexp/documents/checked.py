@@ -19,9 +19,12 @@ from boneexp.documents.written import fresh_documents, standing_text, standing_w
 from boneexp.errors import BoneexpError
 
 LONG_AGO = 0.0  # a moment of writing that no file has
-MOST_LINES = 20  # of one place that are shown; all of them with --json
+MOST_LINES = 20  # of one place that are shown, and
+MOST_LETTERS = 400  # of one line; all of them with --json
 
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC")
+_DECISIONS = re.compile(r'"decisions": \d+')
+_PICTURE = re.compile(r'<img src="data:[^>]*>|<p class="missing">.*?</p>')
 _LINE_END = re.compile(r"\r\n|\r|\n")
 
 
@@ -47,7 +50,10 @@ class Difference:
         lines = [f"  - {each}" for each in self.found] + [f"  + {each}" for each in self.expected]
         left_out = len(lines) - MOST_LINES
         rest = [f"  and {counted(left_out, 'line')} more"] if left_out > 0 else []
-        return "\n".join([f"{self.document}{block}{line}: {self.what}", *lines[:MOST_LINES], *rest])
+        cut = [
+            each if len(each) <= MOST_LETTERS else f"{each[:MOST_LETTERS]} ..." for each in lines[:MOST_LINES]
+        ]
+        return "\n".join([f"{self.document}{block}{line}: {self.what}", *cut, *rest])
 
 
 def differences(docs: Path, artifacts: Path, facts: Facts) -> list[Difference]:
@@ -62,7 +68,7 @@ def differences(docs: Path, artifacts: Path, facts: Facts) -> list[Difference]:
     """
     found = in_documents(docs, facts)
     for path, text in comparison_texts(facts.comparison, facts.verdict, artifacts).items():
-        found += in_whole_file(path, text)
+        found += _in_whole_file(path, text)
     return found
 
 
@@ -74,13 +80,22 @@ def in_documents(docs: Path, facts: Facts) -> list[Difference]:
     return found
 
 
-def in_whole_file(path: Path, right: str) -> list[Difference]:
-    """Return where a file, if there is one, differs from `right`, a text of the moment LONG_AGO."""
+def in_page(path: Path, right: str) -> list[Difference]:
+    """Return where the page differs from `right`, that of the moment LONG_AGO; pictures are not compared."""
+    return _in_whole_file(path, right, _PICTURE)
+
+
+def _in_whole_file(path: Path, right: str, ignored: re.Pattern[str] | None = None) -> list[Difference]:
+    """Return where a file, if there is one, differs from `right`, what matches `ignored` left out of both."""
     try:
         standing = standing_text(path)
     except BoneexpError as error:
         return [_unusable(path, error)]
-    return [] if standing is None else list(_in_lines(str(path), "", 1, (standing, right, right)))
+    if standing is None:
+        return []
+    if ignored is not None:
+        standing, right = ignored.sub("", standing), ignored.sub("", right)
+    return list(_in_lines(str(path), "", 1, (standing, right, right)))
 
 
 def _both_ways(docs: Path, facts: Facts) -> Iterator[tuple[Path, tuple[str, str]]]:
@@ -131,7 +146,8 @@ def _missing_and_foreign(
 def _in_lines(document: str, block: str, first: int, texts: tuple[str, str, str]) -> Iterator[Difference]:
     """Yield where a standing text, from line `first` of its file on, differs from both others."""
     standing, right, also_right = (_LINE_END.split(text) for text in texts)
-    known = {**dict(zip(also_right, right, strict=True)), **{line: line for line in right}}
+    known = {_without_count(line): line for line in right}
+    known |= {**dict(zip(also_right, right, strict=True)), **{line: line for line in right}}
     taken = [_known(line, known) for line in standing]
     matched = SequenceMatcher(None, taken, right, autojunk=False).get_opcodes()
     for tag, start, stop, right_start, right_stop in matched:
@@ -142,4 +158,9 @@ def _in_lines(document: str, block: str, first: int, texts: tuple[str, str, str]
 
 def _known(line: str, known: Mapping[str, str]) -> str:
     """Return the right line that a line stands for, whatever its moment of writing; else itself."""
-    return known.get(line) or known.get(_MOMENT.sub(moment(LONG_AGO), line), line)
+    return known.get(line) or known.get(_without_count(_MOMENT.sub(moment(LONG_AGO), line)), line)
+
+
+def _without_count(line: str) -> str:
+    """Return the line without the number of decisions: those taken since make no other figure wrong."""
+    return _DECISIONS.sub('"decisions":', line)

@@ -7,9 +7,9 @@ claimed for them: as long as only the template's placeholder stands there, the i
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from boneexp.documents.certainty import most_seeds
 from boneexp.documents.facts import Facts
 from boneexp.documents.own_words import CARD, REPORT, Own
-from boneexp.documents.sentences import most_seeds
 from boneexp.documents.wording import UNKNOWN, Table, listed, table
 
 Rule = Callable[[Facts], str | None]  # what to add to "reported in ..."; None where the facts do not tell it
@@ -21,20 +21,28 @@ def always(_: Facts) -> str | None:
 
 
 @dataclass(frozen=True)
+class Told:
+    """A place that the program writes, and the rule of when it tells what an item asks for."""
+
+    place: str
+    rule: Rule
+
+
+@dataclass(frozen=True)
 class Item:
     """One item of a checklist; `topic` is in our words, not the checklist's."""
 
     number: str
     topic: str
-    told_in: tuple[str, ...] = ()  # places that the program writes, such as "the report, Methods"
-    rule: Rule = always
-    own: tuple[str, ...] = ()  # headings under which a person can tell it
+    told: tuple[Told, ...]
+    own: tuple[str, ...]  # headings under which a person can tell it
 
     def answer(self, facts: Facts, own: Own) -> str:
         """Return "reported in ...", or "not reported" and under which heading it is a person's to tell."""
-        detail = self.rule(facts) if self.told_in else None
-        if detail is not None:
-            return f"reported in {'; '.join(self.told_in)}" + (f": {detail}" if detail else "")
+        details = {told.place: told.rule(facts) for told in self.told}
+        known = [f"{place}: {more}" if more else place for place, more in details.items() if more is not None]
+        if known:
+            return f"reported in {'; '.join(known)}"
         places = [
             f"{document}, {heading}"
             for document in (CARD, REPORT)
@@ -46,21 +54,26 @@ class Item:
         return f"{UNKNOWN}; yours to tell under {listed(self.own)}" if self.own else UNKNOWN
 
 
+def item(number: str, topic: str, *told: Told, own: tuple[str, ...] = ()) -> Item:
+    """Return an item that is told in these places, or by a person under these headings."""
+    return Item(number, topic, told, own)
+
+
+def card(section: str, rule: Rule = always) -> Told:
+    """Return a place in the model card, by its heading."""
+    return Told(f"{CARD}, {section}", rule)
+
+
+def report(section: str, rule: Rule = always) -> Told:
+    """Return a place in the report, by its heading."""
+    return Told(f"{REPORT}, {section}", rule)
+
+
 def checklist_table(items: Iterable[Item], facts: Facts, own: Own) -> Table:
     """Return a checklist with an answer for each item."""
     return table(
         ["Item", "About", "Answer"], ([each.number, each.topic, each.answer(facts, own)] for each in items)
     )
-
-
-def card(*sections: str) -> tuple[str, ...]:
-    """Return places in the model card, by their headings."""
-    return tuple(f"{CARD}, {section}" for section in sections)
-
-
-def report(*sections: str) -> tuple[str, ...]:
-    """Return places in the report, by their headings."""
-    return tuple(f"{REPORT}, {section}" for section in sections)
 
 
 def described(facts: Facts) -> str | None:
@@ -111,6 +124,30 @@ def several_seeds(facts: Facts) -> str | None:
     return f"over {seeds} seeds" if seeds > 1 else None
 
 
+def paired_tests(facts: Facts) -> str | None:
+    """Tell whether experiments were tested against each other."""
+    return "" if facts.analysed.paired or facts.verdict.tests else None
+
+
+def in_subgroups(facts: Facts) -> str | None:
+    """Return of which subgroups there are figures."""
+    known = list(dict.fromkeys(each.attribute for each in facts.analysed.subgroups))
+    return f"by {listed(known)}" if known else None
+
+
+def demographics(facts: Facts) -> str | None:
+    """Tell whether numbers by sex or age are known, which are those of test parts."""
+    known = {each.attribute for each in facts.analysed.subgroups} & {"sex", "age band"}
+    return f"by {listed(sorted(known))}, of the test parts" if known else None
+
+
+def calibrated(facts: Facts) -> str | None:
+    """Tell whether figures at thresholds and with a temperature are known."""
+    runs = facts.subject.chosen.values() if facts.subject else ()
+    known = [run.estimate("test", "temperature").value is not None for run in runs]
+    return "" if known and all(known) else None
+
+
 def heat_maps_measured(facts: Facts) -> str | None:
     """Tell whether heat maps were held against annotated lesions."""
     return "" if facts.subject and facts.subject.has_overlap else None
@@ -119,12 +156,14 @@ def heat_maps_measured(facts: Facts) -> str | None:
 def other_centres(facts: Facts) -> str | None:
     """Tell whether centres were kept out of training; no other dataset is ever tested."""
     held_out = facts.subject is not None and "center_holdout" in facts.subject.chosen
-    return "on centres kept out of training, of the same dataset; on no other dataset" if held_out else None
+    return (
+        "on centres kept out of training, of the same dataset, and on no other dataset" if held_out else None
+    )
 
 
 def wrong_calls(facts: Facts) -> str | None:
     """Tell that wrong calls are counted."""
-    return None if described(facts) is None else "counted in confusion matrices; no single case is discussed"
+    return None if described(facts) is None else "counted in confusion matrices, no case is discussed"
 
 
 def images_not_patients(facts: Facts) -> str | None:

@@ -8,11 +8,12 @@ settings.
 import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from boneexp.analysis.choice import Verdict, verdict_of
 from boneexp.config import REFERENCE_FIGURES, SPLITS
+from boneexp.documents.analysed import Analysed, analysed
 from boneexp.documents.wording import share
 from boneexp.ledger import evidence, views
 from boneexp.selection import Comparison, Row, Target, candidate, compared, data_warning, split_of
@@ -131,12 +132,12 @@ class Facts:
 
     comparison: Comparison
     verdict: Verdict
+    analysed: Analysed
     promotion: Row | None
     subject: Subject | None
     grid: tuple[Row, ...]
     runs: Row
     attempts: tuple[Row, ...]
-    tested: Mapping[str, int]  # by split: how often the test part was evaluated
     now: float
 
     @property
@@ -178,20 +179,29 @@ def gather(connection: sqlite3.Connection, promotion: Row | None, now: float) ->
     """
     with evidence.one_moment(connection):
         comparison = compared(connection)
+        subject = _subject(connection, comparison, promotion)
+        chosen = [run.row["run"] for run in subject.chosen.values()] if subject else []
         return Facts(
             comparison=comparison,
-            verdict=verdict_of(connection, comparison),
+            verdict=_as_decided(verdict_of(connection, comparison), promotion),
+            analysed=analysed(connection, comparison, subject.experiment if subject else None, chosen),
             promotion=promotion,
-            subject=_subject(connection, comparison, promotion),
+            subject=subject,
             grid=tuple(
                 {**row, "settings": json.loads(row["settings_json"])}
                 for row in evidence.grid_rows(connection)
             ),
             runs=evidence.run_tally(connection),
             attempts=tuple(evidence.attempt_tally(connection)),
-            tested=evidence.times_tested(connection),
             now=now,
         )
+
+
+def _as_decided(verdict: Verdict, promotion: Row | None) -> Verdict:
+    """Return the verdict as it will be once a decision that is about to be recorded (id 0) counts, too."""
+    if promotion is None or promotion["id"] != 0:
+        return verdict
+    return replace(verdict, uses=tuple({**use, "decisions": use["decisions"] + 1} for use in verdict.uses))
 
 
 def setting_of(settings: Mapping[str, Any], dotted: str) -> Any:

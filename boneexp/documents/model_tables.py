@@ -19,9 +19,6 @@ from boneexp.documents.wording import (
     table,
 )
 from boneexp.evaluation.metrics import OVERALL, PER_CLASS
-from boneexp.evaluation.reported import figure_columns
-from boneexp.evaluation.temperature import TEMPERED
-from boneexp.evaluation.thresholds import OPERATING
 from boneexp.results import CLASS_NAMES
 from boneexp.selection import Row
 
@@ -74,17 +71,6 @@ def overall_table(subject: Subject) -> Table:
             for metric in OVERALL
         ),
     )
-
-
-def operating_table(subject: Subject) -> Table:
-    """Return the test part's figures at thresholds and a temperature that validation chose."""
-    header = ["On the test part", *(split_label(split) for split in subject.chosen)]
-    rows = (
-        [metric_label(metric), *(run.estimate("test", metric, name).shown for run in subject.chosen.values())]
-        for metric, name in figure_columns(CLASS_NAMES)
-        if metric in (*OPERATING, *TEMPERED)
-    )
-    return table(header, rows)
 
 
 def class_table(run: RunFacts, part: str) -> Table:

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator
 
+from boneexp.documents.certainty import few_malignant, most_seeds
 from boneexp.documents.facts import Facts
-from boneexp.documents.sentences import few_malignant, most_seeds
 from boneexp.documents.wording import counted, listed
 from boneexp.selection import label
 

@@ -15,6 +15,7 @@ from markupsafe import Markup
 
 import boneexp
 from boneexp.documents import (
+    certainty,
     decided,
     forest,
     grid_tables,
@@ -101,6 +102,7 @@ def _environment() -> Environment:
         "analysis": page_analysis,
         "cells": page_cells,
         "say": sentences,
+        "sure": certainty,
         "words": wording,
         "own": page_tables,
         "forest": forest,

@@ -10,8 +10,6 @@ from boneexp.documents.facts import IOU_THRESHOLD, Facts, Held, Subject
 from boneexp.documents.wording import UNKNOWN, counted, data_label, listed, moment, share, signed, split_label
 from boneexp.selection import LEAK, label
 
-FEW_IMAGES = 200  # below this, one image moves a class's sensitivity by half a point or more
-
 
 def titled(subject: Subject | None) -> str:
     """Return an experiment with its name, "E3 (b3_annotated)"."""
@@ -65,16 +63,17 @@ def design(facts: Facts) -> str:
     if facts.subject is None:
         return f"{said}; {counted(len(facts.grid), 'experiment')}."
     dataset, splits = facts.subject.dataset, [split_label(split) for split in facts.subject.chosen]
-    images = f"{dataset['images']:,} images ({data_label(dataset['name'], dataset['kind'])})"
-    past = "" if dataset["kind"] == "phantom" else ", all of them taken before the study (retrospective)"
-    deals = f"dealt out {counted(len(splits), 'way')} ({listed(splits)})"
+    images = f"{dataset['images']:,} images, {data_label(dataset['name'], dataset['kind'])}"
+    past = "" if dataset["kind"] == "phantom" else ", taken before the study (retrospective)"
+    deals = f"dealt out in {counted(len(splits), 'way')} ({listed(splits)})"
     return f"{said}; {counted(len(facts.grid), 'experiment')} on {images}{past}, {deals}."
 
 
 def rule(facts: Facts) -> str:
     """Return the study's selection rule."""
     order = facts.comparison.order
-    return f"The highest {', then '.join(label(figure) for figure in order)}." if order else f"{UNKNOWN}."
+    on = " on the validation part" if facts.comparison.selected_on == "val" else ""
+    return f"The highest {', then '.join(label(figure) for figure in order)}{on}." if order else f"{UNKNOWN}."
 
 
 def ranking(facts: Facts) -> str:
@@ -164,29 +163,6 @@ def history(facts: Facts) -> str:
     )
 
 
-def looks(facts: Facts) -> str:
-    """Return how often the test parts were evaluated."""
-    if not facts.tested:
-        return "No test part has been evaluated yet."
-    said = listed(
-        [f"{counted(times, 'time')} ({split_label(split)})" for split, times in facts.tested.items()]
-    )
-    return f"The test parts have been evaluated {said}: once by each finished run."
-
-
-def intervals(facts: Facts) -> str:
-    """Return how the intervals were made."""
-    subject = facts.subject
-    resamples = subject.setting("evaluation.resamples") if subject else None
-    confidence = subject.setting("evaluation.confidence") if subject else None
-    if resamples is None or confidence is None:
-        return f"Intervals: {UNKNOWN}."
-    return (
-        f"Intervals are {confidence * 100:g} % percentile bootstrap intervals over the images of the part, "
-        f"drawn again {resamples:,} times within each class."
-    )
-
-
 def leak(facts: Facts) -> str:
     """Return what is wrong with figures of the stratified split; "" where there are none."""
     run = facts.subject.chosen.get("stratified") if facts.subject else None
@@ -216,23 +192,6 @@ def gradcam(facts: Facts) -> str:
     ]
     said = f"Mean IoU at threshold {IOU_THRESHOLD}"
     return f"{said}: {listed(found)}." if found else f"{said}: {UNKNOWN}; boneexp gradcam measures it."
-
-
-def most_seeds(facts: Facts) -> int:
-    """Return with how many seeds the experiments were trained, at most."""
-    return max((row["finished_runs"] for row in facts.comparison.figures.values()), default=0)
-
-
-def few_malignant(facts: Facts) -> list[str]:
-    """Return for each test part with few malignant images how much one of them weighs."""
-    runs = facts.subject.chosen.values() if facts.subject else ()
-    counts = [(split_label(run.row["split"]), run.images("test", label="Malignant")) for run in runs]
-    return [
-        f"The {split} test part has only {counted(images, 'malignant image')}: one of them more or less "
-        f"moves the malignant sensitivity by {1 / images:.3f}."
-        for split, images in counts
-        if 0 < images < FEW_IMAGES
-    ]
 
 
 def _in_brackets(names: Sequence[str]) -> str:

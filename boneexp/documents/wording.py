@@ -108,12 +108,23 @@ def share(value: float | None, low: float | None = None, high: float | None = No
     """Return a figure with its interval, "0.812 (0.781-0.842)"; "not reported" where there is none."""
     if value is None:
         return UNKNOWN
-    return f"{value:.3f}" if low is None or high is None else f"{value:.3f} ({low:.3f}-{high:.3f})"
+    if low is None or high is None:
+        return f"{value:.3f}"
+    return f"{value:.3f} ({low:.3f}{' to ' if low < 0 else '-'}{high:.3f})"
 
 
-def signed(value: float | None) -> str:
-    """Return a difference with its sign, "+0.033"."""
-    return UNKNOWN if value is None else f"{value:+.3f}"
+def signed(value: float | None, low: float | None = None, high: float | None = None) -> str:
+    """Return a difference with its sign and interval, "+0.033 (-0.010 to +0.076)"."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:+.3f}" if low is None or high is None else f"{value:+.3f} ({low:+.3f} to {high:+.3f})"
+
+
+def p_value(value: float | None) -> str:
+    """Return a p-value; a tiny one by its power of ten."""
+    if value is None:
+        return UNKNOWN
+    return f"{value:.1e}" if 0 < value < 0.0005 else f"{value:.3f}"
 
 
 def duration(seconds: float | None) -> str:

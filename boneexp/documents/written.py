@@ -12,7 +12,16 @@ from pathlib import Path
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from boneexp.artifacts import write_text
-from boneexp.documents import checklists, decided, grid_tables, model_tables, sentences, wording
+from boneexp.documents import (
+    analysis_tables,
+    certainty,
+    checklists,
+    decided,
+    grid_tables,
+    model_tables,
+    sentences,
+    wording,
+)
 from boneexp.documents.claim_items import CLAIM
 from boneexp.documents.facts import Facts
 from boneexp.documents.marked import blocks_of, with_blocks
@@ -143,4 +152,5 @@ def _environment() -> Environment:
     environment.globals.update(grid=grid_tables, model=model_tables, say=sentences, words=wording)
     environment.globals.update(checklist=checklists.checklist_table, claim=CLAIM, tripod_ai=TRIPOD_AI)
     environment.globals.update(next_steps=next_steps, decided=decided)
+    environment.globals.update(analysis=analysis_tables, sure=certainty)
     return environment

@@ -193,19 +193,6 @@ def attempt_tally(connection: sqlite3.Connection) -> list[Row]:
     )
 
 
-def times_tested(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return how often each split's test part was evaluated: by finished runs and by refused late results."""
-    rows = _rows(
-        connection,
-        """SELECT split, COUNT(*) AS looks
-           FROM (SELECT split FROM runs WHERE state = 'succeeded'
-                 UNION ALL
-                 SELECT r.split FROM events e JOIN runs r ON r.id = e.run_id WHERE e.kind = 'late-result')
-           GROUP BY split ORDER BY split DESC""",
-    )
-    return {row["split"]: row["looks"] for row in rows}
-
-
 def current_origins(connection: sqlite3.Connection) -> list[Row]:
     """Return where the figures of the grid that was queued last come from: one row per finished run."""
     return _rows(

@@ -1,0 +1,59 @@
+"""What `compare` tells beyond its table, for all documents: pairs, seeds, subgroups, other centres."""
+
+import sqlite3
+from collections.abc import Collection
+from dataclasses import dataclass
+
+from boneexp.analysis.evaluated import evaluated_runs
+from boneexp.analysis.groups import (
+    GeneralisationGap,
+    SubgroupFigures,
+    generalisation_gaps,
+    subgroup_figures,
+)
+from boneexp.comparing import Answer, paired_answer, seed_answer
+from boneexp.selection import Comparison
+
+MOST_PAIRED = 6  # experiments of which every pair is tested; each pair takes about a second
+
+
+@dataclass(frozen=True)
+class Analysed:
+    """The answers that the documents print; what is empty is not known, or was too much to compute."""
+
+    paired: Answer | None = None
+    seeds: Answer | None = None
+    subgroups: tuple[SubgroupFigures, ...] = ()  # of the subject's chosen runs, on their test parts
+    gaps: tuple[GeneralisationGap, ...] = ()  # of the subject
+
+
+def analysed(
+    connection: sqlite3.Connection, comparison: Comparison, experiment: str | None, chosen: Collection[int]
+) -> Analysed:
+    """Return the answers about all experiments, and those about one.
+
+    Args:
+        connection: within `one_moment`.
+        comparison: of the test part.
+        experiment: the subject's; None where there is none.
+        chosen: its chosen runs. Only runs of the grid that was queued last can be asked about.
+    """
+    finished = [row for row in comparison.figures.values() if row["finished_runs"]]
+    several = max((row["finished_runs"] for row in finished), default=0) > 1
+    paired = 1 < len({row["experiment"] for row in finished}) <= MOST_PAIRED
+    about_one = _about(connection, experiment, chosen) if experiment is not None else ((), ())
+    return Analysed(
+        paired_answer(connection, "", "test") if paired else None,
+        seed_answer(connection, "", "test") if several else None,
+        *about_one,
+    )
+
+
+def _about(
+    connection: sqlite3.Connection, experiment: str, chosen: Collection[int]
+) -> tuple[tuple[SubgroupFigures, ...], tuple[GeneralisationGap, ...]]:
+    evaluated = evaluated_runs(connection, [experiment])
+    if not set(chosen) <= {run.run for run in evaluated.runs}:
+        return (), ()
+    of_chosen = (each for each in subgroup_figures(connection, evaluated) if each.run in chosen)
+    return tuple(of_chosen), generalisation_gaps(evaluated)

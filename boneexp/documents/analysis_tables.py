@@ -1,0 +1,144 @@
+"""Facts -> the tables about differences, calibration, subgroups, other centres and seeds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from boneexp.analysis.figures import Figure
+from boneexp.documents.facts import Facts, Subject
+from boneexp.documents.wording import (
+    Table,
+    metric_label,
+    p_value,
+    share,
+    signed,
+    split_label,
+    table,
+)
+from boneexp.evaluation.metrics import LOWER_IS_BETTER
+from boneexp.evaluation.thresholds import OPERATING
+from boneexp.selection import label
+
+Row = Mapping[str, Any]
+
+
+def paired_table(facts: Facts, experiment: str = "") -> Table:
+    """Return the paired tests of `compare --paired`; with an experiment only those that it has part in."""
+    rows = facts.analysed.paired.rows if facts.analysed.paired else []
+    header = ["Split", "Figure", "First", "Second", "Images", "Second less first"]
+    wanted = (row for row in rows if experiment in ("", row["first"], row["second"]))
+    return table([*header, "Test", "p", "p_holm", "Verdict"], (_pair(row) for row in wanted))
+
+
+def best_table(facts: Facts) -> Table:
+    """Return the best by the rule, tested against each other experiment in the figure that decides."""
+    verdict = facts.verdict
+    rows = (
+        [
+            split_label(each.split),
+            label(each.figure),
+            each.first,
+            each.second,
+            each.images,
+            signed(each.difference, each.low, each.high),
+            each.test,
+            p_value(each.p_value),
+            p_value(each.adjusted_p),
+        ]
+        for each in verdict.tests
+    )
+    header = ["Split", "Figure", "First", "Second", "Images", "Second less first", "Test", "p", "p_holm"]
+    return table(header, rows)
+
+
+def subgroup_table(facts: Facts, split: str) -> Table:
+    """Return the subject's figures in every subgroup of a test part; too few images have none."""
+    rows = [each for each in facts.analysed.subgroups if each.split == split]
+    figures = (
+        [label(Figure(value.metric, value.class_name).name) for value in rows[0].figures] if rows else []
+    )
+    return table(
+        ["Attribute", "Value", "Images", "Malignant", *figures],
+        (
+            [
+                each.attribute,
+                each.value,
+                each.images,
+                each.malignant_images,
+                *(share(value.value, value.low, value.high) for value in each.figures),
+            ]
+            for each in rows
+        ),
+    )
+
+
+def gap_table(facts: Facts) -> Table:
+    """Return what the subject loses or gains from the stratified to the centre-holdout test part."""
+    rows = (
+        [
+            label(gap.figure),
+            share(gap.stratified),
+            share(gap.center_holdout),
+            signed(gap.gap, gap.low, gap.high),
+        ]
+        for gap in facts.analysed.gaps
+    )
+    return table(["Figure", "Stratified", "Centre-holdout", "Centre-holdout less stratified"], rows)
+
+
+def calibration_table(subject: Subject) -> Table:
+    """Return calibration on the test part before and after the temperature that validation chose."""
+    rows = (
+        [
+            split_label(split),
+            metric_label(metric),
+            run.estimate("test", metric).shown,
+            run.estimate("test", f"{metric}_tempered").shown,
+            share(run.estimate("test", "temperature").value),
+        ]
+        for split, run in subject.chosen.items()
+        for metric in LOWER_IS_BETTER
+    )
+    return table(["Split", "Figure", "As they are", "After temperature scaling", "Temperature"], rows)
+
+
+def operating_table(subject: Subject) -> Table:
+    """Return malignant sensitivity and specificity on the test part, at thresholds that validation chose."""
+    header = ["Malignant, test part", *(split_label(split) for split in subject.chosen)]
+    rows = (
+        [
+            metric_label(metric),
+            *(run.estimate("test", metric, "Malignant").shown for run in subject.chosen.values()),
+        ]
+        for metric in OPERATING
+    )
+    return table(header, rows)
+
+
+def seed_table(facts: Facts) -> Table:
+    """Return where the spread of a figure comes from, seeds or experiments."""
+    rows = list(facts.analysed.seeds.tables.values())[1] if facts.analysed.seeds else ()
+    header = ["Split", "Figure", "SD between seeds", "SD between experiments"]
+    header += ["Experiment's share of the variance", "Best less next", "Its standard error"]
+    columns = ("between_seeds_sd", "between_experiments_sd", "experiment_share", "gap", "gap_error")
+    return table(
+        header,
+        (
+            [split_label(row["split"]), label(row["figure"]), *(share(row[column]) for column in columns)]
+            for row in rows
+        ),
+    )
+
+
+def _pair(row: Row) -> list[Any]:
+    return [
+        split_label(row["split"]),
+        label(row["figure"]),
+        row["first"],
+        row["second"],
+        row["images"],
+        signed(row["difference"], row["low"], row["high"]),
+        row["test"],
+        p_value(row["p"]),
+        p_value(row["p_holm"]),
+        row["verdict"],
+    ]

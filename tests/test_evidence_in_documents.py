@@ -1,0 +1,183 @@
+"""What `compare` says of differences, subgroups and calibration stands in both documents too."""
+
+import re
+from dataclasses import replace
+
+import pytest
+from decided_facts import assert_tables_hold, both, facts_of
+from settled_ledger import settled_ledger
+
+from boneexp.comparing import paired_answer, seed_answer, subgroup_answer
+from boneexp.documents.analysed import MOST_PAIRED, Analysed
+from boneexp.documents.marked import blocks_of
+from boneexp.documents.wording import p_value, share, signed
+from boneexp.documents.written import model_card, poc_report
+from boneexp.ledger import views
+from boneexp.ledger.database import reading
+from boneexp.selection import label
+
+SPLITS = {"stratified": "stratified", "center_holdout": "centre-holdout"}
+
+
+@pytest.fixture(scope="module")
+def ledger(tmp_path_factory):
+    """Three experiments, finished."""
+    return settled_ledger(tmp_path_factory.mktemp("evidence") / "ledger.db", experiments=("E1", "E2", "E3"))
+
+
+@pytest.fixture(scope="module")
+def facts(ledger):
+    """The facts once E2 is promoted."""
+    return facts_of(ledger)
+
+
+@pytest.fixture(scope="module")
+def report(facts):
+    return blocks_of(poc_report(facts, None))
+
+
+@pytest.fixture(scope="module")
+def card(facts):
+    return blocks_of(model_card(facts, None))
+
+
+def with_runs(facts, change):
+    runs = {split: change(run) for split, run in facts.subject.chosen.items()}
+    return replace(facts, subject=replace(facts.subject, chosen=runs, runs=tuple(runs.values())))
+
+
+def test_every_pair_stands_in_the_report_as_compare_has_it_and_those_of_the_subject_in_the_card(
+    ledger, report, card
+):
+    with reading(ledger) as connection:
+        answer = paired_answer(connection, "", "test")
+    assert len(answer.rows) == 18
+    for row in answer.rows:
+        size = signed(row["difference"], row["low"], row["high"])
+        about = [SPLITS[row["split"]], label(row["figure"]), row["first"], row["second"], "60", size]
+        tested = [row["test"], p_value(row["p"]), p_value(row["p_holm"]), row["verdict"]]
+        found = f"| {' | '.join([*about, *tested])} |"
+        assert found in report["differences"]
+        assert (found in card["quantitative-analyses"]) == ("E2" in (row["first"], row["second"]))
+    for note in answer.notes:
+        assert f"- {note}" in report["differences"]
+
+
+def test_ties_and_optimism_are_said_in_the_words_of_compare(facts, report, card):
+    ties = facts.verdict.ties().replace(">", "&#62;").replace("<", "&#60;")
+    assert ties
+    assert facts.verdict.optimism()
+    for text in (report["differences"], card["quantitative-analyses"]):
+        assert ties in text
+        assert facts.verdict.optimism() in text
+    assert ties in report["summary"]
+    assert facts.verdict.looks() in report["limitations"]
+
+
+def test_with_many_experiments_only_the_best_is_tested_against_the_others(facts):
+    many = replace(facts, analysed=replace(facts.analysed, paired=None))
+    text = blocks_of(poc_report(many, None))["differences"]
+    assert "boneexp compare --paired" in text
+    assert len(re.findall(r"^\| stratified \| accuracy \| E", text, re.MULTILINE)) == 2
+    assert MOST_PAIRED > 4
+
+
+def test_subgroups_of_the_subject_have_their_number_and_interval_or_are_suppressed(ledger, report, card):
+    with reading(ledger) as connection:
+        rows = [row for row in subgroup_answer(connection, "", "test").rows if row["experiment"] == "E2"]
+    assert len(rows) == 19
+    for row in rows:
+        figures = [
+            share(row[name], row[f"{name}_low"], row[f"{name}_high"])
+            for name in ("accuracy", "macro_auroc", "malignant_sensitivity")
+        ]
+        about = [row["attribute"], row["value"], row["images"], row["malignant"], *figures]
+        line = f"| {' | '.join(map(str, about))} |"
+        assert line in report["subgroups"]
+        assert line in card["quantitative-analyses"]
+    assert "| not reported |" in report["subgroups"]
+    assert "Below 10 images their number alone is shown" in report["subgroups"]
+    assert "Figures by centre, site, sex and age band, as the dataset's table has them" in card["factors"]
+
+
+def test_what_is_lost_at_other_centres_has_its_interval(facts, report, card):
+    assert [gap.figure for gap in facts.analysed.gaps] == ["accuracy", "macro_auroc", "malignant_sensitivity"]
+    for gap in facts.analysed.gaps:
+        lost = signed(gap.gap, gap.low, gap.high)
+        line = f"| {label(gap.figure)} | {share(gap.stratified)} | {share(gap.center_holdout)} | {lost} |"
+        assert line in report["subgroups"]
+        assert line in card["quantitative-analyses"]
+
+
+def test_calibration_before_and_after_and_sensitivities_at_thresholds_are_the_ledgers(ledger, report, card):
+    with reading(ledger) as connection:
+        rows = {(row["metric"], row["class_name"]): row for row in views.metric_rows(connection, 3)}
+    shown = {key: share(row["value"], row["low"], row["high"]) for key, row in rows.items()}
+    for text in (report["operating"], card["quantitative-analyses"]):
+        for metric, words in (("log_loss", "Log loss"), ("brier_score", "Brier score")):
+            before, after = shown[metric, ""], shown[f"{metric}_tempered", ""]
+            assert f"| stratified | {words} | {before} | {after} | {shown['temperature', '']} |" in text
+        for level in (90, 95):
+            found = shown[f"sensitivity_at_{level}_specificity", "Malignant"]
+            assert f"| Sensitivity at the threshold for {level} % specificity | {found} |" in text
+
+
+def test_several_seeds_have_their_spread_and_compares_notes(tmp_path):
+    ledger = settled_ledger(tmp_path / "ledger.db", seeds=(42, 43))
+    text = blocks_of(poc_report(facts_of(ledger, runs=(5, 7)), None))["results"]
+    with reading(ledger) as connection:
+        answer = seed_answer(connection, "", "test")
+    spreads = list(answer.tables.values())[1]
+    assert len(spreads) == 6
+    for row in spreads:
+        assert f"| {label(row['figure'])} | {share(row['between_seeds_sd'])} |" in text
+    for note in answer.notes:
+        assert f"- {note}" in text
+
+
+def test_what_is_not_true_any_more_is_not_said(facts, tmp_path):
+    for text in both(facts):
+        assert "have not been calibrated" not in text
+        assert "Nothing is corrected" not in text
+        assert "(Holm)" in text
+        assert_tables_hold(text)
+    old = with_runs(facts, lambda run: replace(run, metrics={}))
+    old = replace(old, analysed=Analysed(), verdict=replace(old.verdict, tests=()))
+    for text in both(old):
+        assert "The probabilities have not been calibrated" in text
+        assert "Nothing is corrected for the number of comparisons" in text
+        assert_tables_hold(text)
+
+
+def test_groups_that_are_drawn_together_are_said_to_be_by_runs_that_draw_them(facts):
+    def grouped(run):
+        return replace(run, split={**run.split, "group_column": "patient"})
+
+    for text in both(with_runs(facts, grouped)):
+        assert "bootstrap intervals over the groups of images (equal patient) of the part" in text
+        assert "take every image as independent" not in text
+        assert "are Wilson's" not in text
+    for text in both(with_runs(facts, lambda run: replace(grouped(run), metrics={}))):
+        assert "take every image as independent" in text
+    for text in both(facts):
+        assert "take every image as independent" in text
+
+
+def test_a_choice_on_validation_is_not_called_optimistic_on_the_test_part(facts):
+    chosen = replace(facts, comparison=replace(facts.comparison, selected_on="val"))
+    report = blocks_of(poc_report(chosen, None))
+    assert "chosen by figures of the validation part" in report["limitations"]
+    assert "on the test part the choice adds no optimism" in report["limitations"]
+    assert "on the validation part. |" in report["decision"]
+    assert "chosen by figures of the test part itself" in poc_report(facts, None)
+
+
+def test_a_model_of_former_settings_has_no_subgroups_and_that_is_said(tmp_path):
+    ledger = settled_ledger(tmp_path / "ledger.db", experiments=("E1",))
+    settled_ledger(ledger, experiments=("E1",), designs={"E1": {"training": {"learning_rate": 1e-3}}})
+    facts = facts_of(ledger, experiment="E1", runs=(1, 2))
+    assert facts.analysed.subgroups == facts.analysed.gaps == ()
+    for text in both(facts):
+        assert "Figures of subgroups: not reported; they are made from the runs of the grid" in text
+        assert "No two experiments can be compared on the same images." in text
+        assert_tables_hold(text)
