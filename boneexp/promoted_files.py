@@ -65,6 +65,15 @@ def runs_of(row: Row) -> dict[str, int]:
     return {split: row[column] for split, column in RUN_COLUMNS.items() if row[column] is not None}
 
 
+def grid_text(place: Place, connection: sqlite3.Connection, row: Row) -> str:
+    """Return what the grid file is to say; `row` is one of `views.promotion_rows`.
+
+    Raises:
+        GridInvalid: it is missing, or cannot be rewritten safely.
+    """
+    return with_promoted(place.grid, _promoted_values(place, connection, row))
+
+
 def texts_of(place: Place, connection: sqlite3.Connection, row: Row) -> dict[Path, str]:
     """Return what the grid file and both documents are to say; `row` is one of `views.promotion_rows`.
 
@@ -72,7 +81,7 @@ def texts_of(place: Place, connection: sqlite3.Connection, row: Row) -> dict[Pat
         GridInvalid: the grid file is missing, or cannot be rewritten safely.
         BoneexpError: a document that is there cannot be read, or its markers are broken.
     """
-    grid = {place.grid: with_promoted(place.grid, _promoted_values(place, connection, row))}
+    grid = {place.grid: grid_text(place, connection, row)}
     return grid | render_documents(place.docs, gather(connection, dict(row), row["decided_at"]))
 
 

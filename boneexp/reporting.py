@@ -39,9 +39,10 @@ def write_report(place: Place, now: float) -> list[Path]:
 
 
 def check_report(place: Place) -> list[Difference]:
-    """Return every place where a document, the comparison's files or the page do not say what the ledger says.
+    """Return every place where a document, the comparison or the page says something else than the ledger.
 
-    The two documents must be there, the others are looked at if they are; the page's pictures are not. Nothing is written: it also works where nothing may be.
+    The two documents must be there, the other files are looked at if they are; pictures in the page are not.
+    Nothing is written: it also works where nothing may be.
 
     Raises:
         NothingToDo: no run has finished.

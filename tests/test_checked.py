@@ -10,7 +10,7 @@ from conftest import Study
 from settled_ledger import settled_ledger
 from settled_study import settled_study
 
-from boneexp.documents.checked import LONG_AGO, MOST_LINES, differences
+from boneexp.documents.checked import LONG_AGO, MOST_LETTERS, MOST_LINES, differences
 from boneexp.documents.facts import gather
 from boneexp.documents.marked import begin_marker, placed_blocks_of
 from boneexp.ledger import views
@@ -183,6 +183,25 @@ def test_the_comparisons_files_are_held_against_the_ledger_if_they_are_there(cop
     copy("promote", "--keep-baseline", "--yes")  # comparison.json counts the decisions before it
     (copy.artifacts / "comparison.json").unlink()
     assert found_in(copy, code=0) == []
+
+
+def test_the_page_is_held_against_the_ledger_without_its_pictures(copy):
+    copy("report")
+    page = copy.artifacts / "report.html"
+    text = page.read_text(encoding="utf-8")
+    page.write_text(
+        f'{text[:-200]}<img src="data:image/png;base64,AAAA" alt="x">{text[-200:]}', encoding="utf-8"
+    )
+    assert found_in(copy, code=0) == []
+    figure = re.search(r"0\.\d{3}", text)[0]
+    page.write_text(text.replace(figure, "0.999", 1), encoding="utf-8")
+    ((where, _, line),) = found_in(copy)
+    assert (where, line) == ("artifacts/report.html", text[: text.index(figure)].count("\n") + 1)
+    longest = max(map(len, copy("report", "--check", code=7).stdout.splitlines()))
+    assert longest <= MOST_LETTERS + 4
+    copy("report")
+    copy("promote", "E1", "--yes")  # writes the documents, and no page
+    assert {where for where, _, _ in found_in(copy)} == {"artifacts/report.html"}
 
 
 def test_a_long_place_is_cut_short_on_the_screen_and_whole_in_json(copy):

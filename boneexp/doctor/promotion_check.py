@@ -10,7 +10,7 @@ from boneexp.documents.checked import LONG_AGO, in_documents
 from boneexp.documents.facts import gather
 from boneexp.errors import BoneexpError
 from boneexp.ledger import inventory, views
-from boneexp.promoted_files import FOLDER, RUN_COLUMNS, STANDARD_NAMES, Place, texts_of
+from boneexp.promoted_files import FOLDER, RUN_COLUMNS, STANDARD_NAMES, Place, grid_text
 from boneexp.promoted_table import with_promoted
 
 
@@ -89,7 +89,7 @@ def _checkpoints(
 
 def _texts(place: Place, connection: sqlite3.Connection, row: views.Row) -> Iterator[Finding]:
     try:
-        if not _says(place.grid, texts_of(place, connection, row)[place.grid]):
+        if not _says(place.grid, grid_text(place, connection, row)):
             what = f"its [promoted] table is not that of promotion {row['id']}"
             yield Finding("promotion", WARNING, str(place.grid), what, f"{FIX} writes it again")
         differing = in_documents(place.docs, gather(connection, row, LONG_AGO))
