@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from boneexp.selection import Comparison
 
 Row = dict[str, Any]
+MOST_RUNS = 300  # rows of status that are shown: two milliseconds each
 MOST_PLANNED = 1000  # rows of the plan that are shown: rich takes about a millisecond for each
 STATE_COLOURS = {
     "queued": "cyan",
@@ -76,13 +77,16 @@ def show(*parts: "RenderableType") -> None:
 
 
 def status_table(rows: Sequence[Row], now: float) -> "Table":
-    """Return the table of all runs."""
+    """Return the table of all runs, or of as many as anybody reads: the unfinished, then the newest."""
     table = _table(
         "run", "experiment", "split", "seed", "state", "epochs", "attempts", "accuracy", "macro AUROC"
     )
     for column in ("mal. sens.", "time", "what"):
         table.add_column(column)
-    for row in rows:
+    shown = _most_wanted(rows)
+    if len(shown) < len(rows):
+        table.caption = f"and {len(rows) - len(shown):,} more; all of them with --json or --csv"
+    for row in shown:
         table.add_row(
             str(row["run"]),
             escaped(f"{row['experiment']} {row['name']}".strip()),
@@ -327,6 +331,12 @@ def _met(target: Any) -> str:
     if not target.met:
         return "[red]no[/]"
     return "[green]yes[/]" if target.met_by_interval else "[yellow]point estimate only[/]"
+
+
+def _most_wanted(rows: Sequence[Row]) -> list[Row]:
+    """Return at most MOST_RUNS rows in their order, those that have not succeeded before the others."""
+    wanted = sorted(rows, key=lambda row: (row["state"] == "succeeded", -row["run"]))[:MOST_RUNS]
+    return sorted(wanted, key=lambda row: row["run"])
 
 
 def _what(row: Row, now: float) -> str:

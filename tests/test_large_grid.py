@@ -8,7 +8,7 @@ from conftest import new_study
 from specs import queued, spec
 from tiny_dataset import dataset_of
 
-from boneexp import planning
+from boneexp import planning, screen
 from boneexp.errors import GridInvalid
 from boneexp.gridfile import load_grid
 from boneexp.learning import models
@@ -127,6 +127,25 @@ def test_a_plan_of_thousands_of_runs_shows_the_first_and_says_how_many_more():
 
 
 # What queueing many at once must not change
+
+
+def test_the_status_of_thousands_of_runs_shows_what_waits_or_failed_and_the_newest():
+    row = dict.fromkeys(
+        ("experiment", "name", "split", "failure_kind", "failure", "worker", "is_current", "training_s")
+    )
+    figures = dict.fromkeys(("accuracy", "macro_auroc", "malignant_sensitivity"), 0.5)
+    counts = dict.fromkeys(
+        ("seed", "epochs_done", "epochs_planned", "attempts", "micro_batch", "batch_size"), 1
+    )
+    rows = [
+        {**row, **figures, **counts, "experiment": "E1", "name": "", "split": "s", "run": number}
+        | {"state": "failed" if number in (3, 500) else "succeeded"}
+        for number in range(1, 1001)
+    ]
+    table = screen.status_table(rows, 0)
+    shown = [int(cell) for cell in table.columns[0].cells]
+    assert shown == [3, 500, *range(703, 1001)]
+    assert table.caption == "and 700 more; all of them with --json or --csv"
 
 
 @pytest.fixture
