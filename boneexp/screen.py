@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 Row = dict[str, Any]
 MOST_RUNS = 300  # rows of status that are shown: two milliseconds each
+MOST_COMPARED = 50  # experiments in the table of compare
 MOST_PLANNED = 1000  # rows of the plan that are shown: rich takes about a millisecond for each
 STATE_COLOURS = {
     "queued": "cyan",
@@ -169,14 +170,17 @@ def comparison_parts(comparison: "Comparison", verdict: "Verdict | None" = None)
 
     parts_shown = "validation" if comparison.part == "val" else "test"
     table = _table(*COLUMNS, title=f"Comparison on the {parts_shown} parts, with their intervals")
-    for row in comparison.rows:
+    rows = _best_ranked(comparison)
+    if len(rows) < len(comparison.rows):
+        table.caption = f"and {len(comparison.rows) - len(rows):,} more; all of them with --csv or --json"
+    for row in rows:
         style = "bold green" if row["experiment_id"] == comparison.best else None
         table.add_row(
             *(escaped(shown(comparison, row, column, "\n")) for column in COLUMNS.values()), style=style
         )
     parts: list[Any] = [table]
     if (comparison.baseline or comparison.targets) and comparison.part == "test":
-        parts.append(_baseline_table(comparison))
+        parts.append(_baseline_table(comparison, rows))
     best = f"Best: [bold green]{escaped(comparison.best)}[/]" if comparison.best else "Best: none"
     parts.append(f"{best} ({escaped(comparison.why)})")
     parts += [escaped(sentence) for sentence in (verdict.sentences() if verdict else ())]
@@ -274,7 +278,17 @@ def _attempts_table(attempts: Sequence[Row]) -> "Table":
     return table
 
 
-def _baseline_table(comparison: "Comparison") -> "Table":
+def _best_ranked(comparison: "Comparison") -> list[Row]:
+    """Return at most MOST_COMPARED rows in their order, the best ranked of them."""
+    if len(comparison.rows) <= MOST_COMPARED:
+        return list(comparison.rows)
+    places = {row["experiment_id"]: place for place, row in enumerate(comparison.leaderboard)}
+    best = sorted(comparison.rows, key=lambda row: places.get(row["experiment_id"], len(places)))
+    wanted = {row["experiment_id"] for row in best[:MOST_COMPARED]}
+    return [row for row in comparison.rows if row["experiment_id"] in wanted]
+
+
+def _baseline_table(comparison: "Comparison", rows: Sequence[Row]) -> "Table":
     from boneexp.selection import label
 
     others = any(dataset["kind"] != "BTXRD" for dataset in comparison.datasets)
@@ -282,7 +296,7 @@ def _baseline_table(comparison: "Comparison") -> "Table":
         "Not comparable: baseline and targets are for BTXRD, and these are other images" if others else None
     )
     table = _table("Experiment", "Figure", "Value", "Baseline", "Delta", "Target", "Met", title=title)
-    for row in comparison.rows:
+    for row in rows:
         experiment = row["experiment_id"]
         deltas = comparison.deltas(experiment)
         targets = {target.figure: target for target in comparison.targets_of(experiment)}

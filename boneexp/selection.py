@@ -8,7 +8,7 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import Any
 
 from boneexp.config import SPLITS
@@ -194,6 +194,7 @@ def label(figure: str) -> str:
     return words.replace("auroc", "AUROC").replace("iou", "IoU").replace("gradcam", "Grad-CAM")
 
 
+@lru_cache(maxsize=256)
 def split_of(figure: str) -> tuple[str, str]:
     """Return (split, metric) of a comparison figure."""
     split = next((name for name in SPLITS if figure.startswith(f"{name}_")), "")

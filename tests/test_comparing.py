@@ -378,6 +378,18 @@ def test_a_grid_too_large_for_ties_says_so(tmp_path, monkeypatch):
     assert "this grid has more" in verdict.notes[-1]
 
 
+def test_of_many_experiments_the_best_ranked_are_shown(four, monkeypatch):
+    from boneexp import screen
+
+    monkeypatch.setattr(screen, "MOST_COMPARED", 2)
+    with reading(four) as connection:
+        found = compared(connection)
+    table, *_ = screen.comparison_parts(found)
+    best = sorted(row["experiment_id"] for row in found.leaderboard[:2])
+    assert list(table.columns[0].cells) == best
+    assert table.caption == "and 2 more; all of them with --csv or --json"
+
+
 def test_an_empty_ledger_has_nothing_to_compare(tmp_path):
     open_ledger(tmp_path / "ledger.db")
     assert "no experiment is in the ledger yet" in Study(tmp_path)("compare", "--paired", code=4).output

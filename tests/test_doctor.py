@@ -76,7 +76,8 @@ def test_a_sound_study_is_found_sound(copy):
     found = doctor(copy)
     assert found["sound"] is True
     assert {each["severity"] for each in found["findings"]} == {"ok"}
-    checks = ["schema", "integrity", "tables", "history", "seals", "identity", "leases", "clock", "files"]
+    checks = ["schema", "integrity", "tables", "history", "seals", "summaries", "identity"]
+    checks += ["leases", "clock", "files"]
     checks += ["overlays", "promotion", "leftovers", "orphans", "cache", "disk", "file system"]
     assert [each["check"] for each in found["findings"]] == checks
     said = copy("doctor")
@@ -219,6 +220,19 @@ def test_views_and_indices_are_made_again_and_tables_and_triggers_are_named(copy
         "trigger better is not of boneexp",
         "table notes is not of boneexp",
     }
+
+
+def test_a_summary_that_is_not_what_the_metrics_give_is_damage_and_is_made_again(copy):
+    by_hand(
+        copy,
+        "UPDATE run_summaries SET accuracy = 0.99 WHERE run_id = 1 AND part = 'test'",
+        "DELETE FROM run_summaries WHERE run_id = 2",
+    )
+    (said,) = [each for each in doctor(copy, code=7)["findings"] if each["check"] == "summaries"]
+    assert "run 1, 2" in said["what"]
+    doctor(copy, "--fix", "--yes")
+    checks = {each["check"]: each["severity"] for each in doctor(copy)["findings"]}
+    assert checks["summaries"] == "ok"
 
 
 def test_dropped_views_alone_are_mended_wholly(copy):

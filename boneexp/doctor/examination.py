@@ -17,6 +17,7 @@ LEDGER_CHECKS: dict[str, Check] = {
     "tables": ledger_checks.objects,
     "history": ledger_checks.history,
     "seals": ledger_checks.seals,
+    "summaries": ledger_checks.summaries,
     "identity": ledger_checks.identity,
     "leases": ledger_checks.leases,
     "clock": ledger_checks.clock,

@@ -10,6 +10,7 @@ from boneexp.ledger import inventory, soundness
 from boneexp.ledger.database import SCHEMA, schema_of
 from boneexp.ledger.history import first_broken_event
 from boneexp.ledger.seals import broken_seals, standing_seals
+from boneexp.ledger.summaries import wrong_summaries
 
 AHEAD_S = 300.0  # so far clocks may differ, or a lease reach
 
@@ -71,6 +72,17 @@ def seals(examination: Examination, connection: sqlite3.Connection) -> Iterator[
         yield Finding("seals", DAMAGE, str(each.subject), what, RESTORE)
     if not broken:
         yield Finding("seals", OK, where, f"{len(standing_seals(connection))} seals hold")
+
+
+def summaries(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
+    """Tell whether the summaries that are compared are what the sealed metrics give."""
+    where, wrong = str(examination.place.ledger), wrong_summaries(connection)
+    if wrong:
+        named = ", ".join(map(str, wrong[:10])) + (", ..." if len(wrong) > 10 else "")
+        what = f"table run_summaries does not say what the metrics of run {named} say"
+        yield Finding("summaries", DAMAGE, where, what, FIX)
+    else:
+        yield Finding("summaries", OK, where, "every summary is what the metrics give")
 
 
 def identity(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:

@@ -21,6 +21,7 @@ from boneexp.ledger import inventory, soundness, views
 from boneexp.ledger.backup import back_up
 from boneexp.ledger.database import SCHEMA, examining, schema_of, writing
 from boneexp.ledger.history import record_event
+from boneexp.ledger.summaries import summarise_again
 from boneexp.promotion import finish_cut_short, settle
 
 
@@ -100,7 +101,8 @@ def _of_the_ledger(
     ledger = examination.place.ledger
     objects = [each for each in soundness.differences(connection) if soundness.is_rebuildable(each)]
     indices = any(finding.check == "integrity" and "index" in finding.what for finding in wrong)
-    if objects or indices:
+    summaries = any(finding.check == "summaries" for finding in wrong)
+    if objects or indices or summaries:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(examination.now))
         backup = ledger.with_name(f"{ledger.name}.before-fix.{stamp}.backup")
         yield Step(f"copy the ledger to {backup} before it is changed", partial(_copy, ledger, backup))
@@ -109,6 +111,8 @@ def _of_the_ledger(
     if objects:
         named = ", ".join(f"{each.type} {each.name}" for each in objects)
         yield Step(f"make again as the migrations do: {named}", partial(_rebuild, ledger, objects))
+    if summaries:
+        yield Step("make the summaries of all runs again from their metrics", partial(_summarise, ledger))
 
 
 def _copy(ledger: Path, target: Path) -> str:
@@ -125,6 +129,12 @@ def _reindex(ledger: Path) -> str:
 def _rebuild(ledger: Path, objects: list[soundness.Difference]) -> str:
     with writing(ledger) as connection:
         soundness.rebuild(connection, objects)
+    return "made again"
+
+
+def _summarise(ledger: Path) -> str:
+    with writing(ledger) as connection:
+        summarise_again(connection)
     return "made again"
 
 

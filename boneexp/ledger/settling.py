@@ -13,6 +13,7 @@ from sqlalchemy import Connection
 from boneexp.ledger import tables
 from boneexp.ledger.history import record_event, record_files
 from boneexp.ledger.queue import HOPELESS, Claim, holds, stop_requested
+from boneexp.ledger.summaries import summarise
 from boneexp.results import CLASS_NAMES, EpochRecord, Failed, Finished, Killed, Stopped
 
 
@@ -40,6 +41,7 @@ def finish(connection: Connection, claim: Claim, finished: Finished, now: float)
         _keep_as_evidence(connection, claim, finished, now)
         return None
     connection.execute(sa.insert(tables.metrics), _metric_rows(claim, finished))
+    summarise(connection, claim.run_id)
     connection.execute(sa.insert(tables.predictions), [_row(claim, each) for each in finished.predictions])
     record_files(connection, finished.files, claim.run_id, now)
     best = next(file for file in finished.files if file.kind == "best checkpoint")

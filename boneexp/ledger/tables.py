@@ -149,6 +149,32 @@ metrics = sa.Table(
     sqlite_with_rowid=False,
 )
 
+# What is compared of each run and part, so that comparing thousands of runs reads a row of each.
+SUMMARISED = {
+    "accuracy": ("accuracy", ""),
+    "balanced_accuracy": ("balanced_accuracy", ""),
+    "macro_auroc": ("macro_auroc", ""),
+    "macro_f1": ("macro_f1", ""),
+    "malignant_sensitivity": ("sensitivity", "Malignant"),
+    "malignant_specificity": ("specificity", "Malignant"),
+}
+WITHOUT_ENDS = ("balanced_accuracy", "macro_f1")  # of which the interval is not in the summary
+SUMMARY_COLUMNS = tuple(
+    (f"{name}{end}", metric, class_name, source)
+    for name, (metric, class_name) in SUMMARISED.items()
+    for end, source in (("", "value"), ("_low", "low"), ("_high", "high"))
+    if not end or name not in WITHOUT_ENDS
+)
+
+run_summaries = sa.Table(
+    "run_summaries",
+    metadata,
+    sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id"), primary_key=True),
+    sa.Column("part", sa.Text, primary_key=True),
+    *(sa.Column(name, sa.Double) for name, *_ in SUMMARY_COLUMNS),
+    sqlite_with_rowid=False,
+)
+
 late_results = sa.Table(
     "late_results",
     metadata,

@@ -1,4 +1,4 @@
-"""What a comparison rests on: attributes of images, figures of every part, uses of the test parts.
+"""What a comparison rests on: attributes of images, a summary of each run, uses of the test parts.
 
 Revision: 0003, after 0002.
 """
@@ -20,34 +20,68 @@ FIGURES = (
     "center_holdout_malignant_sensitivity",
 )
 
+# The figures that are compared, one row per run and part: a comparison of thousands of runs reads these rows.
+SUMMARISED = {
+    "accuracy": ("accuracy", "", True),
+    "balanced_accuracy": ("balanced_accuracy", "", False),
+    "macro_auroc": ("macro_auroc", "", True),
+    "macro_f1": ("macro_f1", "", False),
+    "malignant_sensitivity": ("sensitivity", "Malignant", True),
+    "malignant_specificity": ("specificity", "Malignant", True),
+}
+
+
+def _summary_columns() -> list[tuple[str, str]]:
+    """Return (column, SQL over the rows of one run and part in table metrics)."""
+    found = []
+    for name, (metric, class_name, has_interval) in SUMMARISED.items():
+        for column, source in ((name, "value"), (f"{name}_low", "low"), (f"{name}_high", "high")):
+            if source == "value" or has_interval:
+                of_it = f"metric = '{metric}' AND class_name = '{class_name}'"
+                found.append((column, f"MAX({source}) FILTER (WHERE {of_it})"))
+    return found
+
+
+RUN_METRICS = """
+CREATE VIEW run_metrics AS
+SELECT r.id AS run, e.experiment, r.split, r.seed, s.part,
+       s.accuracy, s.accuracy_low, s.accuracy_high, s.balanced_accuracy,
+       s.macro_auroc, s.macro_auroc_low, s.macro_auroc_high, s.macro_f1,
+       s.malignant_sensitivity, s.malignant_sensitivity_low, s.malignant_sensitivity_high,
+       s.malignant_specificity, s.malignant_specificity_low, s.malignant_specificity_high
+FROM run_summaries s
+JOIN runs r ON r.id = s.run_id
+JOIN experiments e ON e.id = r.experiment_ref
+"""
+
 # One row per experiment, split and part, from the runs that were queued last: the mean over the finished
 # seeds. An interval belongs to one run, so it is empty where seeds were averaged; test_set names the images.
 PART_FIGURES = """
 CREATE VIEW part_figures AS
 SELECT e.id AS experiment_ref, e.experiment, r.split, p.part,
-       COUNT(*) AS planned_runs, COUNT(m.run) AS finished_runs,
-       MIN(r.id) FILTER (WHERE m.run IS NOT NULL) AS first_run,
+       COUNT(*) AS planned_runs, COUNT(m.run_id) AS finished_runs,
+       MIN(m.run_id) AS first_run,
        substr(e.data_fingerprint, 1, 8) || '-' || substr(MIN(r.split_digest), 1, 8) AS test_set,
-       SUM(r.micro_batch < e.batch_size AND m.run IS NOT NULL) AS smaller_batches,
+       SUM(r.micro_batch < e.batch_size AND m.run_id IS NOT NULL) AS smaller_batches,
        AVG(m.accuracy) AS accuracy, MIN(m.accuracy) AS accuracy_min, MAX(m.accuracy) AS accuracy_max,
-       CASE WHEN COUNT(m.run) = 1 THEN MAX(m.accuracy_low) END AS accuracy_low,
-       CASE WHEN COUNT(m.run) = 1 THEN MAX(m.accuracy_high) END AS accuracy_high,
+       CASE WHEN COUNT(m.run_id) = 1 THEN MAX(m.accuracy_low) END AS accuracy_low,
+       CASE WHEN COUNT(m.run_id) = 1 THEN MAX(m.accuracy_high) END AS accuracy_high,
        AVG(m.macro_auroc) AS macro_auroc, MIN(m.macro_auroc) AS macro_auroc_min,
        MAX(m.macro_auroc) AS macro_auroc_max,
-       CASE WHEN COUNT(m.run) = 1 THEN MAX(m.macro_auroc_low) END AS macro_auroc_low,
-       CASE WHEN COUNT(m.run) = 1 THEN MAX(m.macro_auroc_high) END AS macro_auroc_high,
+       CASE WHEN COUNT(m.run_id) = 1 THEN MAX(m.macro_auroc_low) END AS macro_auroc_low,
+       CASE WHEN COUNT(m.run_id) = 1 THEN MAX(m.macro_auroc_high) END AS macro_auroc_high,
        AVG(m.malignant_sensitivity) AS malignant_sensitivity,
        MIN(m.malignant_sensitivity) AS malignant_sensitivity_min,
        MAX(m.malignant_sensitivity) AS malignant_sensitivity_max,
-       CASE WHEN COUNT(m.run) = 1 THEN MAX(m.malignant_sensitivity_low) END AS malignant_sensitivity_low,
-       CASE WHEN COUNT(m.run) = 1 THEN MAX(m.malignant_sensitivity_high) END AS malignant_sensitivity_high,
+       CASE WHEN COUNT(m.run_id) = 1 THEN MAX(m.malignant_sensitivity_low) END AS malignant_sensitivity_low,
+       CASE WHEN COUNT(m.run_id) = 1 THEN MAX(m.malignant_sensitivity_high) END AS malignant_sensitivity_high,
        AVG(m.malignant_specificity) AS malignant_specificity,
-       CASE WHEN COUNT(m.run) = 1 THEN MAX(m.malignant_specificity_low) END AS malignant_specificity_low,
-       CASE WHEN COUNT(m.run) = 1 THEN MAX(m.malignant_specificity_high) END AS malignant_specificity_high
+       CASE WHEN COUNT(m.run_id) = 1 THEN MAX(m.malignant_specificity_low) END AS malignant_specificity_low,
+       CASE WHEN COUNT(m.run_id) = 1 THEN MAX(m.malignant_specificity_high) END AS malignant_specificity_high
 FROM experiments e
 JOIN runs r ON r.experiment_ref = e.id AND r.is_current AND r.state <> 'cancelled'
 CROSS JOIN (SELECT 'val' AS part UNION ALL SELECT 'test') p
-LEFT JOIN run_metrics m ON m.run = r.id AND m.part = p.part AND r.state = 'succeeded'
+LEFT JOIN run_summaries m ON m.run_id = r.id AND m.part = p.part AND r.state = 'succeeded'
 GROUP BY e.id, r.split, p.part
 """
 
@@ -67,16 +101,22 @@ PART_COMPARISON = """
 CREATE VIEW part_comparison AS
 SELECT p.part, e.experiment AS experiment_id, e.backbone, e.image_size,
        CASE e.annotations WHEN 1 THEN 'yes' ELSE 'no' END AS annotations,
-       s.accuracy AS stratified_accuracy, s.macro_auroc AS stratified_macro_auroc,
-       s.malignant_sensitivity AS stratified_malignant_sensitivity,
-       c.accuracy AS center_holdout_accuracy, c.macro_auroc AS center_holdout_macro_auroc,
-       c.malignant_sensitivity AS center_holdout_malignant_sensitivity
+       AVG(m.accuracy) FILTER (WHERE r.split = 'stratified') AS stratified_accuracy,
+       AVG(m.macro_auroc) FILTER (WHERE r.split = 'stratified') AS stratified_macro_auroc,
+       AVG(m.malignant_sensitivity) FILTER (WHERE r.split = 'stratified') AS stratified_malignant_sensitivity,
+       AVG(m.accuracy) FILTER (WHERE r.split = 'center_holdout') AS center_holdout_accuracy,
+       AVG(m.macro_auroc) FILTER (WHERE r.split = 'center_holdout') AS center_holdout_macro_auroc,
+       AVG(m.malignant_sensitivity) FILTER (WHERE r.split = 'center_holdout')
+         AS center_holdout_malignant_sensitivity,
+       substr(e.data_fingerprint, 1, 8) || '-' ||
+         COALESCE(substr(MIN(r.split_digest) FILTER (WHERE r.split = 'stratified'), 1, 8), 'none') || '/' ||
+         COALESCE(substr(MIN(r.split_digest) FILTER (WHERE r.split = 'center_holdout'), 1, 8), 'none')
+         AS test_set
 FROM experiments e
+JOIN runs r ON r.experiment_ref = e.id AND r.is_current AND r.state <> 'cancelled'
 CROSS JOIN (SELECT 'val' AS part UNION ALL SELECT 'test') p
-LEFT JOIN part_figures s ON s.experiment_ref = e.id AND s.part = p.part AND s.split = 'stratified'
-LEFT JOIN part_figures c ON c.experiment_ref = e.id AND c.part = p.part AND c.split = 'center_holdout'
-WHERE s.experiment_ref IS NOT NULL OR c.experiment_ref IS NOT NULL
-ORDER BY p.part, length(e.experiment), e.experiment
+LEFT JOIN run_summaries m ON m.run_id = r.id AND m.part = p.part AND r.state = 'succeeded'
+GROUP BY e.id, p.part
 """
 
 COMPARISON = """
@@ -85,6 +125,7 @@ SELECT experiment_id, backbone, image_size, annotations,
        stratified_accuracy, stratified_macro_auroc, stratified_malignant_sensitivity,
        center_holdout_accuracy, center_holdout_macro_auroc, center_holdout_malignant_sensitivity
 FROM part_comparison WHERE part = 'test'
+ORDER BY length(experiment_id), experiment_id
 """
 
 
@@ -99,15 +140,15 @@ def _chosen_figure(position: int) -> str:
 LEADERBOARD = f"""
 CREATE VIEW leaderboard AS
 WITH keyed AS (
-  SELECT c.*, f.part,
-         {_chosen_figure(1)} AS key_1, {_chosen_figure(2)} AS key_2, {_chosen_figure(3)} AS key_3,
-         COALESCE((SELECT t.test_set FROM experiment_figures t WHERE t.experiment = c.experiment_id
-                   AND t.split = 'stratified'), 'none') || '/' ||
-         COALESCE((SELECT t.test_set FROM experiment_figures t WHERE t.experiment = c.experiment_id
-                   AND t.split = 'center_holdout'), 'none') AS test_set
-  FROM comparison c
-  JOIN part_comparison f ON f.experiment_id = c.experiment_id
-       AND f.part = (SELECT COALESCE(MAX(part), 'test') FROM selection_keys))
+  SELECT t.experiment_id, t.backbone, t.image_size, t.annotations,
+         t.stratified_accuracy, t.stratified_macro_auroc, t.stratified_malignant_sensitivity,
+         t.center_holdout_accuracy, t.center_holdout_macro_auroc, t.center_holdout_malignant_sensitivity,
+         f.part, {_chosen_figure(1)} AS key_1, {_chosen_figure(2)} AS key_2, {_chosen_figure(3)} AS key_3,
+         t.test_set
+  FROM part_comparison t
+  JOIN part_comparison f ON f.experiment_id = t.experiment_id
+       AND f.part = (SELECT COALESCE(MAX(part), 'test') FROM selection_keys)
+  WHERE t.part = 'test')
 SELECT RANK() OVER (PARTITION BY test_set
                     ORDER BY key_1 DESC NULLS LAST, key_2 DESC NULLS LAST, key_3 DESC NULLS LAST) AS place,
        keyed.*
@@ -177,8 +218,9 @@ GROUP BY u.split
 ORDER BY u.split DESC
 """
 
-REPLACED = ("leaderboard", "comparison", "experiment_figures")
+REPLACED = ("leaderboard", "comparison", "experiment_figures", "run_metrics")
 VIEWS = (
+    RUN_METRICS,
     PART_FIGURES,
     EXPERIMENT_FIGURES,
     PART_COMPARISON,
@@ -210,6 +252,18 @@ def upgrade() -> None:
         ),
         sqlite_with_rowid=False,
     )
+    columns = _summary_columns()
+    op.create_table(
+        "run_summaries",
+        sa.Column("run_id", sa.Integer(), nullable=False),
+        sa.Column("part", sa.Text(), nullable=False),
+        *(sa.Column(name, sa.Double(), nullable=True) for name, _ in columns),
+        sa.ForeignKeyConstraint(["run_id"], ["runs.id"], name=op.f("fk_run_summaries_run_id")),
+        sa.PrimaryKeyConstraint("run_id", "part", name=op.f("pk_run_summaries")),
+        sqlite_with_rowid=False,
+    )
+    pivot = ", ".join(source for _, source in columns)
+    op.execute(f"INSERT INTO run_summaries SELECT run_id, part, {pivot} FROM metrics GROUP BY run_id, part")
     op.add_column("selection_keys", sa.Column("part", sa.Text(), nullable=False, server_default="test"))
     for view in VIEWS:
         op.execute(view)

@@ -1,0 +1,38 @@
+"""The summary of each settled run, made from its metrics by the transaction that settles it.
+
+It can be made again at any time: the metrics are what is sealed.
+"""
+
+import sqlite3
+
+from sqlalchemy import Connection
+
+from boneexp.ledger.tables import SUMMARY_COLUMNS
+
+_PIVOT = ", ".join(
+    f"MAX({source}) FILTER (WHERE metric = '{metric}' AND class_name = '{class_name}')"
+    for _, metric, class_name, source in SUMMARY_COLUMNS
+)
+_FROM_METRICS = f"SELECT run_id, part, {_PIVOT} FROM metrics GROUP BY run_id, part"
+_OF_ONE_RUN = f"SELECT run_id, part, {_PIVOT} FROM metrics WHERE run_id = ? GROUP BY run_id, part"
+_COLUMNS = ", ".join(("run_id", "part", *(name for name, *_ in SUMMARY_COLUMNS)))
+
+
+def summarise(connection: Connection, run_id: int) -> None:
+    """Write the summary of a run whose metrics are there."""
+    connection.exec_driver_sql(f"INSERT INTO run_summaries ({_COLUMNS}) {_OF_ONE_RUN}", (run_id,))
+
+
+def summarise_again(connection: Connection) -> None:
+    """Make every summary again from the metrics."""
+    connection.exec_driver_sql("DELETE FROM run_summaries")
+    connection.exec_driver_sql(f"INSERT INTO run_summaries ({_COLUMNS}) {_FROM_METRICS}")
+
+
+def wrong_summaries(connection: sqlite3.Connection) -> list[int]:
+    """Return the runs whose summary is not what their metrics give."""
+    kept = f"SELECT {_COLUMNS} FROM run_summaries"
+    query = f"""SELECT DISTINCT run_id FROM (
+                  SELECT * FROM ({kept} EXCEPT {_FROM_METRICS})
+                  UNION ALL SELECT * FROM ({_FROM_METRICS} EXCEPT {kept})) ORDER BY run_id"""
+    return [int(row[0]) for row in connection.execute(query)]
