@@ -11,6 +11,7 @@ from itertools import islice
 from pathlib import Path
 
 import boneexp
+from boneexp.analysis.choice import verdict_of
 from boneexp.artifacts import inside, sha256_of
 from boneexp.documents import comparison as comparison_files
 from boneexp.documents.wording import RESEARCH_ONLY
@@ -77,7 +78,7 @@ def of_ledger(connection: sqlite3.Connection, scratch: Path) -> dict[str, Conten
         "predictions.csv": _table(scratch / "predictions.csv", exported.predictions(connection)),
         "metrics.csv": _table(scratch / "metrics.csv", exported.metrics(connection)),
         "comparison.csv": comparison_files.as_csv(found).encode(),
-        "comparison.json": _json(comparison_files.as_json(found)),
+        "comparison.json": _json(comparison_files.as_json(found, verdict_of(connection, found))),
         "environment.json": _json(environment(connection)),
         **{
             f"configs/run-{row['run']:04d}.json": _json(
