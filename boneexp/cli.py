@@ -394,6 +394,9 @@ def export(
     bundle: Annotated[
         Path | None, typer.Option("--bundle", metavar="FILE", help="Write one archive that checks itself.")
     ] = None,
+    mlflow: Annotated[
+        str, typer.Option("--mlflow", metavar="DIR-or-URI", help="Write every settled run into MLflow, once.")
+    ] = "",
     with_checkpoints: Annotated[
         bool, typer.Option("--with-checkpoints", help="The best weights of each run, too.")
     ] = False,
@@ -404,9 +407,16 @@ def export(
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Give the study to others: one archive of ledger, predictions and documents, and what checks it."""
+    """Give the study to others: as one archive that can be checked anywhere, or as runs in MLflow."""
+    if (bundle is None) == (not mlflow):
+        raise typer.BadParameter("say where to: --bundle FILE or --mlflow DIR-or-URI")
     if bundle is None:
-        raise typer.BadParameter("say where to: --bundle FILE")
+        from boneexp.exports.mlflow_runs import write_runs
+
+        written = write_runs(ledger, artifacts, mlflow, with_checkpoints=with_checkpoints)
+        if json:
+            return screen.as_json(written.as_json())
+        return screen.data(f"{written.sentence()}, in {written.store}")
     from boneexp.exports.bundle import write_bundle
     from boneexp.promoted_files import Place
 

@@ -3,6 +3,7 @@
 sqlite3 alone, and nothing is changed. Every query here can be pasted into `sqlite3 ledger.db`.
 """
 
+import json
 import sqlite3
 from collections.abc import Iterator
 from typing import Any
@@ -19,6 +20,31 @@ def finished_runs(connection: sqlite3.Connection) -> list[Row]:
            FROM runs r JOIN experiments e ON e.id = r.experiment_ref
            WHERE r.state = 'succeeded' ORDER BY r.id""",
     )
+
+
+def settled_runs(connection: sqlite3.Connection) -> list[Row]:
+    """Return every run that succeeded, failed or was cancelled, its data, and the event that settled it."""
+    return _rows(
+        connection,
+        """SELECT r.id AS run, e.experiment, e.name, r.split, r.seed, r.config_hash, r.spec_json,
+                  r.is_current, r.state, r.failure_kind, r.failure, r.queued_at, r.settled_at, r.best_epoch,
+                  r.checkpoint_sha256, d.name AS data_name, d.kind AS data_kind, d.images,
+                  d.fingerprint AS data_fingerprint, a.device,
+                  (SELECT MIN(first.started_at) FROM attempts first WHERE first.run_id = r.id) AS started_at,
+                  (SELECT v.hash FROM events v WHERE v.run_id = r.id
+                   AND v.kind IN ('succeeded', 'failed', 'cancelled')
+                   ORDER BY v.id DESC LIMIT 1) AS settled_by
+           FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+           JOIN datasets d ON d.fingerprint = e.data_fingerprint
+           LEFT JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt
+           WHERE r.state IN ('succeeded', 'failed', 'cancelled') ORDER BY r.id""",
+    )
+
+
+def spec_of(row: Row) -> Row:
+    """Return the resolved spec of a run's row."""
+    found: Row = json.loads(row["spec_json"])
+    return found
 
 
 def predictions(connection: sqlite3.Connection) -> Iterator[Row]:

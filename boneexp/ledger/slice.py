@@ -69,7 +69,14 @@ def machine_paths(connection: sqlite3.Connection) -> set[str]:
     query = """SELECT json_extract(spec_json, '$.settings.data.root') FROM runs
                UNION SELECT json_extract(spec_json, '$.settings.model.pretrained') FROM runs"""
     found = (row[0] for row in connection.execute(query))
-    return {path for path in found if isinstance(path, str) and _shown(path) != path}
+    return {path for path in found if isinstance(path, str) and shown_path(path) != path}
+
+
+def shown_path(path: str) -> str:
+    """Return a path for others: one below the study's folder as it is, of any other the last name."""
+    place = PurePosixPath(path)
+    leads_away = place.is_absolute() or ".." in place.parts or path.startswith("~")
+    return place.name if leads_away else path
 
 
 def _require_untouched(copy: sqlite3.Connection) -> None:
@@ -124,12 +131,6 @@ def _with_short_paths(text: str) -> str:
     for section, key in (("data", "root"), ("model", "pretrained")):
         path = settings[section][key]
         if isinstance(path, str):
-            settings[section][key] = _shown(path)
+            settings[section][key] = shown_path(path)
     shortened = json.dumps(value, separators=(",", ":"))
     return text if value == json.loads(text) else shortened
-
-
-def _shown(path: str) -> str:
-    place = PurePosixPath(path)
-    leads_away = place.is_absolute() or ".." in place.parts or path.startswith("~")
-    return place.name if leads_away else path
