@@ -129,7 +129,7 @@ def decide(place: Place, request: Request) -> Decision:
         if request.action == "rollback":
             judged = _undoing(connection, rows)
         else:
-            judged = _judged(connection, found, place, request)
+            judged = _weigh(connection, found, place, request)
     evidence = {**comparison_document.as_json(found), "gate": judged.gate}
     overridden = tuple(each.name for each in judged.conditions if each.effect == "overridden")
     about = (request.action, judged.stands, request.reason, _person(), evidence)
@@ -144,7 +144,7 @@ def decide(place: Place, request: Request) -> Decision:
     )
 
 
-def _judged(connection: sqlite3.Connection, found: Comparison, place: Place, request: Request) -> _Judged:
+def _weigh(connection: sqlite3.Connection, found: Comparison, place: Place, request: Request) -> _Judged:
     """Judge what is to be promoted; where the baseline is kept, the experiment that could have been."""
     policy, promotes = promotion_policy(place.grid), request.action == "promote"
     experiment = _named(request.experiment or found.best, found) if promotes else candidate(found)
