@@ -55,6 +55,10 @@ PREDICTIONS = """SELECT run_id AS run, part, image_id, group_id AS "group", cent
                  FROM predictions ORDER BY run_id, part, image_id"""
 METRICS = """SELECT run_id AS run, part, metric, class_name, value, low, high
              FROM metrics ORDER BY run_id, part, metric, class_name"""
+SUMMARISED = {  # columns of run_summaries that are not called like their metric
+    "malignant_sensitivity": ("sensitivity", "Malignant"),
+    "malignant_specificity": ("specificity", "Malignant"),
+}
 RULE = "boneexp-seal-1"
 SEALS = {
     "run": {
@@ -377,8 +381,19 @@ def check_predictions(bundle: Bundle) -> str:
 
 
 def check_metrics(bundle: Bundle) -> str:
-    """metrics.csv has the rows of the ledger."""
-    return equal_rows(bundle, "metrics.csv", METRICS)
+    """metrics.csv has the rows of the ledger, and the summaries behind its views are made of them."""
+    said = equal_rows(bundle, "metrics.csv", METRICS)
+    stored: dict[tuple[Any, ...], Any] = {tuple(row)[:4]: row for row in bundle.ledger.execute(METRICS)}
+    summaries = bundle.ledger.execute("SELECT * FROM run_summaries").fetchall()
+    for row in summaries:
+        for column in row.keys()[2:]:
+            name, bound = re.sub("_(low|high)$", "", column), re.search("(low|high)$", column)
+            metric = stored.get((row["run_id"], row["part"], *SUMMARISED.get(name, (name, ""))))
+            value = metric and metric[bound.group(0) if bound else "value"]
+            require(row[column] == value, f"run {row['run_id']}: {column} of run_summaries is not in metrics")
+    parts = {key[:2] for key in stored}
+    require(parts == {(row["run_id"], row["part"]) for row in summaries}, "a summary of a run is missing")
+    return f"{said}; {len(summaries)} summaries are made of them"
 
 
 def check_figures(bundle: Bundle) -> str:

@@ -17,6 +17,7 @@ from boneexp.errors import Damaged, LedgerUnusable
 from boneexp.ledger.backup import back_up
 from boneexp.ledger.history import first_broken_event
 from boneexp.ledger.seals import QUERIES, broken_seals
+from boneexp.ledger.summaries import wrong_summaries
 
 WITHHELD = "withheld"
 WITHHELD_DETAILS = '{"withheld":true}'
@@ -83,6 +84,10 @@ def _require_untouched(copy: sqlite3.Connection) -> None:
     broken = first_broken_event(copy)
     if broken is not None:
         raise Damaged(f"event {broken} of the ledger was changed; see what is wrong with: boneexp doctor")
+    for run_id in wrong_summaries(copy):
+        raise Damaged(
+            f"the summary of run {run_id} is not what its metrics say; mend it: boneexp doctor --fix"
+        )
     for seal in broken_seals(copy):
         raise Damaged(f"{seal.subject} was changed after it was settled; see it with: boneexp doctor")
 
