@@ -172,6 +172,18 @@ def test_paired_tests_are_those_of_the_pairs_and_holm_is_over_each_figure(four):
     assert (auroc.p_value, auroc.test) == (delong_differences(first, second)[2].p_value, "delong")
 
 
+def test_a_sensitivity_rests_on_the_images_of_its_class(four):
+    with reading(four) as connection:
+        evaluated = evaluated_runs(connection)
+    figures = [Figure("accuracy"), Figure("sensitivity", "Malignant"), Figure("specificity", "Malignant")]
+    tests = paired_tests(evaluated, figures, splits=["stratified"], against="E4")
+    assert {test.figure: test.images for test in tests} == {
+        "accuracy": 60,
+        "malignant_sensitivity": 10,
+        "malignant_specificity": 50,
+    }
+
+
 def test_groups_take_the_tests_that_assume_independence_out(tmp_path):
     path = settled_ledger(tmp_path / "ledger.db", ("E1", "E2"), splits=("stratified",))
     with closing(sqlite3.connect(path)) as connection, connection:

@@ -9,6 +9,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
+import numpy as np
+
 from boneexp.analysis.evaluated import Evaluated
 from boneexp.analysis.figures import Figure
 from boneexp.errors import FigureUnknown
@@ -32,7 +34,7 @@ class PairedTest:
     figure: str
     first: str
     second: str
-    images: int
+    images: int  # that the figure rests on: those of the class for its sensitivity
     difference: float | None
     low: float | None
     high: float | None
@@ -109,9 +111,17 @@ def _tests_of_split(
             size = sizes[figure]
             p_value, test = tests.get(figure, (size.p_value, size.test))
             estimate = (size.value, size.low, size.high)
-            about = (split, part, figure.name, first, second, len(models[first][0].labels))
+            about = (split, part, figure.name, first, second, _images(models[first][0], figure))
             found.append(PairedTest(*about, *estimate, p_value, test, None))
     return found
+
+
+def _images(predictions: Predictions, figure: Figure) -> int:
+    of_class = [name == figure.class_name for name in predictions.class_names]
+    own = int(np.take(of_class, predictions.labels).sum())
+    return {"sensitivity": own, "specificity": len(predictions.labels) - own}.get(
+        figure.metric, len(predictions.labels)
+    )
 
 
 def _sizes(first: Drawn, second: Drawn, confidence: float) -> Mapping[Figure, Difference]:
