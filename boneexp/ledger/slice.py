@@ -84,12 +84,12 @@ def _require_untouched(copy: sqlite3.Connection) -> None:
     broken = first_broken_event(copy)
     if broken is not None:
         raise Damaged(f"event {broken} of the ledger was changed; see what is wrong with: boneexp doctor")
+    for seal in broken_seals(copy):
+        raise Damaged(f"{seal.subject} was changed after it was settled; see it with: boneexp doctor")
     for run_id in wrong_summaries(copy):
         raise Damaged(
             f"the summary of run {run_id} is not what its metrics say; mend it: boneexp doctor --fix"
         )
-    for seal in broken_seals(copy):
-        raise Damaged(f"{seal.subject} was changed after it was settled; see it with: boneexp doctor")
 
 
 def _withhold(copy: sqlite3.Connection) -> Withheld:
