@@ -143,6 +143,16 @@ def test_figures_or_images_changed_after_they_were_sealed_are_refused(study, sta
     assert "boneexp doctor" in said
 
 
+def test_a_figure_of_the_comparison_that_the_metrics_do_not_give_is_refused(study):
+    change(study, "UPDATE run_summaries SET accuracy = 0.99 WHERE run_id = 1")
+    for command in (["E2"], ["--keep-baseline"]):
+        said = refused(study, *command)
+        assert (
+            "are the sealed ones: not met; not what the metrics give: run 1; mend it with: boneexp doctor"
+            in said
+        )
+
+
 def test_experiments_on_different_images_are_refused(study):
     settled_ledger(study.ledger, ("E3",), kind="other")
     said = refused(study, "E1")
@@ -169,7 +179,7 @@ def test_every_condition_that_is_not_met_is_listed(study):
     (study.artifacts / "experiments" / "E2" / "stratified" / "best.pt").unlink()
     change(study, "UPDATE metrics SET value = 0.99 WHERE run_id = 3")
     change(study, "UPDATE events SET at = at + 1 WHERE id = 3")
-    assert refused(study, "E2").count("\n  - integrity: ") == 3
+    assert refused(study, "E2").count("\n  - integrity: ") == 4  # the summary is another than the metrics
 
 
 def test_what_stood_before_is_not_brought_back_if_its_rows_were_changed(study):
@@ -314,11 +324,12 @@ def test_of_several_seeds_the_promoted_run_is_judged_by_its_own_interval(tmp_pat
 
 
 def test_an_interval_without_width_and_a_figure_that_is_missing_prove_nothing(study):
-    change(study, "UPDATE metrics SET low = 1, high = 1 WHERE run_id = 3 AND metric = 'accuracy'")
+    change(study, "UPDATE run_summaries SET accuracy_low = 1, accuracy_high = 1 WHERE run_id = 3")
     wanted = {"above_baseline": ["stratified_accuracy"]}
     found = judged(study.ledger, [3], **wanted)["above-baseline stratified_accuracy"]
     assert (found.met, "without width" in found.found) == (False, True)
-    change(study, "DELETE FROM metrics WHERE run_id = 3 AND metric IN ('accuracy', 'log_loss')")
+    change(study, "UPDATE run_summaries SET accuracy = NULL WHERE run_id = 3")
+    change(study, "DELETE FROM metrics WHERE run_id = 3 AND metric = 'log_loss'")
     assert judged(study.ledger, [3], **wanted)["above-baseline stratified_accuracy"].met is None
     calibration = judged(study.ledger, [3], calibration_metric="log_loss")["calibration"]
     assert (calibration.met, calibration.found) == (None, "not reported (stratified)")

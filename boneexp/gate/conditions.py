@@ -13,8 +13,12 @@ from boneexp.config import PromotionSettings
 Kind = Literal["integrity", "statistical"]
 Effect = Literal["binds", "warns", "overridden", "informs"]
 VERDICTS = {True: "met", False: "not met", None: "not known"}
-HISTORY, SEALS = "history", "seals"
-OF_THE_LEDGER = (HISTORY, SEALS)  # without these nothing can be decided, not even that the baseline stays
+HISTORY, SEALS, SUMMARIES = "history", "seals", "summaries"
+OF_THE_LEDGER = (
+    HISTORY,
+    SEALS,
+    SUMMARIES,
+)  # without these nothing can be decided, not even that the baseline stays
 
 
 @dataclass(frozen=True)

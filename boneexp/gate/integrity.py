@@ -5,10 +5,11 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from boneexp.artifacts import sha256_of
-from boneexp.gate.conditions import HISTORY, SEALS, Condition
+from boneexp.gate.conditions import HISTORY, SEALS, SUMMARIES, Condition
 from boneexp.ledger import conditions, views
 from boneexp.ledger.history import first_broken_event
 from boneexp.ledger.seals import Subject, broken_among
+from boneexp.ledger.summaries import wrong_summaries
 
 SAME = "queue all of them on the same data and splits: boneexp queue --grid experiments.toml"
 
@@ -27,7 +28,7 @@ def integrity_conditions(
 
 
 def ledger_conditions(connection: sqlite3.Connection, run_ids: Sequence[int] = ()) -> Iterator[Condition]:
-    """Yield the conditions of the ledger itself: its chain, and the seals of what is compared or promoted."""
+    """Yield the conditions of the ledger itself: its chain, its seals, the summaries that are compared."""
     broken = first_broken_event(connection)
     found = "every event follows from the one before it"
     if broken is not None:
@@ -41,6 +42,11 @@ def ledger_conditions(connection: sqlite3.Connection, run_ids: Sequence[int] = (
     if changed:
         found = f"changed since, or without a seal: {_listed(changed)}; see: boneexp doctor"
     yield Condition(SEALS, "integrity", "runs and images are as they were sealed", not changed, found)
+    wrong = wrong_summaries(connection)
+    found = "every summary is what the metrics give"
+    if wrong:
+        found = f"not what the metrics give: run {_listed(wrong)}; mend it with: boneexp doctor --fix"
+    yield Condition(SUMMARIES, "integrity", "the figures compared are the sealed ones", not wrong, found)
 
 
 def _finished(connection: sqlite3.Connection, experiment: str, run_ids: Sequence[int]) -> Condition:
