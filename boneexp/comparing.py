@@ -9,10 +9,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from boneexp.analysis.choice import Verdict, verdict_of
-from boneexp.analysis.evaluated import evaluated_runs
+from boneexp.analysis.evaluated import Evaluated, evaluated_runs
 from boneexp.analysis.figures import Figure, figure_named
 from boneexp.analysis.groups import generalisation_gaps, subgroup_figures
-from boneexp.analysis.pairs import COMPARED, LEVEL, paired_tests
+from boneexp.analysis.pairs import COMPARED, LEVEL, PairedTest, paired_tests
 from boneexp.analysis.refined import refined
 from boneexp.analysis.spread import FigureSpread, seed_spreads
 from boneexp.errors import NothingToDo
@@ -91,7 +91,11 @@ def paired_answer(connection: sqlite3.Connection, metric: str, part: str) -> Ans
         FigureUnknown: `metric` is no figure, or one without a paired test; "" stands for the compared ones.
     """
     evaluated = evaluated_runs(connection)
-    tests = paired_tests(evaluated, _figures(metric), part=part)
+    return answer_of_tests(evaluated, paired_tests(evaluated, _figures(metric), part=part), part)
+
+
+def answer_of_tests(evaluated: Evaluated, tests: Sequence[PairedTest], part: str) -> Answer:
+    """Return paired tests that were made already as the answer to what they say."""
     rows = tuple(
         {
             "split": each.split,

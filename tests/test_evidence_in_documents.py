@@ -54,9 +54,9 @@ def test_every_pair_stands_in_the_report_as_compare_has_it_and_those_of_the_subj
     assert len(answer.rows) == 18
     for row in answer.rows:
         size = signed(row["difference"], row["low"], row["high"])
-        about = [SPLITS[row["split"]], label(row["figure"]), row["first"], row["second"], "60", size]
+        about = [SPLITS[row["split"]], label(row["figure"]), row["first"], row["second"]]
         tested = [row["test"], p_value(row["p"]), p_value(row["p_holm"]), row["verdict"]]
-        found = f"| {' | '.join([*about, *tested])} |"
+        found = f"| {' | '.join([*about, str(row['images']), size, *tested])} |"
         assert found in report["differences"]
         assert (found in card["quantitative-analyses"]) == ("E2" in (row["first"], row["second"]))
     for note in answer.notes:
@@ -70,6 +70,7 @@ def test_ties_and_optimism_are_said_in_the_words_of_compare(facts, report, card)
     for text in (report["differences"], card["quantitative-analyses"]):
         assert ties in text
         assert facts.verdict.optimism() in text
+        assert "adjusted over 2 comparisons with the best alone, the table over all 6 of the figure" in text
     assert ties in report["summary"]
     assert facts.verdict.looks() in report["limitations"]
 

@@ -81,9 +81,10 @@ class Verdict:
         wins = by_test.wins[by_test.winners[0]]
         said = f"Best of {len(by_test.wins)}: {_listed(by_test.winners)} wins {wins:.0%} of the resamples"
         if first.optimism is not None and first.corrected is not None:
+            optimism = round(first.optimism, 3) + 0.0  # no -0.000
             said += (
-                f"; its {label(self.deciding)} is optimistic by about {first.optimism:.3f} for having been "
-                f"chosen on the same images, corrected {first.corrected:.3f}"
+                f"; its {label(self.deciding)} is optimistic by about {optimism:.3f} for having been chosen "
+                f"on the same images, corrected {first.corrected:.3f}"
             )
         return f"{said}. {self._choice_of_validation()}"
 

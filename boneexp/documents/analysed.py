@@ -11,7 +11,8 @@ from boneexp.analysis.groups import (
     generalisation_gaps,
     subgroup_figures,
 )
-from boneexp.comparing import Answer, paired_answer, seed_answer
+from boneexp.analysis.pairs import PairedTest, paired_tests
+from boneexp.comparing import Answer, answer_of_tests, seed_answer
 from boneexp.selection import Comparison
 
 MOST_PAIRED = 6  # experiments of which every pair is tested; each pair takes about a second
@@ -21,7 +22,8 @@ MOST_PAIRED = 6  # experiments of which every pair is tested; each pair takes ab
 class Analysed:
     """The answers that the documents print; what is empty is not known, or was too much to compute."""
 
-    paired: Answer | None = None
+    tests: tuple[PairedTest, ...] = ()  # of every pair, on the test parts
+    paired: Answer | None = None  # the same, as `compare --paired` says it
     seeds: Answer | None = None
     subgroups: tuple[SubgroupFigures, ...] = ()  # of the subject's chosen runs, on their test parts
     gaps: tuple[GeneralisationGap, ...] = ()  # of the subject
@@ -42,8 +44,11 @@ def analysed(
     several = max((row["finished_runs"] for row in finished), default=0) > 1
     paired = 1 < len({row["experiment"] for row in finished}) <= MOST_PAIRED
     about_one = _about(connection, experiment, chosen) if experiment is not None else ((), ())
+    evaluated = evaluated_runs(connection) if paired else None
+    tests = paired_tests(evaluated) if evaluated else ()
     return Analysed(
-        paired_answer(connection, "", "test") if paired else None,
+        tests,
+        answer_of_tests(evaluated, tests, "test") if evaluated else None,
         seed_answer(connection, "", "test") if several else None,
         *about_one,
     )

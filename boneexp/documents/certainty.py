@@ -44,6 +44,19 @@ def multiplicity(facts: Facts) -> str:
     return "Nothing is corrected for the number of comparisons."
 
 
+def families(facts: Facts) -> str:
+    """Return why ties and table may disagree on a pair; "" where there is no table of all pairs."""
+    ties, pairs = facts.verdict.tests, facts.analysed.tests
+    if not ties or not pairs:
+        return ""
+    of_the_figure = sum(each.figure == ties[0].figure for each in pairs)
+    return (
+        f"The sentence on ties is adjusted over {counted(len(ties), 'comparison')} with the best alone, the "
+        f"table over all {of_the_figure} of the figure, on all splits; so a pair can differ by the one and "
+        "not by the other."
+    )
+
+
 def choice(facts: Facts) -> str:
     """Return what choosing the best has cost; "" where there was nothing to choose from."""
     ranked = len(facts.comparison.leaderboard)

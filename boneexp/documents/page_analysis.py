@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from boneexp.analysis.choice import MOST_CANDIDATES, MOST_RUNS
 from boneexp.analysis.evaluated import evaluated_runs
-from boneexp.analysis.groups import GeneralisationGap, SubgroupFigures, generalisation_gaps, subgroup_figures
+from boneexp.analysis.groups import GeneralisationGap, SubgroupFigures, generalisation_gaps
 from boneexp.analysis.pairs import PairedTest, paired_tests
 from boneexp.analysis.spread import FigureSpread, seed_spreads
 from boneexp.documents.facts import Facts
@@ -35,16 +35,14 @@ class PageAnalysis:
 
 
 def page_analysis(connection: sqlite3.Connection, facts: Facts) -> PageAnalysis:
-    """Compute it; of subgroups and gaps only the subject's, if its runs are of the grid queued last."""
+    """Compute what the facts do not have yet; of subgroups there are only the subject's."""
     rows = evidence.evaluated_runs(connection)
     experiments = {row["experiment"] for row in rows}
-    subject = facts.subject.experiment if facts.subject and facts.subject.is_current else None
     is_large = len(experiments) > MOST_CANDIDATES or len(rows) > MOST_RUNS
-    own = evaluated_runs(connection, {subject}) if subject else None
     everything = evaluated_runs(connection, set() if is_large else None)
     return PageAnalysis(
-        tests=() if is_large else paired_tests(everything),
-        subgroups=subgroup_figures(connection, own) if own else (),
+        tests=() if is_large else facts.analysed.tests or paired_tests(everything),
+        subgroups=facts.analysed.subgroups,
         gaps=() if is_large else generalisation_gaps(everything),
         spreads=seed_spreads(connection),
         confidence=everything.confidence,
