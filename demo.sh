@@ -8,35 +8,39 @@ mkdir -p "$2"
 cd "$2"
 step() { printf '\n\033[1m== %s\033[0m\n' "$*"; }
 
-step "1/6 synthetic radiographs in BTXRD's layout"
+step "1/7 synthetic radiographs in BTXRD's layout"
 [ -f ledger.db ] || "$boneexp" data phantom --images 240 --out data
 [ -f experiments.toml ] || cp "$grid" experiments.toml
 
-step "2/6 boneexp queue --grid experiments.toml"
+step "2/7 boneexp queue --grid experiments.toml"
 "$boneexp" queue --grid experiments.toml
 
-step "3/6 boneexp run --all"
+step "3/7 boneexp run --all"
 if "$boneexp" status --csv | grep -qE ',(queued|running|failed),'; then
   "$boneexp" run --all
 else
   echo "every run is done already"
 fi
 
-step "4/6 boneexp compare"
+step "4/7 boneexp compare"
 "$boneexp" status
 "$boneexp" compare
 
-step "5/6 boneexp promote --best"
+step "5/7 boneexp promote --best"
 "$boneexp" promote --best --yes --reason "shown in the demo; synthetic images, no evidence for anything"
 
-step "6/6 boneexp gradcam"
+step "6/7 boneexp gradcam"
 "$boneexp" gradcam --count 3
+
+step "7/7 boneexp report"
+"$boneexp" report
 
 folder=$(pwd)
 cat <<END
 
 Done. Synthetic images: none of these numbers says anything about bone tumours.
 Research use only, not for clinical use. Open:
+  $folder/artifacts/report.html                          the study on one page, in a browser
   $folder/artifacts/comparison.csv                       the comparison
   $folder/docs/poc_report.md                             the report
   $folder/docs/model_card.md                             the model card

@@ -353,7 +353,7 @@ def gradcam(
         done = explaining.explain_and_record(ledger, artifacts, request, progress, time.time())
     written = list(done.galleries)
     if experiment is None:  # the promoted model: its documents show what was measured
-        written += reporting.write_report(place, time.time())
+        written += reporting.write_report(place, time.time(), with_page=False)
     if json:
         return screen.as_json(done.as_json())
     screen.show(*screen.overlap_parts(done.as_json()))
@@ -382,7 +382,7 @@ def report(
             _mention_cut_short(connection)
         return _say_differences(reporting.check_report(place), json)
     _finish_cut_short((ledger, artifacts, GRID, docs), required=True)
-    written = reporting.write_report(place, time.time())
+    written = reporting.write_report(place, time.time(), with_page=True)
     if json:
         return screen.as_json({"written": [str(path) for path in written]})
     return screen.data("\n".join(map(str, written)))

@@ -17,10 +17,10 @@ from boneexp.promoted_files import Place, replace_texts
 from boneexp.promotion import alone
 
 
-def write_report(place: Place, now: float) -> list[Path]:
-    """Write both documents and the page anew, also where nobody has decided yet; return their paths.
+def write_report(place: Place, now: float, *, with_page: bool) -> list[Path]:
+    """Write both documents anew, and the page, also where nobody has decided yet; return their paths.
 
-    All three are of one moment, and all are made before the first takes its place.
+    All are of one moment, and all are made before the first takes its place.
 
     Raises:
         NothingToDo: no run has finished.
@@ -31,9 +31,10 @@ def write_report(place: Place, now: float) -> list[Path]:
     with alone(place.ledger, BUSY_TIMEOUT_S):
         with reading(place.ledger) as connection, one_moment(connection):
             facts = _facts(connection, now)
-            page = gather_page(connection, facts)
+            page = gather_page(connection, facts) if with_page else None
         texts = render_documents(place.docs, facts)
-        texts[inside(place.artifacts, PAGE)] = report_page(page, place.artifacts)
+        if page is not None:
+            texts[inside(place.artifacts, PAGE)] = report_page(page, place.artifacts)
         replace_texts(texts)
     return list(texts)
 

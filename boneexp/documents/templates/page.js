@@ -47,10 +47,11 @@ function makeSortable(table) {
 function makeFilterable(table) {
   const rows = [...table.tBodies[0].rows];
   if (rows.length < 8) return;
-  const texts = new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
+  let texts = null;
   const field = made("input", { type: "search", autocomplete: "off", spellcheck: false });
   const count = made("output", {}, `${rows.length} rows`);
   field.addEventListener("input", () => {
+    texts ??= new Map(rows.map((row) => [row, row.textContent.toLowerCase()]));
     const words = field.value.toLowerCase().split(/\s+/);
     let shown = 0;
     for (const row of rows) {
