@@ -158,11 +158,13 @@ def _against_row(facts: Facts, row: Row, figures: Sequence[str]) -> Iterator[str
     targets = {target.figure: target for target in facts.comparison.targets_of(experiment)}
     yield experiment
     for figure in figures:
-        said = [
-            *([signed(deltas[figure])] if deltas.get(figure) is not None else []),
-            *([_met(targets[figure])] if figure in targets and targets[figure].met is not None else []),
-        ]
-        yield ", ".join(said) or UNKNOWN
+        target = targets.get(figure)
+        said = "" if target is None or target.met is None else _met(target)
+        delta = deltas.get(figure)
+        if delta is None:
+            yield said
+        else:
+            yield f"{signed(delta)} ({said})" if said else signed(delta)
 
 
 def _met(target: Target) -> str:
