@@ -7,7 +7,6 @@ from boneexp.documents.facts import Facts
 from boneexp.documents.page_cells import Cell
 from boneexp.documents.page_facts import Mistakes, PageFacts
 from boneexp.documents.wording import (
-    UNKNOWN,
     Table,
     data_label,
     duration,
