@@ -420,6 +420,8 @@ def export(
     from boneexp.exports.bundle import write_bundle
     from boneexp.promoted_files import Place
 
+    with reading(ledger) as connection:
+        _mention_cut_short(connection)
     place = Place(ledger, artifacts, grid, docs)
     done = write_bundle(place, bundle, with_checkpoints=with_checkpoints, replace=yes)
     if json:
