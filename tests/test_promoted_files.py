@@ -160,7 +160,7 @@ def test_two_rollbacks_of_the_same_decision_are_one(study):
 
 def test_while_one_promotion_is_at_work_another_waits_and_then_says_so(study, monkeypatch):
     monkeypatch.setattr(promotion, "BUSY_TIMEOUT_S", 0)
-    with promotion._alone(study.ledger, 0):
+    with promotion.alone(study.ledger, 0):
         refused = study("promote", "E2", code=5)
         assert "another promotion is at work" in refused.stderr
         assert "no run has failed" in study("retry", "--failed", code=4).stderr

@@ -81,7 +81,7 @@ def _worst_subgroup(rows: Sequence[Row], metric: str, floor: float, policy: Prom
     low, high = wilson_interval(round(worst[metric] * worst[counted]), worst[counted], CONFIDENCE)
     where = f"{worst['attribute']} {worst['value']} ({label(worst['split'])})"
     found = f"{worst[metric]:.3f} ({low:.3f}-{high:.3f}) of {worst[counted]} images, {where}"
-    found = f"{found}; {len(judged)} subgroups judged{left_out}"
+    found = f"{found}; {len(judged)} subgroup{'s' * (len(judged) > 1)} judged{left_out}"
     return Condition(name, "statistical", asked, worst[metric] >= floor, found)
 
 
