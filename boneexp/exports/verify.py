@@ -188,6 +188,7 @@ class Bundle:
         address = f"file:{quote(str(ledger.resolve()))}?mode=ro&immutable=1"
         self.ledger = sqlite3.connect(address, uri=True)
         self.ledger.row_factory = sqlite3.Row
+        self.ledger.execute("PRAGMA trusted_schema = OFF")
 
     def close(self) -> None:
         """Let go of the files."""
@@ -196,10 +197,13 @@ class Bundle:
             self.archive.close()
 
     def open(self, name: str) -> Any:
-        """Open a member to read its bytes."""
+        """Open a member to read its bytes; no other file, and no pipe that would keep its reader waiting."""
+        require(name in self.names, f"{name} is missing")
         if self.archive is not None:
             return self.archive.open(name)
-        return (self.folder / name).open("rb")
+        path = self.folder / name
+        require(stat.S_ISREG(path.lstat().st_mode), f"{name} is no plain file")
+        return path.open("rb")
 
     def read(self, name: str, largest_bytes: int) -> bytes:
         """Return a member that must be no larger than that."""
