@@ -518,7 +518,16 @@ def test_undoing_brings_the_conditions_and_the_override_back_that_were_recorded_
     assert len(events(study, "override")) == 1
     study("promote", "--rollback")
     assert evidence(study)["gate"] is None
-    assert "the ledger has no conditions of how it came to stand." in documents(study)[0]
+    assert "The ledger has no conditions of this decision." in documents(study)[0]
+
+
+def test_undoing_a_promotion_over_a_kept_baseline_tells_again_what_it_was_kept_over(study):
+    study("promote", "--keep-baseline")
+    study("promote", "E2")
+    study("promote", "--rollback")
+    for text in documents(study):
+        assert "**Something was better, and the baseline was kept all the same: E1 in" in text
+        assert "Held against E1, the candidate then; nothing is promoted" in text
 
 
 # Keeping the baseline.

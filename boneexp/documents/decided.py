@@ -37,15 +37,15 @@ def conditions_table(facts: Facts) -> Table:
 
 def judged(facts: Facts) -> str:
     """Return what the conditions were held against, and whether the statistical ones bound."""
-    gate, action = _gate(facts), (facts.promotion or {}).get("action")
-    if not gate and action == "rollback" and not (facts.promotion or {}).get("experiment"):
-        return "What stands again is the baseline, and the ledger has no conditions of how it came to stand."
+    gate, promotion = _gate(facts), facts.promotion or {}
     if not gate:
         return "The ledger has no conditions of this decision."
     experiment = gate.get("experiment") or "no experiment"
-    if action == "keep-baseline":
+    if promotion["experiment"] is None:
         return f"Held against {experiment}, the candidate then; nothing is promoted, so little of it binds."
-    as_then = ", as they were recorded when it was first promoted" if action == "rollback" else ""
+    as_then = (
+        ", as they were recorded when it was first promoted" if promotion["action"] == "rollback" else ""
+    )
     enforced = gate.get("policy", {}).get("enforce")
     statistical = "bound" if enforced else "were warnings (promotion.enforce is false)"
     return f"Held against {experiment}{as_then}. Integrity always binds; the statistical ones {statistical}."
