@@ -1,11 +1,13 @@
 """What `compare` says of differences, subgroups and calibration stands in both documents too."""
 
 import re
+import sqlite3
 from dataclasses import replace
 
 import pytest
 from decided_facts import assert_tables_hold, both, facts_of
 from settled_ledger import settled_ledger
+from settled_study import settled_study
 
 from boneexp.comparing import paired_answer, seed_answer, subgroup_answer
 from boneexp.documents.analysed import MOST_PAIRED, Analysed
@@ -134,6 +136,9 @@ def test_several_seeds_have_their_spread_and_compares_notes(tmp_path):
         assert f"| {label(row['figure'])} | {share(row['between_seeds_sd'])} |" in text
     for note in answer.notes:
         assert f"- {note}" in text
+    assert (
+        "not whether other seeds would" in blocks_of(poc_report(facts_of(ledger, None), None))["differences"]
+    )
 
 
 def test_what_is_not_true_any_more_is_not_said(facts, tmp_path):
@@ -182,3 +187,26 @@ def test_a_model_of_former_settings_has_no_subgroups_and_that_is_said(tmp_path):
         assert "Figures of subgroups: not reported; they are made from the runs of the grid" in text
         assert "No two experiments can be compared on the same images." in text
         assert_tables_hold(text)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "DELETE FROM predictions WHERE run_id = 3 AND part = 'test'",
+        "DELETE FROM predictions WHERE run_id = 3 AND image_id LIKE 'IMG00000%'",
+        "UPDATE predictions SET label = 'Broken' WHERE run_id = 3 AND image_id LIKE 'IMG00000%'",
+        "UPDATE predictions SET p_normal = p_normal + 1 WHERE run_id = 3",
+        "UPDATE predictions SET group_id = 'x' WHERE run_id = 3",
+    ],
+)
+def test_predictions_that_no_run_leaves_are_damage_and_nothing_is_written(tmp_path, damage):
+    study = settled_study(tmp_path / "study")
+    study("promote", "E1", "--yes")
+    with sqlite3.connect(study.ledger) as connection:
+        connection.execute(damage)
+    before = (study.folder / "docs" / "poc_report.md").read_bytes()
+    for command in (["report"], ["report", "--check"], ["compare"]):
+        assert "see: boneexp doctor" in study(*command, code=7).output
+    findings = study("doctor", code=7).output
+    assert "run 3" in findings
+    assert (study.folder / "docs" / "poc_report.md").read_bytes() == before

@@ -1,13 +1,14 @@
 """The finished runs of the grid that was queued last, with what each said of every image."""
 
 import sqlite3
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
 
 from boneexp.config import SPLITS
+from boneexp.errors import Damaged
 from boneexp.evaluation.inputs import Predictions, predictions_of
 from boneexp.evaluation.reported import drawn_groups
 from boneexp.ledger import evidence
@@ -55,6 +56,9 @@ def evaluated_runs(connection: sqlite3.Connection, experiments: Collection[str] 
 
     Of each split those are taken that share the test set of most experiments (the first of equals); figures
     of other images are no comparison.
+
+    Raises:
+        Damaged: rows of predictions are not what finished runs leave.
     """
     rows = [
         row
@@ -63,9 +67,11 @@ def evaluated_runs(connection: sqlite3.Connection, experiments: Collection[str] 
     ]
     standard = {split: _most_frequent_set(rows, split) for split in {row["split"] for row in rows}}
     taken = [row for row in rows if row["test_set"] == standard[row["split"]]]
+    runs = tuple(_run(connection, row) for row in taken)
+    _require_same_images(runs)
     others = [row["experiment"] for row in rows if row["test_set"] != standard[row["split"]]]
     return Evaluated(
-        runs=tuple(_run(connection, row) for row in taken),
+        runs=runs,
         elsewhere=tuple(dict.fromkeys(others)),
         resamples=max((row["resamples"] for row in taken), default=0),
         confidence=max((row["confidence"] for row in taken), default=0.95),
@@ -89,6 +95,27 @@ def _run(connection: sqlite3.Connection, row: evidence.Row) -> EvaluatedRun:
 def _predictions(connection: sqlite3.Connection, run_id: int, part: str) -> Predictions:
     rows = evidence.part_predictions(connection, run_id, part)
     ids, groups, labels = ([row[place] for row in rows] for place in range(3))
-    probabilities = np.array([row[3:] for row in rows], float)
-    numbers = np.array([CLASS_NAMES.index(label) for label in labels])
-    return predictions_of(numbers, probabilities, CLASS_NAMES, ids, drawn_groups(groups, ids))
+    try:
+        probabilities = np.array([row[3:] for row in rows], float)
+        numbers = np.array([CLASS_NAMES.index(label) for label in labels])
+        return predictions_of(numbers, probabilities, CLASS_NAMES, ids, drawn_groups(groups, ids))
+    except (TypeError, ValueError) as error:
+        raise Damaged(
+            f"run {run_id} has predictions of its {part} part that no run leaves ({error}); "
+            "see: boneexp doctor"
+        ) from error
+
+
+def _require_same_images(runs: Sequence[EvaluatedRun]) -> None:
+    """Raise Damaged where runs of one deal of the images have rows of different images."""
+    first: dict[str, EvaluatedRun] = {}
+    for run in runs:
+        one = first.setdefault(run.split, run)
+        for part, predictions in run.parts.items():
+            other = one.parts[part]
+            same = predictions.image_ids == other.image_ids and predictions.groups == other.groups
+            if not same or not np.array_equal(predictions.labels, other.labels):
+                raise Damaged(
+                    f"runs {one.run} and {run.run} share one deal of the images, and their predictions of "
+                    f"the {part} part are of different ones; see: boneexp doctor"
+                )

@@ -57,6 +57,19 @@ def families(facts: Facts) -> str:
     )
 
 
+def fixed_training(facts: Facts) -> str:
+    """Return what no test on the images can tell."""
+    if most_seeds(facts) > 1:
+        return (
+            "These tests ask whether other images would change the result, not whether other seeds would: "
+            "that is under Results."
+        )
+    return (
+        "These tests ask whether other images would change the result. Whether another seed would, nobody "
+        "knows before several were run."
+    )
+
+
 def choice(facts: Facts) -> str:
     """Return what choosing the best has cost; "" where there was nothing to choose from."""
     ranked = len(facts.comparison.leaderboard)
