@@ -201,7 +201,7 @@ def test_several_seeds_are_drawn_as_a_range(tmp_path):
     assert "Spread over seeds" in text
 
 
-def test_paired_tests_and_gaps_are_those_of_compare(study, page):
+def test_paired_tests_and_the_gap_are_those_of_compare(study, page):
     with reading(study.ledger) as connection:
         tests = paired_tests(evaluated_runs(connection))
     rows = page.tables["Every pair of experiments on the same test images"][1:]
@@ -210,20 +210,18 @@ def test_paired_tests_and_gaps_are_those_of_compare(study, page):
         assert cells[2:4] == [test.first, test.second]
         assert cells[5] == f"{test.difference:+.3f} ({test.low:+.3f} to {test.high:+.3f})"
         assert cells[-1] == ("differ" if test.is_significant else "cannot be told apart")
-    assert len(page.tables["Centre-holdout test part less stratified test part"]) == 1 + 4 * 3
+    assert len(page.tables["Centre-holdout test part less stratified test part"]) == 1 + 3
 
 
 def test_subgroups_are_those_of_the_model_described_and_small_ones_have_no_figures(page):
-    rows = page.tables["Figures within subgroups, with intervals"][1:]
+    rows = page.tables["Subgroups of the stratified test part, with intervals"][1:]
     assert {cells[0] for cells in rows} >= {"centre"}
     for cells in rows:
-        assert (cells[5] == "not reported") == (int(cells[3]) < FEWEST)
+        assert (cells[4] == "not reported") == (int(cells[2]) < FEWEST)
 
 
-def test_of_a_grid_too_large_for_paired_tests_the_page_says_so(study, monkeypatch):
-    monkeypatch.setattr("boneexp.documents.page_analysis.MOST_CANDIDATES", 3)
+def test_of_a_grid_too_large_for_every_pair_the_best_is_held_against_each_other(study, monkeypatch):
+    monkeypatch.setattr("boneexp.documents.analysed.MOST_PAIRED", 3)
     page = Page(page_of(study))
-    assert "up to 3 experiments" in page.text
     assert "boneexp compare --paired" in page.text
-    assert "Every pair of experiments on the same test images" not in page.tables
-    assert "Figures within subgroups, with intervals" in page.tables
+    assert len(page.tables["The best and each other experiment, in the figure that decides"]) == 1 + 3

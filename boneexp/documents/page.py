@@ -15,11 +15,11 @@ from markupsafe import Markup
 
 import boneexp
 from boneexp.documents import (
+    analysis_tables,
     certainty,
     decided,
     forest,
     grid_tables,
-    page_analysis,
     page_cells,
     page_tables,
     run_charts,
@@ -99,7 +99,7 @@ def _environment() -> Environment:
     modules = {
         "grid": grid_tables,
         "decided": decided,
-        "analysis": page_analysis,
+        "analysis": analysis_tables,
         "cells": page_cells,
         "say": sentences,
         "sure": certainty,

@@ -9,7 +9,7 @@ from boneexp.documents.wording import UNKNOWN, Table, plain
 _DIGEST = re.compile(r"[0-9a-f]{40,64}")
 _WITH_INTERVAL = re.compile(r"([+-]?[0-9.]+[†‡§]*) (\([^()]+\)(?: \(mean of [0-9]+ seeds\))?)")
 _LONG = 24  # characters; shorter texts are not wrapped
-_NUMBER = re.compile(r"[+-]?[0-9]+(,[0-9]{3})*(\.[0-9]+)?(?![0-9A-Za-z_,-])")
+_NUMBER = re.compile(r"[+-]?[0-9]+(,[0-9]{3})*(\.[0-9]+)?(e[+-][0-9]+)?(?![0-9A-Za-z_,-])")
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from boneexp.documents.facts import Facts
 from boneexp.documents.forest import Panel, panels
-from boneexp.documents.page_analysis import PageAnalysis, page_analysis
 from boneexp.documents.run_charts import RunCharts, run_charts
 from boneexp.ledger import evidence, views
 from boneexp.ledger.history import first_broken_event
@@ -30,20 +29,15 @@ class PageFacts:
     """What the page shows."""
 
     facts: Facts
+    comparable: bool  # whether baseline and targets may be held against anything here: all images are BTXRD
     runs: tuple[Row, ...]  # run_status, of every run
     forest: tuple[Panel, ...]
     charts: tuple[RunCharts, ...]  # the subject's own runs first
-    analysis: PageAnalysis
     mistakes: tuple[Mistakes, ...]  # by run of the subject
     origins: tuple[Row, ...]
     decisions: tuple[Row, ...]
     last_event: Row | None
     broken_event: int | None  # the first that does not fit into the chain
-
-    @property
-    def comparable(self) -> bool:
-        """Whether anything here may be held against baseline and targets: all images are BTXRD."""
-        return self.facts.comparable and not self.facts.banners
 
     @property
     def charted(self) -> frozenset[int]:
@@ -66,12 +60,13 @@ def gather_page(connection: sqlite3.Connection, facts: Facts) -> PageFacts:
     first = [run.row["run"] for run in chosen]
     to_chart = list(dict.fromkeys([*first, *(row["run"] for row in origins)]))
     charts = (run_charts(connection, rows[run_id]) for run_id in to_chart[:MOST_CHARTED])
+    comparable = facts.comparable and not facts.banners
     return PageFacts(
         facts=facts,
         runs=tuple(rows.values()),
-        forest=panels(facts, facts.comparable and not facts.banners),
+        comparable=comparable,
+        forest=panels(facts, comparable),
         charts=tuple(each for each in charts if each is not None),
-        analysis=page_analysis(connection, facts),
         mistakes=tuple(_mistakes(connection, [rows[run_id] for run_id in first])),
         origins=tuple(origins),
         decisions=tuple(views.promotion_rows(connection)),
