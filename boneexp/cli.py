@@ -743,6 +743,8 @@ def _carried_out(place: Any, request: Any, yes: bool, json: bool) -> None:
     if not yes and sys.stdin.isatty() and not json:
         screen.talk(decision.sentence())
         typer.confirm("Go on?", abort=True, err=True)
+        if decide(place, request) != decision:
+            raise Busy("what it was decided by has changed since you were asked; look, and decide again")
     written = carry_out(place, decision, time.time())
     if json:
         return screen.as_json({**decision.as_json(), "written": [str(path) for path in written]})

@@ -359,6 +359,17 @@ def test_what_is_not_met_is_said_before_the_person_is_asked(study, monkeypatch):
     assert 0 <= said.index("Warning: stratified accuracy") < said.index("E2 becomes") < said.index("Go on?")
 
 
+def test_what_changes_while_the_person_is_asked_is_not_what_was_decided(study, monkeypatch):
+    path = study.artifacts / "experiments" / "E2" / "stratified" / "best.pt"
+    monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
+    monkeypatch.setattr(cli.typer, "confirm", lambda *_, **__: path.write_text("another"))
+    assert "has changed since you were asked" in study("promote", "E2", code=5).stderr
+    assert events(study, "promotion-begun") == []
+    monkeypatch.setattr(cli.typer, "confirm", lambda *_, **__: None)
+    study("promote", "E1")
+    assert evidence(study)["gate"]["experiment"] == "E1"
+
+
 # Going on all the same.
 
 ENFORCED = NOTHING | {"enforce": True, "above_baseline": ["stratified_accuracy"], "leakage": True}
