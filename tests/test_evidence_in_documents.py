@@ -85,6 +85,18 @@ def test_with_many_experiments_only_the_best_is_tested_against_the_others(facts)
     assert MOST_PAIRED > 4
 
 
+def test_of_very_many_runs_neither_pairs_nor_subgroups_are_computed_and_that_is_said(ledger, monkeypatch):
+    monkeypatch.setattr("boneexp.documents.analysed.MOST_RUNS", 1)
+    monkeypatch.setattr("boneexp.analysis.choice.MOST_RUNS", 1)
+    facts = facts_of(ledger, None)
+    assert (facts.analysed.tests, facts.analysed.subgroups, facts.analysed.gaps) == ((), (), ())
+    for text in both(facts):
+        assert "this grid has more" in text
+        assert "No two experiments" not in text
+        assert "Figures of subgroups: not reported" in text
+        assert_tables_hold(text)
+
+
 def test_subgroups_of_the_subject_have_their_number_and_interval_or_are_suppressed(ledger, report, card):
     with reading(ledger) as connection:
         rows = [row for row in subgroup_answer(connection, "", "test").rows if row["experiment"] == "E2"]
@@ -184,7 +196,7 @@ def test_a_model_of_former_settings_has_no_subgroups_and_that_is_said(tmp_path):
     facts = facts_of(ledger, experiment="E1", runs=(1, 2))
     assert facts.analysed.subgroups == facts.analysed.gaps == ()
     for text in both(facts):
-        assert "Figures of subgroups: not reported; they are made from the runs of the grid" in text
+        assert "Figures of subgroups: not reported; they are made from runs of the grid" in text
         assert "No two experiments can be compared on the same images." in text
         assert_tables_hold(text)
 

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from boneexp.analysis.choice import MOST_RUNS
 from boneexp.analysis.evaluated import evaluated_runs
 from boneexp.analysis.groups import (
     GeneralisationGap,
@@ -40,16 +41,16 @@ def analysed(
         experiment: the subject's; None where there is none.
         chosen: its chosen runs. Only runs of the grid that was queued last can be asked about.
     """
-    finished = [row for row in comparison.figures.values() if row["finished_runs"]]
-    several = max((row["finished_runs"] for row in finished), default=0) > 1
-    paired = 1 < len({row["experiment"] for row in finished}) <= MOST_PAIRED
-    about_one = _about(connection, experiment, chosen) if experiment is not None else ((), ())
+    finished = {key: row["finished_runs"] for key, row in comparison.figures.items() if row["finished_runs"]}
+    own = sum(runs for (name, _), runs in finished.items() if name == experiment)
+    about_one = _about(connection, str(experiment), chosen) if 0 < own <= MOST_RUNS else ((), ())
+    paired = 1 < len({name for name, _ in finished}) <= MOST_PAIRED and sum(finished.values()) <= MOST_RUNS
     evaluated = evaluated_runs(connection) if paired else None
     tests = paired_tests(evaluated) if evaluated else ()
     return Analysed(
         tests,
         answer_of_tests(evaluated, tests, "test") if evaluated else None,
-        seed_answer(connection, "", "test") if several else None,
+        seed_answer(connection, "", "test") if max(finished.values(), default=0) > 1 else None,
         *about_one,
     )
 

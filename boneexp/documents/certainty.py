@@ -1,5 +1,6 @@
 """Facts -> how sure the figures are: intervals, differences, the choice, calibration, seeds, few images."""
 
+from boneexp.analysis.choice import MOST_RUNS
 from boneexp.documents.facts import Facts, RunFacts
 from boneexp.documents.wording import UNKNOWN, counted, listed, split_label
 from boneexp.evaluation.subgroups import FEWEST
@@ -126,7 +127,8 @@ def subgroups(facts: Facts) -> str:
     """Return how to read the subgroups; why there are none, where there are none."""
     if not facts.analysed.subgroups:
         return (
-            f"Figures of subgroups: {UNKNOWN}; they are made from the runs of the grid that was queued last."
+            f"Figures of subgroups: {UNKNOWN}; they are made from runs of the grid that was queued last, of "
+            f"up to {MOST_RUNS} of an experiment."
         )
     return (
         f"Below {FEWEST} images their number alone is shown; figures of a class need {FEWEST} of the class. "
