@@ -187,7 +187,9 @@ def test_experiments_of_different_test_sets_stand_in_different_panels(tmp_path):
     other = {**row, "experiment": "E9", "test_set": "other"}
     facts.comparison.figures["E9", "stratified"] = other
     assert [[line.name for line in panel.lines] for panel in panels(facts, True)] == [["E1"], ["E9"]] * 3
-    (panel, *_) = panels(facts, True)
+    (panel, other_panel, *_) = panels(facts, True)
+    assert other_panel.title == "Stratified accuracy, test set other"
+    assert other_panel.lines[0].shown.endswith("‡")
     assert (
         panel.ticks[0].x <= panel.lines[0].low <= panel.lines[0].x <= panel.lines[0].high <= panel.ticks[-1].x
     )

@@ -21,6 +21,37 @@ LONGEST_NAME = 14
 
 
 @dataclass(frozen=True)
+class Axis:
+    """From `start` to `stop`, with a tick each `step`."""
+
+    start: float
+    stop: float
+    step: float
+
+    def x_of(self, value: float) -> float:
+        """Return where a value lies."""
+        return round(LEFT + (RIGHT - LEFT) * (value - self.start) / (self.stop - self.start), 1)
+
+    def mark(self, value: float | None) -> "Mark | None":
+        """Return a value with its place; None for None."""
+        return None if value is None else Mark(self.x_of(value), share(value))
+
+    def ticks(self) -> Iterator["Mark"]:
+        """Yield the ticks from left to right."""
+        for number in range(round((self.stop - self.start) / self.step) + 1):
+            value = self.start + number * self.step
+            yield Mark(self.x_of(value), f"{value:.2f}")
+
+
+@dataclass(frozen=True)
+class Mark:
+    """A value on the axis."""
+
+    x: float
+    shown: str
+
+
+@dataclass(frozen=True)
 class Line:
     """One experiment: its point and whiskers; over several seeds the whiskers are lowest and highest."""
 
@@ -40,20 +71,10 @@ class Line:
 
 
 @dataclass(frozen=True)
-class Mark:
-    """A value on the axis."""
-
-    x: float
-    shown: str
-
-
-@dataclass(frozen=True)
 class Panel:
     """One figure of every experiment that was tested on the same images."""
 
-    figure: str
     title: str
-    test_set: str
     lines: tuple[Line, ...]
     left_out: int  # experiments beyond MOST_LINES
     ticks: tuple[Mark, ...]
@@ -73,56 +94,61 @@ class Panel:
 
 def panels(facts: Facts, comparable: bool) -> tuple[Panel, ...]:
     """Return the panels, stratified first; baseline and targets only where they are `comparable`."""
-    found = []
-    for figure, split, metric in [
-        (f"{split}_{metric}", split, metric) for split in SPLITS for metric in METRICS
-    ]:
-        rows = [row for (_, own), row in facts.comparison.figures.items() if own == split]
-        known = [row for row in rows if row[metric] is not None]
-        for test_set in dict.fromkeys(row["test_set"] for row in known):
-            on_it = [row for row in known if row["test_set"] == test_set]
-            found.append(_panel(facts, (figure, metric), on_it, comparable))
-    return tuple(found)
+    return tuple(
+        panel
+        for split in SPLITS
+        for metric in METRICS
+        for panel in _panels_of(facts, (split, metric), comparable)
+    )
 
 
-def _panel(facts: Facts, what: tuple[str, str], rows: Sequence[Row], comparable: bool) -> Panel:
-    figure, metric = what
+def _panels_of(facts: Facts, what: tuple[str, str], comparable: bool) -> Iterator[Panel]:
+    """Yield a panel for each test set that a figure was measured on."""
+    split, metric = what
+    rows = [row for (_, own), row in facts.comparison.figures.items() if own == split]
+    known = [row for row in rows if row[metric] is not None]
+    test_sets = list(dict.fromkeys(row["test_set"] for row in known))
+    words = label(f"{split}_{metric}")
+    for test_set in test_sets:
+        title = f"{words}, test set {test_set}" if len(test_sets) > 1 else words
+        on_it = [row for row in known if row["test_set"] == test_set]
+        yield _panel(facts, what, (title[:1].upper() + title[1:], on_it), comparable)
+
+
+def _panel(
+    facts: Facts, what: tuple[str, str], titled_rows: tuple[str, Sequence[Row]], comparable: bool
+) -> Panel:
+    figure, metric = "_".join(what), what[1]
+    title, rows = titled_rows
     shown = sorted(rows, key=lambda row: -row[metric])[:MOST_LINES]
     shown.sort(key=lambda row: (len(row["experiment"]), row["experiment"]))
     baseline = facts.comparison.baseline.get(figure) if comparable else None
     target = facts.comparison.targets.get(figure) if comparable else None
     ends = [end for row in shown for end in (row[metric], *_whiskers(row, metric))]
-    start, stop, step = _axis(end for end in (*ends, baseline, target) if end is not None)
-
-    def x_of(value: float) -> float:
-        return round(LEFT + (RIGHT - LEFT) * (value - start) / (stop - start), 1)
-
-    subject = facts.subject.experiment if facts.subject else None
-    lines = []
-    for number, row in enumerate(shown):
-        low, high = _whiskers(row, metric)
-        lines.append(
-            Line(
-                name=row["experiment"],
-                is_subject=row["experiment"] == subject,
-                seeds=row["finished_runs"],
-                y=TOP + LINE * (number + 0.5),
-                x=x_of(row[metric]),
-                low=None if low is None else x_of(low),
-                high=None if high is None else x_of(high),
-                shown=share(row[metric], low, high),
-            )
-        )
-    words = label(figure)
+    axis = _axis(end for end in (*ends, baseline, target) if end is not None)
     return Panel(
-        figure=figure,
-        title=words[:1].upper() + words[1:],
-        test_set=shown[0]["test_set"],
-        lines=tuple(lines),
+        title=title,
+        lines=tuple(_line(facts, axis, what, (place, row)) for place, row in enumerate(shown)),
         left_out=len(rows) - len(shown),
-        ticks=tuple(Mark(x_of(value), f"{value:.2f}") for value in _ticks(start, stop, step)),
-        baseline=None if baseline is None else Mark(x_of(baseline), share(baseline)),
-        target=None if target is None else Mark(x_of(target), share(target)),
+        ticks=tuple(axis.ticks()),
+        baseline=axis.mark(baseline),
+        target=axis.mark(target),
+    )
+
+
+def _line(facts: Facts, axis: Axis, what: tuple[str, str], placed: tuple[int, Row]) -> Line:
+    (split, metric), (place, row) = what, placed
+    name, (low, high) = row["experiment"], _whiskers(row, metric)
+    subject = facts.subject
+    return Line(
+        name=name,
+        is_subject=subject is not None and subject.is_current and subject.experiment == name,
+        seeds=row["finished_runs"],
+        y=TOP + LINE * (place + 0.5),
+        x=axis.x_of(row[metric]),
+        low=None if low is None else axis.x_of(low),
+        high=None if high is None else axis.x_of(high),
+        shown=f"{share(row[metric], low, high)}{facts.comparison.marks(name, split)}",
     )
 
 
@@ -133,16 +159,11 @@ def _whiskers(row: Row, metric: str) -> tuple[float | None, float | None]:
     return low, high
 
 
-def _axis(values: Iterable[float]) -> tuple[float, float, float]:
-    """Return start, stop and step of an axis with at most eight ticks that holds all values."""
+def _axis(values: Iterable[float]) -> Axis:
+    """Return an axis with at most eight steps that holds all values."""
     known = list(values)
     for step in STEPS:
         start, stop = math.floor(min(known) / step) * step, math.ceil(max(known) / step) * step
         if stop - start < 7.5 * step:
             break
-    return start, max(stop, start + step), step
-
-
-def _ticks(start: float, stop: float, step: float) -> Iterator[float]:
-    for number in range(round((stop - start) / step) + 1):
-        yield start + number * step
+    return Axis(start, max(stop, start + step), step)
