@@ -29,7 +29,7 @@ types: $(READY)
 browser:
 	@if [ ! -x /usr/bin/chromium ] || [ ! -x /usr/bin/chromedriver ]; then \
 	  if [ "$$(id -u)" = 0 ] && command -v apt-get > /dev/null; then \
-	    apt-get update -qq; apt-get install -qq -y --no-install-recommends chromium chromium-driver; \
+	    apt-get -o Acquire::Retries=0 -o Acquire::http::Timeout=20 update -qq; apt-get install -qq -y --no-install-recommends chromium chromium-driver; \
 	  fi || echo "Chromium could not be installed: the tests of artifacts/report.html will be skipped"; \
 	fi
 
