@@ -181,6 +181,14 @@ def test_groups_that_are_drawn_together_are_said_to_be_by_runs_that_draw_them(fa
         assert "take every image as independent" in text
 
 
+def test_a_held_out_centre_is_spoken_of_only_where_there_is_one(facts, tmp_path):
+    alone = facts_of(settled_ledger(tmp_path / "ledger.db", splits=("stratified",)), None)
+    for text in both(alone):
+        assert "no centre was kept out, and nothing here is an external validation" in text
+    for text in both(facts):
+        assert "The centre-holdout split changes their source; it is not an external" in text
+
+
 def test_a_choice_on_validation_is_not_called_optimistic_on_the_test_part(facts):
     chosen = replace(facts, comparison=replace(facts.comparison, selected_on="val"))
     report = blocks_of(poc_report(chosen, None))

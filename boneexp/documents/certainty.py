@@ -141,6 +141,16 @@ def most_seeds(facts: Facts) -> int:
     return max((row["finished_runs"] for row in facts.comparison.figures.values()), default=0)
 
 
+def same_dataset(facts: Facts) -> str:
+    """Return that no test is external."""
+    splits = {split for (_, split), row in facts.comparison.figures.items() if row["finished_runs"]}
+    splits |= set(facts.subject.chosen) if facts.subject else set()
+    said = "Every test part comes from the same dataset as the training images"
+    if "center_holdout" not in splits:
+        return f"{said}; no centre was kept out, and nothing here is an external validation."
+    return f"{said}. The centre-holdout split changes their source; it is not an external validation."
+
+
 def few_malignant(facts: Facts) -> list[str]:
     """Return for each test part with few malignant images how much one of them weighs."""
     runs = facts.subject.chosen.values() if facts.subject else ()
