@@ -232,3 +232,14 @@ def test_two_test_sets_need_the_same_classes():
     first, second = two_models(9)
     with pytest.raises(ValueError, match="the classes are"):
         unpaired_differences(first, replace(second, class_names=("A", "B", "C")), seed=1)
+
+
+def test_resamples_that_all_agree_on_a_difference_give_no_p_value():
+    labels = np.array([0, 0, 1, 1, 2, 2])
+    ids = [f"IMG{number}" for number in range(6)]
+    right = predictions_of(labels, np.eye(3)[labels], CLASS_NAMES, ids)
+    wrong = predictions_of(labels, np.eye(3)[(labels + 1) % 3], CLASS_NAMES, ids)
+    found = of(paired_differences(wrong, right, seed=1, resamples=50), "accuracy")
+    assert (found.value, found.low, found.high, found.p_value) == (1, 1, 1, None)
+    same = of(paired_differences(right, right, seed=1, resamples=50), "accuracy")
+    assert (same.value, same.p_value) == (0, 1)

@@ -171,10 +171,16 @@ def _swapped_differences(answers: tuple[np.ndarray, np.ndarray, np.ndarray], swa
 
 
 def _two_sided(drawn: np.ndarray, interval: tuple[float | None, float | None]) -> float | None:
-    """Return the level at which a percentile interval of the resamples would just hold 0."""
-    if interval == (None, None):
+    """Return the level at which a percentile interval of the resamples would just hold 0.
+
+    Where all resamples agree on a difference there is no such level: that is no certainty.
+    """
+    low, high = interval
+    if low is None or high is None:
         return None
     known = drawn[~np.isnan(drawn)]
+    if high - low <= ROUNDING < abs(low):
+        return None
     fewest = min((known <= ROUNDING).sum(), (known >= -ROUNDING).sum())
     return min(1.0, float(2 * (fewest + 1) / (len(known) + 1)))
 
