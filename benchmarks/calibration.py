@@ -1,7 +1,7 @@
 """Do the intervals hold as often as they say, and do the tests reject as seldom? Models of known worth tell.
 
     python benchmarks/calibration.py            about two minutes on two cores
-    python benchmarks/calibration.py --full     half an hour or more; as in benchmarks/results/calibration.md
+    python benchmarks/calibration.py --full     ten minutes; as in benchmarks/results/calibration.md
 
 Prints Markdown. Every trial has a seed of its own, so the number of workers changes nothing.
 """
@@ -59,7 +59,7 @@ class Effort:
 
 
 SHORT = Effort(trials=100, tests=60, selections=30, resamples=500)
-FULL = Effort(trials=2000, tests=1500, selections=400, resamples=1000)
+FULL = Effort(trials=600, tests=400, selections=120, resamples=1000)
 
 
 def main() -> None:
