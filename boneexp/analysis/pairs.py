@@ -105,7 +105,7 @@ def _tests_of_split(
     drawn = {name: drawn_figures(of, evaluated.resamples, SEED, ranked=ranked) for name, of in models.items()}
     found = []
     for first, second in pairs_of(list(models), against):
-        tests = _p_values(models[first], models[second], figures)
+        tests = _p_values(models[first], models[second], figures, evaluated.resamples)
         sizes = _sizes(drawn[first], drawn[second], evaluated.confidence)
         for figure in figures:
             size = sizes[figure]
@@ -130,7 +130,7 @@ def _sizes(first: Drawn, second: Drawn, confidence: float) -> Mapping[Figure, Di
 
 
 def _p_values(
-    first: Sequence[Predictions], second: Sequence[Predictions], figures: Sequence[Figure]
+    first: Sequence[Predictions], second: Sequence[Predictions], figures: Sequence[Figure], swaps: int
 ) -> dict[Figure, tuple[float | None, str]]:
     """Return the p-value and the test of each figure; those of several seeds are the bootstrap's."""
     if len(first) > 1 or len(second) > 1:
@@ -141,7 +141,7 @@ def _p_values(
         found = [*mcnemar_differences(one, other), *delong_differences(one, other)]
     exact = {Figure(each.metric, each.class_name): (each.p_value, each.test) for each in found}
     if not all(figure in exact for figure in figures):
-        swapped = permuted_differences(one, other, seed=SEED)
+        swapped = permuted_differences(one, other, seed=SEED, permutations=swaps)
         exact = {Figure(e.metric, e.class_name): (e.p_value, e.test) for e in swapped} | exact
     return exact
 
