@@ -242,6 +242,9 @@ def compare(
     intervals: Annotated[
         str, typer.Option(help="percentile as stored, or from the predictions: bca or wilson.")
     ] = "percentile",
+    only: Annotated[
+        str, typer.Option(help="With --paired or --subgroups: just these experiments, E1,E2.")
+    ] = "",
     sql: Annotated[bool, typer.Option("--sql", help="Print the queries instead of what they find.")] = False,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
@@ -256,20 +259,25 @@ def compare(
     _require_one_of("intervals", intervals, ("percentile", "bca", "wilson"))
     if len(asked) > 1 or (asked or metric) and intervals != "percentile":
         raise typer.BadParameter("--paired, --subgroups, --seeds and --intervals go one at a time")
+    if only and not (paired or subgroups):
+        raise typer.BadParameter("--only goes with --paired or --subgroups")
     from boneexp import comparing
 
     kind = asked[0] if asked else "figure" if metric else ""
+    request = comparing.Request(kind, metric, part, intervals, tuple(_names(only)))
     queries: list[str] = []
     with reading(ledger) as connection:
         connection.set_trace_callback(queries.append if sql else None)
-        done = comparing.compare_as_asked(connection, comparing.Request(kind, metric, part, intervals))
+        done = comparing.compare_as_asked(connection, request)
         connection.set_trace_callback(None)
         _mention_cut_short(connection)
     if sql:
         return screen.data("\n".join(f"{query.strip()};" for query in dict.fromkeys(queries)))
     if done.answer is not None:
         return _answered(done.answer, json, csv, md)
-    return _compared(done, artifacts, json, csv, md)
+    as_stored = part == "test" and intervals == "percentile"  # only this is what the files keep
+    said = _written_or_why_not(done, artifacts) if as_stored else ""
+    return _compared(done, said, json, csv, md)
 
 
 @app.command()
@@ -584,17 +592,16 @@ def main() -> None:
     app()
 
 
-def _compared(done: "Compared", artifacts: Path, json: bool, csv: bool, md: bool) -> None:
-    """Show the comparison; its files are those of the test part."""
+def _compared(done: "Compared", said: str, json: bool, csv: bool, md: bool) -> None:
+    from boneexp.compared_tables import comparison_parts
     from boneexp.documents import comparison as document
 
     found, verdict = done.comparison, done.verdict
-    said = _written_or_why_not(done, artifacts) if found.part == "test" else ""
     if json:
         return screen.as_json(document.as_json(found, verdict))
     if csv or md:
         return screen.data(document.as_csv(found) if csv else document.as_markdown(found))
-    screen.show(*screen.comparison_parts(found, verdict))
+    screen.show(*comparison_parts(found, verdict))
     return screen.talk(said) if said else None
 
 
@@ -786,7 +793,9 @@ def _answered(answer: "Answer", json: bool, csv: bool, md: bool) -> None:
         return screen.as_json(answer.as_json())
     if csv or md:
         return _machine_readable(answer.rows, json, csv)
-    return screen.show(*screen.answer_parts(answer))
+    from boneexp.compared_tables import answer_parts
+
+    return screen.show(*answer_parts(answer))
 
 
 def _names(text: str) -> list[str]:

@@ -8,14 +8,15 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from boneexp.analysis.choice import Verdict, verdict_of
+from boneexp.analysis.choice import MOST_CANDIDATES, MOST_RUNS, Verdict, verdict_of
 from boneexp.analysis.evaluated import Evaluated, evaluated_runs
 from boneexp.analysis.figures import Figure, figure_named
 from boneexp.analysis.groups import generalisation_gaps, subgroup_figures
 from boneexp.analysis.pairs import COMPARED, LEVEL, PairedTest, paired_tests
 from boneexp.analysis.refined import refined
 from boneexp.analysis.spread import FigureSpread, seed_spreads
-from boneexp.errors import NothingToDo
+from boneexp.errors import BoneexpError, NothingToDo, RunNotFound
+from boneexp.evaluation.intervals import FEW
 from boneexp.evaluation.subgroups import FEWEST
 from boneexp.ledger import evidence
 from boneexp.selection import Comparison, compared, label
@@ -31,6 +32,7 @@ class Request:
     metric: str = ""
     part: str = "test"
     intervals: str = "percentile"
+    only: tuple[str, ...] = ()  # experiments to ask about; all where none is named
 
 
 @dataclass(frozen=True)
@@ -70,6 +72,8 @@ def compare_as_asked(connection: sqlite3.Connection, request: "Request") -> "Com
     Raises:
         NothingToDo: no experiment is in the ledger.
         FigureUnknown: the request's metric is no figure, or not one that can be asked for like this.
+        RunNotFound: the request names an experiment that is not compared.
+        BoneexpError: there are too many runs to read all their predictions.
     """
     found = compared(connection, request.part)
     if not found.rows:
@@ -77,21 +81,18 @@ def compare_as_asked(connection: sqlite3.Connection, request: "Request") -> "Com
             "no experiment is in the ledger yet; queue one with: boneexp queue --grid experiments.toml"
         )
     if request.kind:
-        return Compared(found, None, ANSWERS[request.kind](connection, request.metric, request.part))
+        return Compared(found, None, ANSWERS[request.kind](connection, found, request))
     verdict = verdict_of(connection, found)
     if request.intervals != "percentile":
-        found = with_intervals(connection, found, request.intervals)
+        found = with_intervals(connection, found, request)
     return Compared(found, verdict, None)
 
 
-def paired_answer(connection: sqlite3.Connection, metric: str, part: str) -> Answer:
-    """Return every pair of experiments on the same images, with Holm-adjusted p-values.
-
-    Raises:
-        FigureUnknown: `metric` is no figure, or one without a paired test; "" stands for the compared ones.
-    """
-    evaluated = evaluated_runs(connection)
-    return answer_of_tests(evaluated, paired_tests(evaluated, _figures(metric), part=part), part)
+def paired_answer(connection: sqlite3.Connection, found: Comparison, request: Request) -> Answer:
+    """Return every pair of experiments on the same images, with Holm-adjusted p-values."""
+    evaluated = _evaluated(connection, found, request)
+    tests = paired_tests(evaluated, _figures(request.metric), part=request.part)
+    return answer_of_tests(evaluated, tests, request.part)
 
 
 def answer_of_tests(evaluated: Evaluated, tests: Sequence[PairedTest], part: str) -> Answer:
@@ -122,15 +123,10 @@ def answer_of_tests(evaluated: Evaluated, tests: Sequence[PairedTest], part: str
     return Answer({f"Paired tests, {_part(part)}": rows}, tuple(notes))
 
 
-def subgroup_answer(connection: sqlite3.Connection, metric: str, part: str) -> Answer:
-    """Return the figures of subgroups, and what is lost at other centres.
-
-    Raises:
-        FigureUnknown: as `paired_answer`.
-    """
-    evaluated = evaluated_runs(connection)
-    figures = _figures(metric)
-    found = subgroup_figures(connection, evaluated, figures, part=part)
+def subgroup_answer(connection: sqlite3.Connection, found: Comparison, request: Request) -> Answer:
+    """Return the figures of subgroups, and what is lost at other centres."""
+    evaluated = _evaluated(connection, found, request)
+    figures, part = _figures(request.metric), request.part
     rows = tuple(
         {
             "split": each.split,
@@ -141,12 +137,14 @@ def subgroup_answer(connection: sqlite3.Connection, metric: str, part: str) -> A
             "images": each.images,
             "malignant": each.malignant_images,
             **_estimates(figures, each.figures),
+            f"fewer_than_{FEW}": ", ".join(each.few),
         }
-        for each in found
+        for each in subgroup_figures(connection, evaluated, figures, part=part)
     )
     gaps = tuple(vars(gap) for gap in generalisation_gaps(evaluated, figures))
     notes = [
         f"Below {FEWEST} images their number alone is shown; figures of a class need {FEWEST} of the class.",
+        f"Figures of fewer than {FEW} images are little more than anecdotes; intervals hold less often.",
         "Many subgroups are many chances to find something: a gap in one of twenty is no finding.",
         *_elsewhere(evaluated.elsewhere),
     ]
@@ -156,9 +154,9 @@ def subgroup_answer(connection: sqlite3.Connection, metric: str, part: str) -> A
     return Answer(tables, tuple(notes))
 
 
-def seed_answer(connection: sqlite3.Connection, metric: str, part: str) -> Answer:
+def seed_answer(connection: sqlite3.Connection, _found: Comparison, request: Request) -> Answer:
     """Return how far figures move with the seed, against how far experiments lie apart."""
-    spreads = seed_spreads(connection, _figures(metric), part=part)
+    spreads = seed_spreads(connection, _figures(request.metric), part=request.part)
     rows = tuple(
         {"split": each.split, "figure": each.figure, **vars(spread)}
         for each in spreads
@@ -176,17 +174,13 @@ def seed_answer(connection: sqlite3.Connection, metric: str, part: str) -> Answe
         }
         for each in spreads
     )
-    tables = {f"Seeds, {_part(part)}": rows, "Where the spread comes from": variances}
+    tables = {f"Seeds, {_part(request.part)}": rows, "Where the spread comes from": variances}
     return Answer(tables, tuple(dict.fromkeys(note for each in spreads for note in _seed_notes(each))))
 
 
-def figure_answer(connection: sqlite3.Connection, metric: str, part: str) -> Answer:
-    """Return one figure of every experiment on every split, from the view metric_figures.
-
-    Raises:
-        FigureUnknown: `metric` is no figure.
-    """
-    figure = figure_named(metric)
+def figure_answer(connection: sqlite3.Connection, _found: Comparison, request: Request) -> Answer:
+    """Return one figure of every experiment on every split, from the view metric_figures."""
+    figure, part = figure_named(request.metric), request.part
     rows = tuple(
         {key: row[key] for key in ("experiment", "split", "part", "runs", "value", "low", "high")}
         for row in evidence.metric_figures(connection, part, figure.metric, figure.class_name)
@@ -195,14 +189,32 @@ def figure_answer(connection: sqlite3.Connection, metric: str, part: str) -> Ans
     return Answer({f"{label(figure.name)}, {_part(part)}": rows}, (f"{better}; several seeds: their mean.",))
 
 
-def with_intervals(connection: sqlite3.Connection, found: Comparison, method: str) -> Comparison:
+def with_intervals(connection: sqlite3.Connection, found: Comparison, request: Request) -> Comparison:
     """Return the comparison with intervals of another kind, computed from the prediction rows."""
     said = {
         "bca": "Intervals are BCa bootstrap intervals.",
         "wilson": "Intervals of accuracy and sensitivity are Wilson's, the others percentile bootstrap.",
-    }[method]
-    figures = refined(found.figures, evaluated_runs(connection), found.part, method)
+    }[request.intervals]
+    evaluated = _evaluated(connection, found, request)
+    figures = refined(found.figures, evaluated, found.part, request.intervals)
     return replace(found, figures=figures, warnings=(*found.warnings, said))
+
+
+def _evaluated(connection: sqlite3.Connection, found: Comparison, request: Request) -> Evaluated:
+    """Read the predictions of the experiments that are asked about."""
+    known = [str(row["experiment_id"]) for row in found.rows]
+    for name in request.only:
+        if name not in known:
+            raise RunNotFound(f"no experiment {name!r} is compared; see which are with: boneexp compare")
+    names = request.only or known
+    runs = sum(row["finished_runs"] for (name, _), row in found.figures.items() if name in set(names))
+    if len(names) > MOST_CANDIDATES or runs > MOST_RUNS:
+        raise BoneexpError(
+            f"{len(names):,} experiments with {runs:,} finished runs are too many to read all predictions of "
+            f"(at most {MOST_CANDIDATES} and {MOST_RUNS}); ask about some: --paired or --subgroups with "
+            "--only E1,E2"
+        )
+    return evaluated_runs(connection, names)
 
 
 def _figures(metric: str) -> Sequence[Figure]:
@@ -236,7 +248,7 @@ def _part(part: str) -> str:
     return "validation part" if part == "val" else "test part"
 
 
-ANSWERS: dict[str, Callable[[sqlite3.Connection, str, str], Answer]] = {
+ANSWERS: dict[str, Callable[[sqlite3.Connection, Comparison, Request], Answer]] = {
     "paired": paired_answer,
     "subgroups": subgroup_answer,
     "seeds": seed_answer,

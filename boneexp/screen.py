@@ -17,15 +17,11 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
-    from boneexp.analysis.choice import Verdict
-    from boneexp.comparing import Answer
     from boneexp.doctor.findings import Finding
     from boneexp.reproducing import Reproduction
-    from boneexp.selection import Comparison
 
 Row = dict[str, Any]
 MOST_RUNS = 300  # rows of status that are shown: two milliseconds each
-MOST_COMPARED = 50  # experiments in the table of compare
 MOST_PLANNED = 1000  # rows of the plan that are shown: rich takes about a millisecond for each
 STATE_COLOURS = {
     "queued": "cyan",
@@ -79,7 +75,7 @@ def show(*parts: "RenderableType") -> None:
 
 def status_table(rows: Sequence[Row], now: float) -> "Table":
     """Return the table of all runs, or of as many as anybody reads: the unfinished, then the newest."""
-    table = _table(
+    table = empty_table(
         "run", "experiment", "split", "seed", "state", "epochs", "attempts", "accuracy", "macro AUROC"
     )
     for column in ("mal. sens.", "time", "what"):
@@ -96,7 +92,7 @@ def status_table(rows: Sequence[Row], now: float) -> "Table":
             f"[{STATE_COLOURS[row['state']]}]{row['state']}[/]",
             f"{row['epochs_done'] or 0}/{row['epochs_planned']}",
             str(row["attempts"]),
-            *(_share(row[figure]) for figure in ("accuracy", "macro_auroc", "malignant_sensitivity")),
+            *(share(row[figure]) for figure in ("accuracy", "macro_auroc", "malignant_sensitivity")),
             duration(row["training_s"]),
             escaped(_what(row, now)),
         )
@@ -105,7 +101,7 @@ def status_table(rows: Sequence[Row], now: float) -> "Table":
 
 def plan_table(rows: Sequence[Row]) -> "Table":
     """Return the table of the runs that a grid would queue, or of as many as anybody reads."""
-    table = _table("experiment", "split", "seed", "backbone", "size", "batch", "config hash", "new")
+    table = empty_table("experiment", "split", "seed", "backbone", "size", "batch", "config hash", "new")
     if len(rows) > MOST_PLANNED:
         table.caption = f"and {len(rows) - MOST_PLANNED:,} more; all of them with --json"
     for row in rows[:MOST_PLANNED]:
@@ -126,7 +122,7 @@ def run_detail(
     row: Row, attempts: Sequence[Row], metrics: Sequence[Row], files: Sequence[Row]
 ) -> "list[Any]":
     """Return one run in detail: its facts, attempts, metrics and files."""
-    facts = _table("fact", "value", title=f"Run {row['run']}")
+    facts = empty_table("fact", "value", title=f"Run {row['run']}")
     for key in (
         "experiment",
         "name",
@@ -148,13 +144,13 @@ def run_detail(
             facts.add_row(key, escaped(str(row[key] + 1 if key == "best_epoch" else row[key])))
     parts: list[Any] = [facts, _attempts_table(attempts)]
     if metrics:
-        figures = _table("test metric", "class", "value", "interval")
+        figures = empty_table("test metric", "class", "value", "interval")
         for each in metrics:
             interval = "" if each["low"] is None else f"{each['low']:.3f}-{each['high']:.3f}"
-            figures.add_row(each["metric"], each["class_name"] or "all", _share(each["value"]), interval)
+            figures.add_row(each["metric"], each["class_name"] or "all", share(each["value"]), interval)
         parts.append(figures)
     if files:
-        listed = _table("file", "kind", "SHA-256", "bytes")
+        listed = empty_table("file", "kind", "SHA-256", "bytes")
         for file in files:
             listed.add_row(
                 escaped(file["path"]), file["kind"], file["sha256"][:12], f"{file['size_bytes']:,}"
@@ -164,51 +160,13 @@ def run_detail(
     return parts
 
 
-def comparison_parts(comparison: "Comparison", verdict: "Verdict | None" = None) -> "list[Any]":
-    """Return the comparison: table with intervals, deltas and targets, the winner and why, warnings."""
-    from boneexp.documents.comparison import COLUMNS, shown
-
-    parts_shown = "validation" if comparison.part == "val" else "test"
-    table = _table(*COLUMNS, title=f"Comparison on the {parts_shown} parts, with their intervals")
-    rows = _best_ranked(comparison)
-    if len(rows) < len(comparison.rows):
-        table.caption = f"and {len(comparison.rows) - len(rows):,} more; all of them with --csv or --json"
-    for row in rows:
-        style = "bold green" if row["experiment_id"] == comparison.best else None
-        table.add_row(
-            *(escaped(shown(comparison, row, column, "\n")) for column in COLUMNS.values()), style=style
-        )
-    parts: list[Any] = [table]
-    if (comparison.baseline or comparison.targets) and comparison.part == "test":
-        parts.append(_baseline_table(comparison, rows))
-    best = f"Best: [bold green]{escaped(comparison.best)}[/]" if comparison.best else "Best: none"
-    parts.append(f"{best} ({escaped(comparison.why)})")
-    parts += [escaped(sentence) for sentence in (verdict.sentences() if verdict else ())]
-    parts += [f"[yellow]Note:[/] {escaped(warning)}" for warning in comparison.warnings]
-    parts.append("Research use only, not for clinical use.")
-    return parts
-
-
-def answer_parts(answer: "Answer") -> "list[Any]":
-    """Return tables of plain rows, figure and interval in one cell, and what is said beside them."""
-    parts: list[Any] = []
-    for title, rows in answer.tables.items():
-        joined = [_with_intervals(row) for row in rows]
-        table = _table(*(joined[0] if joined else ["nothing to show"]), title=escaped(title))
-        for row in joined:
-            table.add_row(*(escaped(cell) for cell in row.values()))
-        parts.append(table)
-    parts += [f"[yellow]Note:[/] {escaped(note)}" for note in answer.notes]
-    return [*parts, "Research use only, not for clinical use."]
-
-
 def overlap_parts(done: Row) -> "list[Any]":
     """Return what Grad-CAM found: the overlap with the annotated lesions, and each drawn image."""
     overlap = done["overlap"]
-    table = _table("image", "class", "outcome", "is", "said", "IoU at 0.5", "overlay")
+    table = empty_table("image", "class", "outcome", "is", "said", "IoU at 0.5", "overlay")
     for each in done["explanations"]:
         if each["overlay"]:
-            iou = "" if each["iou"] is None else _share(each["iou"]["0.5"])
+            iou = "" if each["iou"] is None else share(each["iou"]["0.5"])
             words = [each[key] for key in ("image_id", "explained_class", "outcome", "label", "predicted")]
             table.add_row(*map(escaped, words), iou, escaped(each["overlay"]))
     levels = ", ".join(f"{value:.3f} at {level}" for level, value in overlap["iou"].items())
@@ -220,7 +178,7 @@ def overlap_parts(done: Row) -> "list[Any]":
 
 def decisions_table(rows: Sequence[Row]) -> "Table":
     """Return the table of all decisions, the oldest first."""
-    table = _table(*(column.replace("_", " ") for column in rows[0]))
+    table = empty_table(*(column.replace("_", " ") for column in rows[0]))
     for row in rows:
         shown = {**row, "experiment": row["experiment"] or "the baseline"}
         shown |= {key: row[key] or "not reported" for key in ("unmet", "overridden")}
@@ -232,11 +190,13 @@ def reproduction_parts(found: "Reproduction") -> "list[Any]":
     """Return what came out again: each figure then and now, and the verdict."""
     from boneexp.selection import label
 
-    table = _table("test figure", "stored", "interval", "again", "inside", title=f"Run {found.run} once more")
+    table = empty_table(
+        "test figure", "stored", "interval", "again", "inside", title=f"Run {found.run} once more"
+    )
     for each in found.figures:
         interval = "" if each.low is None else f"{each.low:.3f}-{each.high:.3f}"
         verdict = "[green]yes[/]" if each.inside else "[red]no[/]"
-        table.add_row(label(each.figure), _share(each.stored), interval, _share(each.again), verdict)
+        table.add_row(label(each.figure), share(each.stored), interval, share(each.again), verdict)
     changed = [f"{name} {then} -> {now}" for name, (then, now) in found.software.items()]
     others = [f"Other software or device: {escaped('; '.join(changed))}"] if changed else []
     return [table, escaped(found.sentence()), *others, "Research use only, not for clinical use."]
@@ -244,7 +204,7 @@ def reproduction_parts(found: "Reproduction") -> "list[Any]":
 
 def findings_table(findings: "Sequence[Finding]") -> "Table":
     """Return the table of what `doctor` found."""
-    table = _table("check", "verdict", "where", "what", "what to do")
+    table = empty_table("check", "verdict", "where", "what", "what to do")
     for each in findings:
         verdict = f"[{VERDICT_COLOURS[each.severity]}]{each.severity}[/]"
         table.add_row(each.check, verdict, *map(escaped, (each.where, each.what, each.mend)))
@@ -262,7 +222,9 @@ def duration(seconds: float | None) -> str:
 
 
 def _attempts_table(attempts: Sequence[Row]) -> "Table":
-    table = _table("attempt", "worker", "device", "started (UTC)", "took", "micro-batch", "outcome", "why")
+    table = empty_table(
+        "attempt", "worker", "device", "started (UTC)", "took", "micro-batch", "outcome", "why"
+    )
     for each in attempts:
         ended = each["ended_at"] or each["renewed_at"]
         table.add_row(
@@ -276,75 +238,6 @@ def _attempts_table(attempts: Sequence[Row]) -> "Table":
             escaped(f"{each['failure_kind'] or ''} {each['failure'] or ''}".strip()),
         )
     return table
-
-
-def _best_ranked(comparison: "Comparison") -> list[Row]:
-    """Return at most MOST_COMPARED rows in their order, the best ranked of them."""
-    if len(comparison.rows) <= MOST_COMPARED:
-        return list(comparison.rows)
-    places = {row["experiment_id"]: place for place, row in enumerate(comparison.leaderboard)}
-    best = sorted(comparison.rows, key=lambda row: places.get(row["experiment_id"], len(places)))
-    wanted = {row["experiment_id"] for row in best[:MOST_COMPARED]}
-    return [row for row in comparison.rows if row["experiment_id"] in wanted]
-
-
-def _baseline_table(comparison: "Comparison", rows: Sequence[Row]) -> "Table":
-    from boneexp.selection import label
-
-    others = any(dataset["kind"] != "BTXRD" for dataset in comparison.datasets)
-    title = (
-        "Not comparable: baseline and targets are for BTXRD, and these are other images" if others else None
-    )
-    table = _table("Experiment", "Figure", "Value", "Baseline", "Delta", "Target", "Met", title=title)
-    for row in rows:
-        experiment = row["experiment_id"]
-        deltas = comparison.deltas(experiment)
-        targets = {target.figure: target for target in comparison.targets_of(experiment)}
-        for figure in dict.fromkeys([*targets, *deltas]):
-            delta, target = deltas.get(figure), targets.get(figure)
-            table.add_row(
-                escaped(experiment),
-                label(figure),
-                _share(comparison.value(experiment, figure)),
-                _share(comparison.baseline.get(figure)),
-                "" if delta is None else f"{delta:+.3f}",
-                "" if target is None else f"> {target.target:.3f}",
-                "" if target is None else _met(target),
-            )
-    return table
-
-
-def _with_intervals(row: Row) -> dict[str, str]:
-    """Return a row's cells as text; "low" and "high" go into the cell of the figure that they belong to."""
-    ends = {
-        key: key.removesuffix(end).rstrip("_") for end in ("low", "high") for key in row if key.endswith(end)
-    }
-    cells = {}
-    for key, value in row.items():
-        if key in ends and (ends[key] in row or not ends[key]):
-            continue
-        cells[key] = _cell(value)
-    for key, figure in ends.items():
-        if key.endswith("low") and row[key] is not None:
-            owner = figure or next(name for name in ("difference", "gap", "value") if name in row)
-            if owner in cells:
-                high = row[f"{key.removesuffix('low')}high"]
-                cells[owner] = f"{cells[owner]} ({row[key]:.3f} to {high:.3f})"
-    return cells
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, float):
-        return f"{value:.1e}" if 0 < abs(value) < 0.0005 else f"{value:.3f}"
-    return "not reported" if value is None else str(value)
-
-
-def _met(target: Any) -> str:
-    if target.met is None:
-        return "not known"
-    if not target.met:
-        return "[red]no[/]"
-    return "[green]yes[/]" if target.met_by_interval else "[yellow]point estimate only[/]"
 
 
 def _most_wanted(rows: Sequence[Row]) -> list[Row]:
@@ -365,10 +258,11 @@ def _what(row: Row, now: float) -> str:
     return "; ".join(notes if row["is_current"] else [*notes, "earlier settings"])
 
 
-def _table(*columns: str, title: str | None = None) -> "Table":
+def empty_table(*columns: str, title: str | None = None) -> "Table":
+    """Return an empty table in which no cell is cut: a cut figure would mislead."""
     from rich.table import Column, Table
 
-    folded = [Column(name, overflow="fold") for name in columns]  # a cut figure would mislead
+    folded = [Column(name, overflow="fold") for name in columns]
     return Table(*folded, title=title, title_justify="left")
 
 
@@ -387,5 +281,6 @@ def escaped(text: str) -> str:
     return escape(visible(text))
 
 
-def _share(value: float | None) -> str:
+def share(value: float | None) -> str:
+    """Return a figure with three decimals; "" for None."""
     return "" if value is None else f"{value:.3f}"

@@ -120,3 +120,11 @@ def finished_study(tmp_path_factory: pytest.TempPathFactory, phantom: Path) -> S
     made("queue")
     made("run", "--all")
     return made
+
+
+@pytest.fixture(scope="session")
+def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a study whose runs are settled and none promoted; tests copy it."""
+    from settled_study import settled_study
+
+    return settled_study(tmp_path_factory.mktemp("settled")).folder

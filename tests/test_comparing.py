@@ -1,5 +1,6 @@
 """compare: the same numbers from the rows by other means, and every question that it answers."""
 
+import csv
 import json
 import sqlite3
 from contextlib import closing
@@ -322,8 +323,8 @@ def test_each_question_is_answered_in_every_format_and_changes_nothing(study, qu
     shown = study("compare", *question).stdout
     assert "Research use only, not for clinical use." in shown
     assert study.json("compare", *question)["note"] == "Research use only, not for clinical use."
-    header, first, *_ = study("compare", *question, "--csv").stdout.splitlines()
-    assert len(first.split(",")) == len(header.split(","))
+    header, first, *_ = csv.reader(study("compare", *question, "--csv").stdout.splitlines())
+    assert len(first) == len(header) > 5
     assert study("compare", *question, "--md").stdout.startswith("| ")
     assert study.ledger.read_bytes() == before
     assert not (study.artifacts / "comparison.csv").exists()
@@ -353,6 +354,8 @@ def test_other_intervals_come_from_the_predictions(study, method):
         low, high = after["intervals"][figure]
         assert low < after["Stratified Accuracy"] < high
     assert any("BCa" in note or "Wilson" in note for note in again["warnings"])
+    kept = json.loads((study.artifacts / "comparison.json").read_text())
+    assert kept["experiments"][0]["intervals"] == stored["experiments"][0]["intervals"]
 
 
 @pytest.mark.parametrize(
@@ -363,6 +366,8 @@ def test_other_intervals_come_from_the_predictions(study, method):
         (("--part", "train"), "one of test, val", 2),
         (("--intervals", "normal"), "one of percentile, bca, wilson", 2),
         (("--metric", "f2"), "there is no figure 'f2'", 1),
+        (("--seeds", "--only", "E1"), "--only goes with --paired", 2),
+        (("--paired", "--only", "E1,E9"), "no experiment 'E9' is compared", 1),
         (("--paired", "--metric", "temperature"), "no paired test of temperature", 1),
         (("--subgroups", "--metric", "temperature"), "rests on validation", 1),
     ],
@@ -391,15 +396,36 @@ def test_a_grid_too_large_for_ties_says_so(tmp_path, monkeypatch):
 
 
 def test_of_many_experiments_the_best_ranked_are_shown(four, monkeypatch):
-    from boneexp import screen
+    from boneexp import compared_tables
 
-    monkeypatch.setattr(screen, "MOST_COMPARED", 2)
+    monkeypatch.setattr(compared_tables, "MOST_COMPARED", 2)
     with reading(four) as connection:
         found = compared(connection)
-    table, *_ = screen.comparison_parts(found)
+    table, *_ = compared_tables.comparison_parts(found)
     best = sorted(row["experiment_id"] for row in found.leaderboard[:2])
     assert list(table.columns[0].cells) == best
     assert table.caption == "and 2 more; all of them with --csv or --json"
+
+
+@pytest.mark.parametrize("question", [("--paired",), ("--subgroups",), ("--intervals", "bca")])
+def test_predictions_of_too_many_runs_are_not_read_and_some_can_be_named(study, monkeypatch, question):
+    from boneexp import comparing
+
+    monkeypatch.setattr(comparing, "MOST_CANDIDATES", 3)
+    said = " ".join(study("compare", *question, code=1).output.split())
+    assert "4 experiments with 8 finished runs are too many" in said
+    if "--intervals" not in question:
+        rows = list(study.json("compare", *question, "--only", "E1,E3")["tables"].values())[0]
+        assert {row.get("experiment", row.get("first")) for row in rows} <= {"E1", "E3"}
+
+
+def test_a_subgroup_of_few_images_is_marked_with_the_classes_that_are_few(study):
+    rows = study.json("compare", "--subgroups")["tables"]["Subgroups, test part"]
+    marks = {(row["images"], row["malignant"]): row["fewer_than_20"] for row in rows}
+    few = [mark.split(", ") for (images, _), mark in marks.items() if images < 20]
+    assert few and all(mark[0] == "all classes" for mark in few)
+    assert all("Malignant" in mark for (_, malignant), mark in marks.items() if 0 < malignant < 20)
+    assert all("all classes" not in mark for (images, _), mark in marks.items() if images >= 20)
 
 
 def test_an_empty_ledger_has_nothing_to_compare(tmp_path):

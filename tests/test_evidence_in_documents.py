@@ -9,7 +9,7 @@ from decided_facts import assert_tables_hold, both, facts_of
 from settled_ledger import settled_ledger
 from settled_study import settled_study
 
-from boneexp.comparing import paired_answer, seed_answer, subgroup_answer
+from boneexp.comparing import Request, compare_as_asked
 from boneexp.documents.analysed import MOST_PAIRED, Analysed
 from boneexp.documents.marked import blocks_of
 from boneexp.documents.wording import p_value, share, signed
@@ -52,7 +52,7 @@ def test_every_pair_stands_in_the_report_as_compare_has_it_and_those_of_the_subj
     ledger, report, card
 ):
     with reading(ledger) as connection:
-        answer = paired_answer(connection, "", "test")
+        answer = compare_as_asked(connection, Request("paired")).answer
     assert len(answer.rows) == 18
     for row in answer.rows:
         size = signed(row["difference"], row["low"], row["high"])
@@ -99,7 +99,11 @@ def test_of_very_many_runs_neither_pairs_nor_subgroups_are_computed_and_that_is_
 
 def test_subgroups_of_the_subject_have_their_number_and_interval_or_are_suppressed(ledger, report, card):
     with reading(ledger) as connection:
-        rows = [row for row in subgroup_answer(connection, "", "test").rows if row["experiment"] == "E2"]
+        rows = [
+            row
+            for row in compare_as_asked(connection, Request("subgroups")).answer.rows
+            if row["experiment"] == "E2"
+        ]
     assert len(rows) == 19
     for row in rows:
         figures = [
@@ -107,6 +111,7 @@ def test_subgroups_of_the_subject_have_their_number_and_interval_or_are_suppress
             for name in ("accuracy", "macro_auroc", "malignant_sensitivity")
         ]
         about = [row["attribute"], row["value"], row["images"], row["malignant"], *figures]
+        about.append(row["fewer_than_20"] or "no")
         line = f"| {' | '.join(map(str, about))} |"
         assert line in report["subgroups"]
         assert line in card["quantitative-analyses"]
@@ -141,7 +146,7 @@ def test_several_seeds_have_their_spread_and_compares_notes(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", seeds=(42, 43))
     text = blocks_of(poc_report(facts_of(ledger, runs=(5, 7)), None))["results"]
     with reading(ledger) as connection:
-        answer = seed_answer(connection, "", "test")
+        answer = compare_as_asked(connection, Request("seeds")).answer
     spreads = list(answer.tables.values())[1]
     assert len(spreads) == 6
     for row in spreads:

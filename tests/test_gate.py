@@ -29,11 +29,6 @@ NAMES = ("model_card.md", "poc_report.md")
 NOTHING = {"above_baseline": [], "subgroups": [], "calibration_metric": "", "leakage": False}
 
 
-@pytest.fixture(scope="module")
-def settled(tmp_path_factory):
-    return settled_study(tmp_path_factory.mktemp("settled")).folder
-
-
 @pytest.fixture
 def study(settled, tmp_path):
     shutil.copytree(settled, tmp_path / "study")

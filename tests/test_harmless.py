@@ -6,7 +6,7 @@ import io
 import pytest
 from settled_ledger import settled_ledger
 
-from boneexp import screen
+from boneexp.compared_tables import comparison_parts
 from boneexp.documents import comparison as document
 from boneexp.harmless import csv_text, visible
 from boneexp.ledger.database import reading
@@ -96,5 +96,5 @@ def test_the_comparison_as_csv_and_markdown_runs_nothing(named):
     made = type(found)(**{**vars(found), "rows": (row,)})
     assert "'=1+1|<b>" in document.as_csv(made)
     assert "=1+1&#124;&#60;b&#62;" in document.as_markdown(made)
-    (table, *_) = screen.comparison_parts(made)
+    (table, *_) = comparison_parts(made)
     assert table.row_count == 1

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 from conftest import Study, new_study
 from settled_ledger import settled_ledger
-from settled_study import settled_study
 
 from boneexp.artifacts import RunFolder, inside, whole_file, write_text
 from boneexp.errors import Damaged
@@ -95,11 +94,6 @@ def test_the_page_is_not_written_through_a_link_and_neither_is_a_document(settle
     before, documents = content(elsewhere), content(study.folder / "docs")
     assert "report.html is a symbolic link" in study("report", code=7).output
     assert (content(elsewhere), content(study.folder / "docs")) == (before, documents)
-
-
-@pytest.fixture(scope="module")
-def settled(tmp_path_factory):
-    return settled_study(tmp_path_factory.mktemp("settled")).folder
 
 
 @pytest.mark.parametrize(

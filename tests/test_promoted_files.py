@@ -11,7 +11,7 @@ import threading
 import pytest
 from conftest import Study
 from settled_ledger import NOW
-from settled_study import GRID, default_of, settled_study, whole
+from settled_study import GRID, default_of, whole
 
 from boneexp import deciding, promotion
 from boneexp.errors import BoneexpError, Busy
@@ -19,11 +19,6 @@ from boneexp.ledger import views
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.history import first_broken_event, record_event
 from boneexp.promoted_files import Place
-
-
-@pytest.fixture(scope="module")
-def settled(tmp_path_factory):
-    return settled_study(tmp_path_factory.mktemp("settled")).folder
 
 
 @pytest.fixture

@@ -72,11 +72,9 @@ def test_nor_are_those_of_a_class_with_too_few():
 def test_few_images_are_warned_of():
     ids = [*MODEL.image_ids[:40], *MODEL.image_ids[-9:]]
     (group,) = subgroups(MODEL, {"femur": ids}, seed=0, resamples=10)
-    assert [warning.split(";")[0] for warning in group.warnings] == [
-        "femur, Malignant: 9 images, fewer than 20"
-    ]
+    assert group.few == ("Malignant",)
     (group,) = subgroups(MODEL, {"knee": MODEL.image_ids[:19]}, seed=0, resamples=10)
-    assert [warning.split(":")[0] for warning in group.warnings] == ["knee", "knee, Normal"]
+    assert group.few == ("all classes", "Normal")
 
 
 def test_subgroups_may_overlap_be_empty_or_name_images_of_other_parts():
@@ -93,7 +91,7 @@ def test_subgroups_may_overlap_be_empty_or_name_images_of_other_parts():
         ("hip", 0),
         ("foot", 0),
     ]
-    assert found[2].values == found[2].warnings == found[3].values == ()
+    assert found[2].values == found[2].few == found[3].values == ()
 
 
 def test_a_subgroup_of_one_class_has_a_sensitivity_and_no_auroc():

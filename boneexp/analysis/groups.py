@@ -30,7 +30,7 @@ class SubgroupFigures:
     images: int
     malignant_images: int
     figures: tuple[MetricValue, ...]  # in the order that was asked for
-    warnings: tuple[str, ...]
+    few: tuple[str, ...]  # classes of fewer than 20 images, "all classes" first
 
 
 @dataclass(frozen=True)
@@ -133,7 +133,7 @@ def _figures(
             values.get(figure, MetricValue(figure.metric, figure.class_name, None, None, None))
             for figure in figures
         ),
-        warnings=subgroup.warnings,
+        few=subgroup.few,
     )
 
 

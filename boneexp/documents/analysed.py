@@ -13,7 +13,7 @@ from boneexp.analysis.groups import (
     subgroup_figures,
 )
 from boneexp.analysis.pairs import PairedTest, paired_tests
-from boneexp.comparing import Answer, answer_of_tests, seed_answer
+from boneexp.comparing import Answer, Request, answer_of_tests, seed_answer
 from boneexp.selection import Comparison
 
 MOST_PAIRED = 6  # experiments of which every pair is tested; each pair takes about a second
@@ -50,7 +50,9 @@ def analysed(
     return Analysed(
         tests,
         answer_of_tests(evaluated, tests, "test") if evaluated else None,
-        seed_answer(connection, "", "test") if max(finished.values(), default=0) > 1 else None,
+        seed_answer(connection, comparison, Request("seeds"))
+        if max(finished.values(), default=0) > 1
+        else None,
         *about_one,
     )
 

@@ -14,6 +14,7 @@ from boneexp.documents.wording import (
     split_label,
     table,
 )
+from boneexp.evaluation.intervals import FEW
 from boneexp.evaluation.metrics import LOWER_IS_BETTER
 from boneexp.evaluation.thresholds import OPERATING
 from boneexp.selection import label
@@ -57,7 +58,7 @@ def subgroup_table(facts: Facts, split: str) -> Table:
         [label(Figure(value.metric, value.class_name).name) for value in rows[0].figures] if rows else []
     )
     return table(
-        ["Attribute", "Value", "Images", "Malignant", *figures],
+        ["Attribute", "Value", "Images", "Malignant", *figures, f"Fewer than {FEW} images"],
         (
             [
                 each.attribute,
@@ -65,6 +66,7 @@ def subgroup_table(facts: Facts, split: str) -> Table:
                 each.images,
                 each.malignant_images,
                 *(share(value.value, value.low, value.high) for value in each.figures),
+                list(each.few) or "no",
             ]
             for each in rows
         ),

@@ -88,14 +88,14 @@ def standing_words(docs: Path) -> Own:
     return found
 
 
-def standing_text(path: Path) -> str | None:
+def standing_text(path: Path, largest_bytes: int = LARGEST_BYTES) -> str | None:
     """Return what stands in a file, with the line ends that it has; None if there is none.
 
     Raises:
         BoneexpError: it cannot be read, or is not UTF-8.
     """
     try:
-        return content_of(path, LARGEST_BYTES).decode("utf-8")
+        return content_of(path, largest_bytes).decode("utf-8")
     except FileNotFoundError:
         return None
     except OSError as error:

@@ -6,10 +6,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from boneexp.evaluation.inputs import Predictions, some_of
-from boneexp.evaluation.intervals import small_sample_warnings
+from boneexp.evaluation.intervals import FEW
 from boneexp.evaluation.metrics import evaluated
 from boneexp.results import MetricValue
 
+ALL = "all classes"
 FEWEST = 10  # images below which a subgroup's figures are not shown
 
 
@@ -21,7 +22,7 @@ class Subgroup:
     images: int
     class_images: tuple[int, ...]  # in the order of the classes
     values: tuple[MetricValue, ...]
-    warnings: tuple[str, ...]
+    few: tuple[str, ...]  # classes with some images but fewer than FEW; ALL first where it has so few in all
 
 
 def subgroups(
@@ -78,8 +79,8 @@ def _subgroup(name: str, counts: Mapping[str, int], values: tuple[MetricValue, .
         else MetricValue(value.metric, value.class_name, None, None, None)
         for value in values
     )
-    warnings = small_sample_warnings({name: images, **{f"{name}, {each}": n for each, n in counts.items()}})
-    return Subgroup(name, images, tuple(counts.values()), shown, warnings)
+    few = tuple(each for each, count in {ALL: images, **counts}.items() if 0 < count < FEW)
+    return Subgroup(name, images, tuple(counts.values()), shown, few)
 
 
 def _images_behind(value: MetricValue, counts: Mapping[str, int]) -> int:

@@ -15,10 +15,9 @@ from boneexp.analysis.choice import verdict_of
 from boneexp.artifacts import inside, sha256_of
 from boneexp.documents import comparison as comparison_files
 from boneexp.documents.wording import RESEARCH_ONLY
-from boneexp.documents.written import MODEL_CARD, POC_REPORT
-from boneexp.errors import BoneexpError, Damaged
+from boneexp.documents.written import MODEL_CARD, POC_REPORT, standing_text
+from boneexp.errors import Damaged
 from boneexp.exports.withheld import grid_without_paths, paths_here, without_images, without_paths
-from boneexp.files import content_of
 from boneexp.harmless import csv_text, visible
 from boneexp.ledger import exported
 from boneexp.promoted_files import Place
@@ -198,14 +197,7 @@ def _text(path: Path) -> str | None:
         raise Damaged(
             f"{path} is a symbolic link, and what it leads to may not be the study's; put the file there"
         )
-    try:
-        return content_of(path, LARGEST_PAGE_BYTES).decode("utf-8")
-    except FileNotFoundError:
-        return None
-    except OSError as error:
-        raise BoneexpError(f"{path} cannot be read ({error.strerror}); see to its rights") from error
-    except UnicodeDecodeError as error:
-        raise BoneexpError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
+    return standing_text(path, LARGEST_PAGE_BYTES)
 
 
 def _json(value: object) -> bytes:
