@@ -380,7 +380,7 @@ def report(
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Write model card, report and artifacts/report.html from the ledger; what a person wrote stays."""
+    """Write model card, report, comparison and artifacts/report.html from the ledger; your own words stay."""
     from boneexp import reporting
     from boneexp.promoted_files import Place
 
@@ -679,8 +679,7 @@ def _say_differences(found: Any, json: bool) -> None:
     elif found:
         screen.data("\n".join(each.shown() for each in found))
     screen.talk(
-        "Files and ledger differ; write the documents anew with: boneexp report "
-        "(comparison.csv and .json with: boneexp compare)"
+        "Files and ledger differ; write them anew with: boneexp report"
         if found
         else "Every document says what the ledger says."
     )

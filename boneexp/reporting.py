@@ -5,6 +5,7 @@ from pathlib import Path
 
 from boneexp.artifacts import inside
 from boneexp.documents.checked import LONG_AGO, Difference, differences, in_page
+from boneexp.documents.comparison import comparison_texts
 from boneexp.documents.facts import Facts, gather
 from boneexp.documents.page import PAGE, report_page
 from boneexp.documents.page_facts import gather_page
@@ -18,7 +19,9 @@ from boneexp.promotion import alone
 
 
 def write_report(place: Place, now: float, *, with_page: bool) -> list[Path]:
-    """Write both documents anew, and the page, also where nobody has decided yet; return their paths.
+    """Write both documents anew, also where nobody has decided yet; return their paths.
+
+    With the page go comparison.csv and .json: Grad-CAM after the last `compare` has changed what they say.
 
     All are of one moment, and all are made before the first takes its place.
 
@@ -34,6 +37,7 @@ def write_report(place: Place, now: float, *, with_page: bool) -> list[Path]:
             page = gather_page(connection, facts) if with_page else None
         texts = render_documents(place.docs, facts)
         if page is not None:
+            texts |= comparison_texts(facts.comparison, facts.verdict, place.artifacts)
             texts[inside(place.artifacts, PAGE)] = report_page(page, place.artifacts)
         replace_texts(texts)
     return list(texts)

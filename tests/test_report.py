@@ -8,10 +8,11 @@ from settled_ledger import settled_ledger
 from settled_study import settled_study
 
 from boneexp.documents.marked import blocks_of
-from boneexp.ledger.database import open_ledger
+from boneexp.ledger.database import open_ledger, writing
+from boneexp.ledger.explanations import record_explanations
 
 NAMES = ("model_card.md", "poc_report.md")
-PAGE = "artifacts/report.html"
+WITH_THEM = [f"artifacts/{name}" for name in ("comparison.csv", "comparison.json", "report.html")]
 
 
 @pytest.fixture
@@ -25,7 +26,7 @@ def texts(study):
 
 def test_without_a_decision_the_documents_describe_the_candidate_and_say_that_none_was_taken(settled):
     best = settled.json("compare")["best"]
-    assert settled("report").stdout.split() == [*(f"docs/{name}" for name in NAMES), PAGE]
+    assert settled("report").stdout.split() == [*(f"docs/{name}" for name in NAMES), *WITH_THEM]
     for text in texts(settled).values():
         assert "**No decision has been taken: no model of this grid is promoted.**" in text
         assert f"What follows describes {best} (" in text
@@ -45,9 +46,23 @@ def test_after_a_decision_they_tell_it_also_once_more_runs_have_finished(settled
 def test_a_folder_of_another_name_is_made_and_the_usual_one_left_alone(settled):
     before = (settled.folder / "docs" / "model_card.md").read_bytes()
     written = settled.json("report", "--docs", "papers/first")["written"]
-    assert written == [*(f"papers/first/{name}" for name in NAMES), PAGE]
+    assert written == [*(f"papers/first/{name}" for name in NAMES), *WITH_THEM]
     assert all((settled.folder / path).is_file() for path in written)
     assert (settled.folder / "docs" / "model_card.md").read_bytes() == before
+
+
+def test_what_grad_cam_changed_in_the_comparison_is_brought_up_to_date_too(settled):
+    settled("compare")
+    settled("report")
+    with writing(settled.ledger) as connection:
+        shared = {"part": "test", "layer": "bn2", "outcome": "TP", "overlay": "", "threshold": 0.5}
+        measured = {"iou": 0.25, "energy_inside": 0.1, "pointing_hit": True}
+        row = {**shared, **measured, "image_id": "IMG100000-test.jpeg", "explained_class": "Benign"}
+        sha256 = connection.exec_driver_sql("SELECT checkpoint_sha256 FROM runs WHERE id = 1").scalar_one()
+        record_explanations(connection, 1, sha256, [row], 1.0)
+    assert "comparison.json" in settled("report", "--check", code=7).stdout
+    settled("report")
+    settled("report", "--check")
 
 
 def test_while_no_run_has_finished_there_is_nothing_to_report(tmp_path):
