@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup demo test lint types browser check-tests clean
+.PHONY: setup demo test lint types browser check-tests bench clean
 
 setup: $(READY)
 
@@ -11,6 +11,7 @@ $(READY): pyproject.toml constraints.txt
 	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "boneexp needs Python 3.11 or newer; name one: make setup PYTHON=python3.12")'
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	$(BIN)/python -m compileall -q boneexp
 	touch $(READY)
 
 demo: $(READY)
@@ -35,6 +36,18 @@ browser:
 
 check-tests: $(READY) browser
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
+
+# Speed, as ratios to what others do, in one run: under five minutes on two cores; BENCH=full takes longer and keeps
+# the figures in benchmarks/results. What cannot be installed is skipped with a message. Guild needs an old pydantic.
+GUILD := build/guild
+bench: $(READY)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]' || \
+	  echo "the peers could not all be installed: those that are missing are skipped"
+	test -x $(GUILD)/bin/guild || { $(PYTHON) -m venv $(GUILD) && \
+	  $(GUILD)/bin/python -m pip install --quiet --disable-pip-version-check guildai==0.8.1 'pydantic<2' setuptools; } || \
+	  echo "Guild could not be installed: it is skipped"
+	$(BIN)/python -m compileall -q boneexp
+	$(BIN)/python benchmarks/bench.py $(if $(filter full,$(BENCH)),--full --into benchmarks/results)
 
 clean:
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache

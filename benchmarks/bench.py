@@ -1,0 +1,86 @@
+"""Every speed claim of boneexp, measured beside its yardstick: what `make bench` runs.
+
+    python benchmarks/bench.py                         # the short form, under five minutes on two cores
+    python benchmarks/bench.py --full --into benchmarks/results
+    python benchmarks/bench.py --only ledger_speed
+
+Each script runs in a process of its own, one after the other, so that none slows another. A yardstick that is
+not installed is skipped with a message. No figure here is of a bone-tumour model.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+from measuring import HOME, Goal, Row, machine, printed
+
+SCRIPTS = {
+    "command_line": "The command line",
+}
+PACKAGES = ("boneexp", "torch", "timm", "numpy", "opencv-python-headless", "sqlalchemy", "typer")
+PEERS = ("albumentations", "lightning", "mlflow-skinny", "optuna")
+
+
+def main() -> int:
+    """Run the scripts and print one page; the exit code says whether all of them ran to their end."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--full", action="store_true", help="take the longer form")
+    parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=list(SCRIPTS), metavar="SCRIPT")
+    parser.add_argument("--into", type=Path, help="keep speed_<device>.md and .json in this folder")
+    arguments = parser.parse_args()
+    began = time.monotonic()
+    kept, failed = {}, []
+    for script in arguments.only:
+        found = rows_of(script, arguments.full)
+        if found is None:
+            failed.append(script)
+            continue
+        kept[script] = found
+        print(printed(SCRIPTS[script], rows_from(found)), flush=True)
+    about = f"{machine(*PACKAGES, *PEERS)}; {time.monotonic() - began:.0f} s"
+    print(about)
+    if arguments.into:
+        keep(arguments.into, about, kept, arguments.full)
+    if failed:
+        print(f"not run to the end: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def rows_of(script: str, full: bool) -> list[dict[str, object]] | None:
+    """Return the rows of one script, run in a process of its own; None if it failed."""
+    print(f"{script}: measuring …", file=sys.stderr, flush=True)
+    rows = HOME / "build" / "bench" / f"{script}.json"
+    rows.parent.mkdir(parents=True, exist_ok=True)
+    rows.unlink(missing_ok=True)
+    command = [sys.executable, HOME / "benchmarks" / f"{script}.py", "--json", rows]
+    done = subprocess.run([*command, *(["--full"] if full else [])], stdout=subprocess.DEVNULL, cwd=HOME)
+    if done.returncode or not rows.is_file():
+        return None
+    found: list[dict[str, object]] = json.loads(rows.read_text(encoding="utf-8"))["rows"]
+    return found
+
+
+def rows_from(found: list[dict[str, object]]) -> list[Row]:
+    """Return rows as they were before they were written as JSON."""
+    return [Row(**{**row, "goal": Goal(**row["goal"]) if row["goal"] else None}) for row in found]  # type: ignore[arg-type]
+
+
+def keep(folder: Path, about: str, kept: dict[str, list[dict[str, object]]], full: bool) -> None:
+    """Write the page and its rows as files that name the device."""
+    name = f"speed_{'gpu' if 'NVIDIA' in about else 'cpu'}"
+    form = "python benchmarks/bench.py --full" if full else "make bench"
+    tables = [printed(SCRIPTS[script], rows_from(rows)) for script, rows in kept.items()]
+    heading = f"# Speed\n\nResearch use only, not for clinical use.\n\nBy `{form}` on {about}.\n"
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{name}.md").write_text("\n".join([heading, *tables]), encoding="utf-8")
+    text = json.dumps({"about": about, "form": form, "scripts": kept}, indent=1)
+    (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    sys.exit(main())
