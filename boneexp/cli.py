@@ -42,11 +42,17 @@ app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,  # help as plain text: drawing it with rich doubles the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Run, compare and defend a grid of bone-radiograph classifiers; every fact in one SQLite ledger.\n\n"
     "Research use only, not for clinical use.",
 )
-data_app = typer.Typer(cls=Commands, no_args_is_help=True, help="Datasets: write a phantom to try things on.")
+data_app = typer.Typer(
+    cls=Commands,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="Datasets: write a phantom to try things on.",
+)
 app.add_typer(data_app, name="data")
 
 

@@ -10,9 +10,9 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
+from boneexp.results import SPLITS, SplitName
+
 HASH_VERSION = "boneexp-run-1"
-SplitName = Literal["stratified", "center_holdout"]
-SPLITS: tuple[SplitName, ...] = ("stratified", "center_holdout")
 COMPARED = ("accuracy", "macro_auroc", "malignant_sensitivity")
 COMPARISON_FIGURES = tuple(f"{split}_{figure}" for split in SPLITS for figure in COMPARED)
 REFERENCE_FIGURES = (

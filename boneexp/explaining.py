@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from boneexp.artifacts import RunFolder
-from boneexp.config import SPLITS, RunSpec
+from boneexp.config import RunSpec
 from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.explain import Explained, Explanation, Question, explain
 from boneexp.gridfile import nearest
@@ -17,7 +17,7 @@ from boneexp.ledger import views
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.explanations import record_explanations
 from boneexp.ledger.promotions import standing
-from boneexp.results import CLASS_NAMES
+from boneexp.results import CLASS_NAMES, SPLITS
 
 OUTCOMES = ("TP", "FP", "FN")
 

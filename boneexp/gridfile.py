@@ -19,7 +19,6 @@ from boneexp.artifacts import write_text
 from boneexp.config import (
     EXPERIMENT_ID,
     REFERENCE_FIGURES,
-    SPLITS,
     CenterHoldoutSettings,
     ExperimentSettings,
     PromotedSettings,
@@ -34,6 +33,7 @@ from boneexp.config import (
 )
 from boneexp.errors import GridInvalid
 from boneexp.gridtext import DEEPEST, dotted, grid_text, key_lines, tables_of
+from boneexp.results import SPLITS
 
 DEFAULT_SECTIONS = ("data", "model", "training", "evaluation")
 MOST_NAMED = 12  # known keys in a message

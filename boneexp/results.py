@@ -1,7 +1,10 @@
-"""The words a run reports in: its classes, its epochs, and how it ended."""
+"""The words a run reports in: its split, its classes, its epochs, and how it ended."""
 
 from dataclasses import dataclass
+from typing import Literal
 
+SplitName = Literal["stratified", "center_holdout"]
+SPLITS: tuple[SplitName, ...] = ("stratified", "center_holdout")
 CLASS_NAMES = ("Normal", "Benign", "Malignant")
 PARTS = ("train", "val", "test")
 

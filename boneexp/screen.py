@@ -270,8 +270,9 @@ def console(stderr: bool = False) -> "Console":
     """Return a console of the terminal's width; wide enough for every column where there is none."""
     from rich.console import Console
 
-    found = Console(stderr=stderr, highlight=False)
-    return found if found.is_terminal else Console(stderr=stderr, highlight=False, width=200)
+    plain: dict[str, Any] = {"stderr": stderr, "highlight": False, "emoji": False}  # a name may hold :x:
+    found = Console(**plain)
+    return found if found.is_terminal else Console(**plain, width=200)
 
 
 def escaped(text: str) -> str:

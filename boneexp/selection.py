@@ -11,8 +11,8 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property, lru_cache
 from typing import Any
 
-from boneexp.config import SPLITS
 from boneexp.ledger import views
+from boneexp.results import SPLITS
 
 Row = dict[str, Any]
 MARKS = {

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 
 from boneexp.config import (
-    SPLITS,
     CenterHoldoutSettings,
     ExperimentSettings,
     RunSpec,
@@ -22,7 +21,7 @@ from boneexp.ledger.database import open_ledger, writing
 from boneexp.ledger.enqueue import DatasetFacts, enqueue, record_dataset, record_study
 from boneexp.ledger.queue import Claim, Worker, claim_next
 from boneexp.ledger.settling import finish, keep_epoch
-from boneexp.results import CLASS_NAMES, EpochRecord, Finished, MetricValue, Prediction, WrittenFile
+from boneexp.results import CLASS_NAMES, SPLITS, EpochRecord, Finished, MetricValue, Prediction, WrittenFile
 
 NOW = 1_760_000_000.0
 EPOCHS = 4

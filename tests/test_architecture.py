@@ -239,20 +239,40 @@ def test_only_the_screen_prints():
     assert found_in(prints, {"screen"}) == []
 
 
-@pytest.mark.parametrize("command", ["--help", "status", "show 1"])
-def test_light_commands_stay_light(command, tmp_path):
+@pytest.fixture(scope="module")
+def loaded_by(tmp_path_factory):
+    """Return a function from a command's words to the packages that it loads, run on a ledger."""
     from settled_ledger import settled_ledger
 
-    ledger = settled_ledger(tmp_path / "ledger.db", experiments=("E1",), splits=("stratified",))
-    arguments = command.split() + ([] if command == "--help" else ["--ledger", str(ledger)])
-    program = (
-        "import sys\n"
-        "from boneexp.cli import app\n"
-        f"app({arguments!r}, standalone_mode=False)\n"
-        "print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)"
-    )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
-    loaded = set(done.stderr.splitlines()[-1].split())
-    assert "boneexp" in loaded
-    assert sorted(loaded & set(LIGHT)) == []
+    folder = tmp_path_factory.mktemp("light")
+    settled_ledger(folder / "ledger.db", experiments=("E1",))
+
+    def loaded(command):
+        program = (
+            "import sys\n"
+            "from boneexp.cli import app\n"
+            f"app({command.split()!r}, standalone_mode=False)\n"
+            "print(*sorted({name.split('.')[0] for name in sys.modules}), file=sys.stderr)"
+        )
+        done = subprocess.run(
+            [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=folder
+        )
+        assert done.returncode == 0, done.stderr
+        found = set(done.stderr.splitlines()[-1].split())
+        assert "boneexp" in found
+        return found
+
+    return loaded
+
+
+@pytest.mark.parametrize("command", ["--help", "status", "show 1"])
+def test_light_commands_stay_light(loaded_by, command):
+    assert sorted(loaded_by(command) & set(LIGHT)) == []
+
+
+def test_help_is_not_drawn_with_rich(loaded_by):
+    assert "rich" not in loaded_by("--help") | loaded_by("run --help")
+
+
+def test_comparing_needs_numpy_and_nothing_heavier(loaded_by):
+    assert sorted(loaded_by("compare") & set(LIGHT)) == ["numpy"]

@@ -16,7 +16,7 @@ from boneexp.selection import compared
 
 FORMULAS = ["=cmd|' /C calc'!A0", "@SUM(1)", "+1+1", "-2+3", " =1", "\t=1", "＝1", "-x", "+", "--1"]
 PLAIN = ["-1", "+1", "-0.5", "-1e-3", "-.5", "IMG1.jpeg", "a=b", "", "x-1"]
-NAME = "\x1b]0;owned\x07\x1b[31mred\x1b[0m\r\u202e[bold]x[/]"
+NAME = "\x1b]0;owned\x07\x1b[31mred\x1b[0m\r\u202e[bold]x[/]:bug:"
 
 
 def test_a_cell_that_a_spreadsheet_would_run_gets_an_apostrophe_and_a_number_stays_one():
@@ -63,7 +63,7 @@ def test_no_escape_sequence_of_a_name_reaches_the_terminal(named, tmp_path, capf
         assert not {0x1B, 0x07, 0x0D} & set(written)
         assert "\u202e" not in written.decode()
     if not command.startswith("compare"):
-        assert "[bold]x[/]" in out.decode().replace("&#91;", "[").replace("&#93;", "]")
+        assert "[bold]x[/]:bug:" in out.decode().replace("&#91;", "[").replace("&#93;", "]")
 
 
 def test_no_escape_sequence_in_an_error_reaches_the_terminal(tmp_path, capfdbinary):

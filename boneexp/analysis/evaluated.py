@@ -7,12 +7,11 @@ from functools import cached_property
 
 import numpy as np
 
-from boneexp.config import SPLITS
 from boneexp.errors import Damaged
 from boneexp.evaluation.inputs import Predictions, predictions_of
 from boneexp.evaluation.reported import drawn_groups
 from boneexp.ledger import evidence
-from boneexp.results import CLASS_NAMES
+from boneexp.results import CLASS_NAMES, SPLITS
 
 
 @dataclass(frozen=True)

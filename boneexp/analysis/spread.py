@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 from boneexp.analysis.figures import Figure
 from boneexp.analysis.pairs import COMPARED
-from boneexp.config import SPLITS
 from boneexp.evaluation.seeds import SeedStudy, seed_study
 from boneexp.ledger import evidence
+from boneexp.results import SPLITS
 
 
 @dataclass(frozen=True)

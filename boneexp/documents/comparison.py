@@ -6,9 +6,9 @@ from typing import Any
 
 from boneexp.analysis.choice import Verdict
 from boneexp.artifacts import inside, write_text
-from boneexp.config import SPLITS
 from boneexp.documents.wording import escaped
 from boneexp.harmless import csv_text
+from boneexp.results import SPLITS
 from boneexp.selection import MARKS, Comparison, Row, Target, split_of
 
 COLUMNS = {

@@ -12,10 +12,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from boneexp.analysis.choice import Verdict, verdict_of
-from boneexp.config import REFERENCE_FIGURES, SPLITS
+from boneexp.config import REFERENCE_FIGURES
 from boneexp.documents.analysed import Analysed, analysed
 from boneexp.documents.wording import share
 from boneexp.ledger import evidence, views
+from boneexp.results import SPLITS
 from boneexp.selection import Comparison, Row, Target, candidate, compared, data_warning, split_of
 
 PARTS = ("test", "val")

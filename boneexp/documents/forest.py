@@ -8,9 +8,9 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from boneexp.config import SPLITS
 from boneexp.documents.facts import Facts
 from boneexp.documents.wording import share
+from boneexp.results import SPLITS
 from boneexp.selection import Row, label
 
 METRICS = ("accuracy", "macro_auroc", "malignant_sensitivity")

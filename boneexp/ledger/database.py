@@ -15,7 +15,6 @@ from typing import TYPE_CHECKING, cast
 from urllib.parse import quote
 
 from boneexp.errors import Busy, Damaged, LedgerUnusable
-from boneexp.ledger.backup import back_up
 from boneexp.ledger.read_only import not_written_meanwhile, opened_to_read
 from boneexp.ledger.same_file import forget, gone, is_known, require_same_file
 
@@ -142,6 +141,8 @@ def upgrade(path: Path, now: float) -> Path | None:
         Damaged: the ledger is not sound, and is not upgraded like that.
         Busy: another process held the write lock for longer than the timeout.
     """
+    from boneexp.ledger.backup import back_up  # and what it needs: readers need none of it
+
     _require_file(path)
     with closing(_read_only(path)) as connection:
         if _is_current(path, connection):
