@@ -19,6 +19,8 @@ from measuring import HOME, Goal, Row, machine, printed
 
 SCRIPTS = {
     "command_line": "The command line",
+    "side_by_side": "Several runs on one device",
+    "growth": "Growth",
 }
 PACKAGES = ("boneexp", "torch", "timm", "numpy", "opencv-python-headless", "sqlalchemy", "typer")
 PEERS = ("albumentations", "lightning", "mlflow-skinny", "optuna")

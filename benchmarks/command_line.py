@@ -57,7 +57,6 @@ def _commands(folder: Path) -> dict[str, Call]:
 
 
 def _ledger_of_8_runs(path: Path) -> None:
-    sys.path.insert(0, str(HOME / "tests"))
     from settled_ledger import settled_ledger
 
     settled_ledger(path, EXPERIMENTS)
