@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_vali
 from boneexp.results import SPLITS, SplitName
 
 HASH_VERSION = "boneexp-run-1"
+Decoding = Literal["full", "scaled"]
 COMPARED = ("accuracy", "macro_auroc", "malignant_sensitivity")
 COMPARISON_FIGURES = tuple(f"{split}_{figure}" for split in SPLITS for figure in COMPARED)
 REFERENCE_FIGURES = (
@@ -68,6 +69,7 @@ class DataSettings(Settings):
     root: FilePath = "BTXRD"
     name: ShortText = "BTXRD"
     image_size: Annotated[int, Field(ge=16, le=2048)] = 224
+    decoding: Decoding = "full"
     clahe_clip_limit: Positive = 2.0
     clahe_tiles: Annotated[int, Field(ge=1, le=64)] = 8
     mean: Channels = (0.485, 0.456, 0.406)
@@ -227,6 +229,8 @@ class RunSpec(Settings):
         )
         if self.weights_sha256:
             settings["model"]["pretrained"] = self.weights_sha256
+        if settings["data"]["decoding"] == "full":
+            del settings["data"]["decoding"]  # was the only way once: runs from then keep their hash
         return {
             "version": HASH_VERSION,
             "experiment": self.experiment,

@@ -7,6 +7,7 @@ from decided_facts import both, facts_of
 from settled_ledger import BASELINE, settled_ledger
 
 from boneexp.config import ExperimentSettings
+from boneexp.documents.grid_tables import setting_shown
 from boneexp.documents.marked import blocks_of
 from boneexp.documents.wording import share, signed
 from boneexp.documents.written import model_card, poc_report
@@ -51,6 +52,13 @@ def test_the_report_tells_the_whole_study(settled):
     told = ["notice", "summary", "experiments", "methods", "results", "differences", "operating", "subgroups"]
     then = ["decision", "baseline", "targets", "gradcam", "limitations", "next-steps", "provenance"]
     assert list(blocks) == [*told, *then]
+
+
+def test_both_say_how_the_images_were_decoded(settled):
+    for text in both(settled[1]):
+        assert re.search(r"^\| Decoding.* \| at full size, CLAHE there \|$", text, re.MULTILINE)
+    scaled = {"data": {"decoding": "scaled"}}
+    assert setting_shown(scaled, "data.decoding").startswith("large JPEGs at a half, quarter or eighth")
 
 
 def test_both_open_with_research_use_only(settled):

@@ -64,10 +64,15 @@ def test_the_shipped_grid_is_the_table_of_the_study():
 
 
 def test_the_shipped_grid_spells_out_the_defaults(tmp_path):
-    """What the file says and what a key left out means must not drift apart."""
+    """What the file says and what a key left out means must not drift apart.
+
+    Decoding is apart by intent: left out it means what it meant before there was a choice, and the hashes of
+    runs from then rest on that.
+    """
     bare = load_grid(grid_of(tmp_path, '[experiments.E1]\nname = "b0_baseline"\n'))
     shipped = load_grid(SHIPPED)
-    changes = {"root": "same"}
+    assert shipped.experiments["E1"].data.decoding == "scaled"
+    changes = {"root": "same", "decoding": "same"}
     mine = bare.experiments["E1"].data.model_copy(update=changes)
     theirs = shipped.experiments["E1"].data.model_copy(update=changes)
     assert mine == theirs

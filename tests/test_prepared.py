@@ -1,17 +1,21 @@
+import json
 import multiprocessing
 import shutil
 import time
 from dataclasses import replace
+from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
 from tiny_dataset import REAL, write_annotation, write_dataset, write_image
 
+from boneexp.config import DataSettings
 from boneexp.data import prepared
 from boneexp.data.btxrd import read_dataset
-from boneexp.data.prepared import Recipe, prepare, prepared_grey
-from boneexp.data.radiograph import clahe, lesion_mask, read_grey
+from boneexp.data.prepared import Recipe, cache_folder, prepare, prepared_grey, recipe_of
+from boneexp.data.radiograph import clahe, grey_of, lesion_mask, read_grey
+from boneexp.data.study import study_images
 from boneexp.errors import DataInvalid
 
 SETTINGS = {"size_px": 32, "clip_limit": 2.0, "tiles": 4}
@@ -44,6 +48,49 @@ def test_the_cache_equals_a_plain_loop(dataset, folder):
             assert (result.lesions[row] == lesion_mask(one.annotation_path, 32, 32)).all()
 
 
+@pytest.mark.parametrize(
+    ("side", "tiles", "decoded"),
+    [
+        (383, 4, 383),
+        (384, 4, 192),
+        (767, 4, 384),
+        (768, 4, 192),
+        (1536, 4, 192),
+        (1600, 4, 200),
+        (768, 8, 384),
+    ],
+)
+def test_a_large_image_is_scaled_while_decoding_as_far_as_size_and_tiles_let_it(
+    tmp_path, side, tiles, decoded
+):
+    """128 px and four tiles need 192 on both sides, eight tiles 384; a remainder is rounded up."""
+    write_image(tmp_path / "a.jpeg", height=side + 100, width=side)
+    recipe = Recipe(128, 2.0, tiles, "scaled")
+    assert grey_of((tmp_path / "a.jpeg").read_bytes(), recipe.least_px).shape[1] == decoded
+
+
+def test_scaled_images_look_as_those_decoded_in_full(tmp_path):
+    root = write_dataset(tmp_path / "set", "NNN")
+    write_image(root / "images" / "IMG000002.jpeg", seed=2, height=1100, width=800)
+    full, scaled = (
+        [prepared_grey(one, Recipe(64, 2.0, 8, how)) for one in read_dataset(root).radiographs]
+        for how in ("full", "scaled")
+    )
+    assert np.array_equal(full[0], scaled[0])  # 48 x 40 px are none too many
+    assert 0 < np.abs(full[1].astype(int) - scaled[1]).mean() < 2
+
+
+def test_the_setting_reaches_the_cache(dataset, tmp_path):
+    scaled = DataSettings(image_size=32, decoding="scaled")
+    made = study_images(dataset, scaled, tmp_path)
+    assert made.folder == cache_folder(tmp_path / "cache/prepared", dataset.fingerprint, recipe_of(scaled))
+    assert json.loads((made.folder / "prepared.json").read_text())["decoding"] == "scaled"
+
+
+def test_a_cache_from_before_there_was_a_choice_keeps_its_name():
+    assert cache_folder(Path(), "f" * 64, Recipe(224, 2.0, 8)).name == "b61fcb74549fc0b6acf74fde"
+
+
 def test_the_arrays_are_mapped_and_cannot_be_written_to(dataset, folder):
     result = prepare(dataset, folder, **SETTINGS)
     assert isinstance(result.pixels, np.memmap)
@@ -67,7 +114,7 @@ def test_images_smaller_than_the_size_are_enlarged(dataset, folder):
 
 def test_the_second_time_nothing_is_decoded(dataset, folder, monkeypatch):
     first = prepare(dataset, folder, **SETTINGS)
-    monkeypatch.setattr(prepared, "grey_of", lambda content: pytest.fail("decoded again"))
+    monkeypatch.setattr(prepared, "grey_of", lambda *_: pytest.fail("decoded again"))
     second = prepare(dataset, folder, **SETTINGS)
     assert second.folder == first.folder
     assert (second.pixels == first.pixels).all()
@@ -79,7 +126,9 @@ def test_a_cache_in_a_read_only_folder_is_used_without_the_lock(dataset, folder,
     prepare(dataset, folder, **SETTINGS)
 
 
-@pytest.mark.parametrize("change", [{"size_px": 33}, {"clip_limit": 3.0}, {"tiles": 5}])
+@pytest.mark.parametrize(
+    "change", [{"size_px": 33}, {"clip_limit": 3.0}, {"tiles": 5}, {"decoding": "scaled"}]
+)
 def test_other_settings_have_a_cache_of_their_own(dataset, folder, change):
     first = prepare(dataset, folder, **SETTINGS)
     other = prepare(dataset, folder, **SETTINGS | change)

@@ -77,6 +77,12 @@ def test_the_hash_covers_what_decides_the_result_and_nothing_else():
     assert len(hashes) == len(changed)
 
 
+def test_what_was_queued_before_decoding_was_a_setting_keeps_its_hash():
+    before = "6de80dcb3513f33f17e179f19d97095e22c48f6b2b8431f1bc7a55a4f2c67f94"
+    assert make.spec().config_hash == make.spec(data={"decoding": "full"}).config_hash == before
+    assert make.spec(data={"decoding": "scaled"}).config_hash != before
+
+
 def test_each_run_of_an_experiment_and_split_has_a_folder_of_its_own(ledger):
     enqueue(ledger, [make.spec(), make.spec(seed=43), make.spec(training={"epochs": 2})])
     folders = [row(ledger, run_id)["folder"] for run_id in (1, 2, 3)]

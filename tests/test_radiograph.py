@@ -9,7 +9,7 @@ from tiny_dataset import SQUARE, write_annotation, write_image
 
 from boneexp.data import radiograph
 from boneexp.data.audit import image_facts
-from boneexp.data.radiograph import MOST_POINTS, clahe, lesion_mask, lesion_shapes, read_grey
+from boneexp.data.radiograph import MOST_POINTS, clahe, grey_of, lesion_mask, lesion_shapes, read_grey
 from boneexp.errors import DataInvalid
 
 
@@ -41,6 +41,20 @@ def test_the_size_that_is_noted_is_the_size_that_is_read_whatever_the_exif_orien
     facts = image_facts(tmp_path / "a.jpeg")
     assert read_grey(tmp_path / "a.jpeg").shape == (facts.height_px, facts.width_px)
     assert facts.width_px == (40 if orientation <= 4 else 48)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize(("mode", "progressive"), [("L", False), ("RGB", True), ("CMYK", False)])
+def test_a_picture_decoded_at_a_fraction_lies_as_the_whole_one_does(tmp_path, mode, progressive, orientation):
+    write_image(tmp_path / "a.jpeg", height=480, width=400)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    picture = Image.open(tmp_path / "a.jpeg").convert(mode)
+    path = saved(tmp_path / "b.jpeg", picture, exif=exif, progressive=progressive)
+    whole, half = read_grey(path), grey_of(path.read_bytes(), 200)
+    assert half.shape == (whole.shape[0] // 2, whole.shape[1] // 2)
+    averaged = cv2.resize(whole, half.shape[::-1], interpolation=cv2.INTER_AREA)
+    assert np.abs(averaged.astype(int) - half).mean() < 2
 
 
 def test_clahe_widens_the_contrast_and_bears_more_tiles_than_pixels(tmp_path):

@@ -7,6 +7,7 @@ comes second waits and finds it made. What does not match its digests is built a
 import fcntl
 import hashlib
 import json
+import math
 import os
 import shutil
 from collections.abc import Iterable, Iterator
@@ -22,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boneexp.artifacts import inside, sha256_of, write_text
-from boneexp.config import DataSettings, digest_of
+from boneexp.config import DataSettings, Decoding, digest_of
 from boneexp.data.btxrd import Dataset
 from boneexp.data.radiograph import LARGEST_IMAGE_BYTES, Grey, Radiograph, clahe, grey_of, lesion_mask
 from boneexp.data.threads import Progress, in_order
@@ -31,6 +32,9 @@ from boneexp.files import content_of
 
 PREPARED_VERSION = "boneexp-prepared-1"
 PIXELS, LESIONS, NOTE = "pixels.npy", "lesions.npy", "prepared.json"
+# How far "scaled" goes down: by measurement within 2.2 grey levels of "full", at 32 to 380 px.
+SCALED_AT_LEAST = 1.5  # sides, in sizes of the result
+TILE_AT_LEAST_PX = 48  # sides of CLAHE's regions, or their histograms are too thin
 
 
 def prepare(
@@ -40,6 +44,7 @@ def prepare(
     size_px: int,
     clip_limit: float,
     tiles: int,
+    decoding: Decoding = "full",
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> "Prepared":
@@ -49,8 +54,9 @@ def prepare(
         dataset: its fingerprint names the cache, together with the settings.
         folder: where caches lie, one folder each.
         size_px: height and width; the aspect ratio is not kept.
-        clip_limit: of CLAHE, which runs at full size.
+        clip_limit: of CLAHE, which runs at the size that was decoded.
         tiles: CLAHE's regions along each side.
+        decoding: at full size, or scaled down as far as `Recipe.least_px` lets it.
         workers: threads; None for one per core.
         progress: called with (images done, images in all), and only while building.
 
@@ -59,7 +65,7 @@ def prepare(
         Damaged: the cache's place is a symbolic link.
         OSError: the disk is full or refuses.
     """
-    recipe = Recipe(size_px, float(clip_limit), tiles)
+    recipe = Recipe(size_px, float(clip_limit), tiles, decoding)
     place = cache_folder(folder, dataset.fingerprint, recipe)
     if (found := _opened(inside(folder, place.name), dataset)) is not None:
         return found
@@ -74,12 +80,12 @@ def prepare(
 
 def cache_folder(folder: Path, fingerprint: str, recipe: "Recipe") -> Path:
     """Return where the cache of a dataset lies, or will lie, under `folder`."""
-    return folder / digest_of([PREPARED_VERSION, fingerprint, asdict(recipe)])[:24]
+    return folder / digest_of([PREPARED_VERSION, fingerprint, recipe.identity()])[:24]
 
 
 def recipe_of(settings: DataSettings) -> "Recipe":
     """Return what an experiment's data settings ask for."""
-    return Recipe(settings.image_size, settings.clahe_clip_limit, settings.clahe_tiles)
+    return Recipe(settings.image_size, settings.clahe_clip_limit, settings.clahe_tiles, settings.decoding)
 
 
 def prepared_grey(radiograph: Radiograph, recipe: "Recipe") -> Grey:
@@ -96,7 +102,7 @@ def prepared_grey(radiograph: Radiograph, recipe: "Recipe") -> Grey:
         raise DataInvalid(
             f"{path} has changed since the dataset was read; touch it and run again", [str(path)]
         )
-    grey = clahe(_decoded(path, content), recipe.clip_limit, recipe.tiles)
+    grey = clahe(_decoded(path, content, recipe), recipe.clip_limit, recipe.tiles)
     height, width = grey.shape
     size = recipe.size_px
     # Averaging is for shrinking; a narrow image may shrink in height and grow in width.
@@ -104,9 +110,9 @@ def prepared_grey(radiograph: Radiograph, recipe: "Recipe") -> Grey:
     return np.asarray(cv2.resize(shrunk, (size, size), interpolation=cv2.INTER_LINEAR), dtype=np.uint8)
 
 
-def _decoded(path: Path, content: bytes) -> Grey:
+def _decoded(path: Path, content: bytes, recipe: "Recipe") -> Grey:
     try:
-        return grey_of(content)
+        return grey_of(content, recipe.least_px)
     except ValueError as error:
         raise DataInvalid(f"{path}: {error}", [str(path)]) from error
 
@@ -178,11 +184,24 @@ def _locked(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done to each image: CLAHE at full size, then resizing to size_px x size_px."""
+    """What is done to each image: CLAHE at the size decoded, then resizing to size_px x size_px."""
 
     size_px: int
     clip_limit: float
     tiles: int
+    decoding: Decoding = "full"
+
+    @property
+    def least_px(self) -> float:
+        """How long both sides must be after decoding, unless the file has no more."""
+        if self.decoding == "full":
+            return math.inf
+        return max(SCALED_AT_LEAST * self.size_px, TILE_AT_LEAST_PX * self.tiles)
+
+    def identity(self) -> dict[str, Any]:
+        """Return what names a cache; "full" was the only way once, so caches from then keep their name."""
+        named = asdict(self)
+        return named if self.decoding != "full" else {k: v for k, v in named.items() if k != "decoding"}
 
 
 @dataclass(frozen=True)

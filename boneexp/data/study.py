@@ -44,5 +44,6 @@ def study_images(
         size_px=settings.image_size,
         clip_limit=settings.clahe_clip_limit,
         tiles=settings.clahe_tiles,
+        decoding=settings.decoding,
         progress=progress,
     )

@@ -188,10 +188,7 @@ def gather(connection: sqlite3.Connection, promotion: Row | None, now: float) ->
             analysed=analysed(connection, comparison, subject.experiment if subject else None, chosen),
             promotion=promotion,
             subject=subject,
-            grid=tuple(
-                {**row, "settings": json.loads(row["settings_json"])}
-                for row in evidence.grid_rows(connection)
-            ),
+            grid=tuple({**row, "settings": _settings(row)} for row in evidence.grid_rows(connection)),
             runs=evidence.run_tally(connection),
             attempts=tuple(evidence.attempt_tally(connection)),
             now=now,
@@ -211,6 +208,12 @@ def setting_of(settings: Mapping[str, Any], dotted: str) -> Any:
     for key in dotted.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
+
+
+def _settings(row: Row) -> dict[str, Any]:
+    """Return an experiment's settings; those from before `data.decoding` was one were decoded in full."""
+    settings: dict[str, Any] = json.loads(row["settings_json"])
+    return {**settings, "data": {"decoding": "full", **settings.get("data", {})}}
 
 
 def _subject(connection: sqlite3.Connection, comparison: Comparison, promotion: Row | None) -> Subject | None:
@@ -237,8 +240,8 @@ def _described(connection: sqlite3.Connection, origins: list[Row], comparison: C
     return Subject(
         experiment=experiment["experiment"],
         name=experiment["name"],
-        notes=setting_of(json.loads(experiment["settings_json"]), "notes") or "",
-        settings=json.loads(experiment["settings_json"]),
+        notes=setting_of(_settings(experiment), "notes") or "",
+        settings=_settings(experiment),
         dataset={
             "name": experiment["data_name"],
             "kind": experiment["data_kind"],

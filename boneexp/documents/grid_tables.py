@@ -31,12 +31,17 @@ RECIPE = {
     "training.flip_probability": "Horizontal flip, probability",
     "training.rotation_degrees": "Rotation at most, degrees either way",
     "training.dim_factor": "Left of the pixels outside the lesion, in annotated copies",
+    "data.decoding": "Decoding",
     "data.clahe_clip_limit": "CLAHE clip limit",
     "data.clahe_tiles": "CLAHE tiles per side",
     "data.mean": "Channel means taken off",
     "data.std": "Channel deviations divided by",
     "evaluation.resamples": "Bootstrap resamples",
     "evaluation.confidence": "Confidence of the intervals",
+}
+DECODING = {
+    "full": "at full size, CLAHE there",
+    "scaled": "large JPEGs at a half, quarter or eighth of their size, CLAHE there",
 }
 _NAMES_AND_PLACES = ("data.root", "data.name")
 
@@ -153,6 +158,8 @@ def setting_shown(settings: Mapping[str, Any], dotted: str) -> Any:
         return "ImageNet, through timm" if value else "random"
     if dotted == "model.pretrained" and isinstance(value, str):
         return f"the file {PurePath(value).name}"
+    if dotted == "data.decoding":
+        return DECODING.get(value, value)
     return "none" if value == "" else value
 
 

@@ -22,12 +22,12 @@ from boneexp.evaluation.metrics import OVERALL, PER_CLASS
 from boneexp.results import CLASS_NAMES
 from boneexp.selection import Row
 
-START = {"model.pretrained": "Weights at the start"}
+ALSO = {"model.pretrained": "Weights at the start", "data.decoding": "Decoding of the images"}
 
 
 def details_table(subject: Subject) -> Table:
     """Return what the model is."""
-    shown = {words: setting_shown(subject.settings, key) for key, words in {**IN_THE_GRID, **START}.items()}
+    shown = {words: setting_shown(subject.settings, key) for key, words in {**IN_THE_GRID, **ALSO}.items()}
     data = data_label(subject.dataset["name"], subject.dataset["kind"])
     about = {"Experiment": subject.experiment, "Name": subject.name, "Notes": subject.notes or "none"}
     rows = {**about, "Classes": list(CLASS_NAMES), **shown, "Images": data}
