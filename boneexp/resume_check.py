@@ -21,7 +21,7 @@ from boneexp.errors import BoneexpError
 from boneexp.ledger import views
 from boneexp.ledger.database import open_ledger, reading
 from boneexp.queueing import planned, put_in_queue
-from boneexp.results import Outcome
+from boneexp.results import EpochRecord, Outcome
 
 BACKBONE, IMAGES, SIDE_PX = "efficientnet_b0", 48, 64
 GRID = f"""
@@ -102,21 +102,23 @@ def resume_check(device: str, announce: Callable[..., None]) -> ResumeCheck:
 
 
 def killed_twice(spec: RunSpec, folder: RunFolder, device: str, micro_batch: int, report: Any) -> Outcome:
-    """Do the run in a child that is killed within the second epoch, and again when that epoch is saved."""
-    moment = {1: "step", 2: "epoch"}.get(folder.attempt or 0)
-    if moment:
-        setattr(report, moment, _killing(getattr(report, moment)))
-    return work(spec, folder, device, micro_batch, report)
+    """Do the run in a child that is killed within an epoch once one is kept, then when the next is saved."""
+    tell_step, tell_epoch = report.step, report.epoch
+    kept: list[EpochRecord] = []
 
-
-def _killing(tell: Callable[..., bool]) -> Callable[..., bool]:
-    def told(*content: Any) -> bool:
-        epoch = content[0] if isinstance(content[0], int) else content[0].epoch
-        if epoch == 1:
+    def step(*place: int) -> bool:
+        if folder.attempt == 1 and kept:
             os.kill(os.getpid(), signal.SIGKILL)
-        return tell(*content)
+        return bool(tell_step(*place))
 
-    return told
+    def epoch(record: EpochRecord) -> bool:
+        if folder.attempt == 2:
+            os.kill(os.getpid(), signal.SIGKILL)
+        kept.append(record)
+        return bool(tell_epoch(record))
+
+    report.step, report.epoch = step, epoch
+    return work(spec, folder, device, micro_batch, report)
 
 
 def _result(

@@ -9,13 +9,14 @@ import multiprocessing
 import os
 import signal
 import threading
+from concurrent.futures import wait
 from contextlib import suppress
 from pathlib import Path
 
 import torch
 
 from boneexp import experiment, run_files
-from boneexp.learning import checkpoint, training
+from boneexp.learning import checkpoint, saving, training
 
 FILLER = "filler"
 SMALL_GROUP = Path("/sys/fs/cgroup/memory/boneexp-test")
@@ -59,19 +60,20 @@ def on_a_full_disk(spec, folder, *rest):
 
 
 def filling_the_disk(spec, folder, *rest):
-    """In the first attempts the disk fills up to its last byte when the first epoch is done."""
-    real = training._Loop.close_epoch
+    """In the first attempts the disk fills up to its last byte when the first epoch is saved."""
+    real = saving.Saving.outcome
 
-    def close(loop, *arguments):
-        found = real(loop, *arguments)
-        with (folder.artifacts / FILLER).open("ab", buffering=0) as file:
-            for size in (1 << 20, 1 << 12, 1):
-                with suppress(OSError):
-                    while file.write(bytes(size)):
-                        pass
+    def outcome(self, wait):
+        found = real(self, wait)
+        if found is not None:
+            with (folder.artifacts / FILLER).open("ab", buffering=0) as file:
+                for size in (1 << 20, 1 << 12, 1):
+                    with suppress(OSError):
+                        while file.write(bytes(size)):
+                            pass
         return found
 
-    training._Loop.close_epoch = close
+    saving.Saving.outcome = outcome
     return experiment.run(spec, folder, *rest)
 
 
@@ -105,7 +107,7 @@ def in_a_small_group(spec, folder, device, micro_batch, report):
 
 
 def killed_at_every_stage(spec, folder, *rest):
-    """Attempts 1 to 6 die at one moment each; never three in a row without an epoch that is kept."""
+    """Attempts 1 to 7 die at one moment each; never three in a row without an epoch that is kept."""
     stage = _STAGES.get(folder.attempt)
     if stage:
         stage()
@@ -158,42 +160,58 @@ def on_a_small_gpu(spec, *rest):
     return experiment.run(spec, *rest)
 
 
+def _while_the_first_epoch_is_saved():
+    """The checkpoint is half written, and the next epoch trains."""
+    _while_saving(threading.Event().wait)
+    _at_a_later_step(lambda loop: True)
+
+
 def _within_the_second_epoch():
+    """The first one is saved and reported."""
+
+    def is_reported(loop):
+        under_way = loop.saving._under_way
+        wait([under_way] if under_way else [])
+        return under_way is None
+
+    _at_a_later_step(is_reported)
+
+
+def _at_a_later_step(is_time):
     real = training._Loop._step
 
     def step(loop, positions, epoch):
-        found = real(loop, positions, epoch)
-        if epoch == 1:
+        if epoch > 0 and is_time(loop):
             die()
-        return found
+        return real(loop, positions, epoch)
 
     training._Loop._step = step
 
 
-def _while_saving():
+def _while_saving(then=die):
     real = checkpoint.write_bytes
 
     def half(path, content):
         if path.name == "last.pt":
             path.with_name(f"last.pt.{os.getpid()}.part").write_bytes(content[: len(content) // 2])
-            die()
+            then()
         real(path, content)
 
     checkpoint.write_bytes = half
 
 
 def _between_best_and_last():
-    training.save_last = die
+    saving.save_last = die
 
 
 def _between_saving_and_saying_so():
-    real = training._Loop.close_epoch
+    real = saving.Saving.outcome
 
-    def close(loop, *arguments):
-        real(loop, *arguments)
-        die()
+    def outcome(self, wait):
+        if real(self, wait) is not None:
+            die()
 
-    training._Loop.close_epoch = close
+    saving.Saving.outcome = outcome
 
 
 def _while_evaluating():
@@ -205,12 +223,13 @@ def _while_drawing():
 
 
 _STAGES = {
-    1: _within_the_second_epoch,
-    2: _between_saving_and_saying_so,
-    3: _while_saving,
-    4: _between_best_and_last,
-    5: _while_evaluating,
-    6: _while_drawing,
+    1: _while_the_first_epoch_is_saved,
+    2: _within_the_second_epoch,
+    3: _between_saving_and_saying_so,
+    4: _while_saving,
+    5: _between_best_and_last,
+    6: _while_evaluating,
+    7: _while_drawing,
 }
 
 

@@ -410,7 +410,7 @@ def test_killed_at_every_stage_the_run_ends_bit_for_bit_like_an_unbroken_one(
     with_work(faulty.killed_at_every_stage)
     killed("run", "--all")
     attempts = killed.json("show", "1")["attempts"]
-    assert [each["outcome"] for each in attempts] == ["lost"] * 6 + ["succeeded"]
+    assert [each["outcome"] for each in attempts] == ["lost"] * 7 + ["succeeded"]
     assert_same_result(unbroken, killed)
     folder = killed.artifacts / "experiments/E2/stratified"
     assert sorted(path.name for path in folder.iterdir()) == sorted(CHECKED)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch.nn.functional import cross_entropy
+from writers import AtOnce
 
 from boneexp.artifacts import RunFolder
 from boneexp.config import DataSettings, ModelSettings, TrainingSettings
@@ -24,6 +25,7 @@ from boneexp.learning.batches import (
 from boneexp.learning.checkpoint import load_best, load_last
 from boneexp.learning.models import build, last_feature_layer
 from boneexp.learning.predicting import predict
+from boneexp.learning.saving import Saving
 from boneexp.learning.training import Course, NotFinite, Signals, class_weights, learning_rate, train
 
 TINY = ModelSettings(backbone="test_efficientnet", pretrained=False, dropout=0.3)
@@ -112,8 +114,8 @@ def test_stopped_and_resumed_equals_unbroken_bit_for_bit(tmp_path, settings):
     unbroken, watcher = tmp_path / "unbroken", Watcher()
     done = train(build(settings, 7), course(unbroken, count=15), watcher.signals)
     broken = tmp_path / "broken"
-    assert train(build(settings, 7), course(broken, count=15), Watcher(epochs=1).signals) is None
-    assert train(build(settings, 7), course(broken, count=15), Watcher(steps=1).signals) is None
+    assert train(build(settings, 7), course(broken, count=15), Watcher(epochs=1).signals, AtOnce()) is None
+    assert train(build(settings, 7), course(broken, count=15), Watcher(steps=1).signals, AtOnce()) is None
     assert load_last(broken / "run" / "last.pt", "h")[0].step == 1
     last = Watcher()
     resumed = train(build(settings, 7), course(broken, count=15), last.signals)
@@ -162,18 +164,18 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch(tmp_path):
         where = course(tmp_path / str(micro_batch), micro_batch=micro_batch, epochs=1)
         where = replace(where, prepared=bigger(where.prepared))
         model = with_a_head(build(settings, 7))
-        loop = training._Loop(
-            model,
-            where,
-            class_weights(where.samples.labels, True),
-            training._optimizer(model, where.training),
-            training._scaler(torch.device("cpu")),
-        )
+        loop = loop_of(model, where)
         model.train()
         loss = loop._step(np.arange(6), epoch=0)
         found.append((loss, [parameter.grad.clone() for parameter in model.parameters()]))
     assert torch.allclose(found[0][0], found[1][0], atol=1e-6)
     assert all(torch.allclose(a, b, atol=1e-5) for a, b in zip(found[0][1], found[1][1], strict=True))
+
+
+def loop_of(model, where):
+    weights = class_weights(where.samples.labels, True)
+    tools = (training._optimizer(model, where.training), training._scaler(torch.device("cpu")))
+    return training._Loop(model, where, weights, *tools, Saving(where.folder, "h", AtOnce()))
 
 
 def with_a_head(model):
@@ -195,13 +197,7 @@ def test_the_loss_is_torchs_own_weighted_smoothed_mean(tmp_path):
     where = course(tmp_path, epochs=1)
     model = with_a_head(build(TINY.model_copy(update={"dropout": 0.0}), 7))
     weights = class_weights(where.samples.labels, True)
-    loop = training._Loop(
-        model,
-        where,
-        weights,
-        training._optimizer(model, where.training),
-        training._scaler(torch.device("cpu")),
-    )
+    loop = loop_of(model, where)
     positions = np.arange(6)
     pixels = training_pixels(where.samples, positions, where.prepared, where.training, (7, 0))
     model.train()

@@ -8,6 +8,7 @@ import hashlib
 import io
 import zipfile
 import zlib
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass, field, fields, replace
 from pathlib import Path
@@ -36,14 +37,16 @@ class Progress:
     history: list[EpochRecord] = field(default_factory=list)
 
 
-def save_best(path: Path, model: nn.Module, config_hash: str, epoch: int) -> str:
+def save_best(path: Path, weights: Mapping[str, torch.Tensor], config_hash: str, epoch: int) -> str:
     """Write the weights; return the file's SHA-256."""
-    return _save(path, {"config_hash": config_hash, "epoch": epoch, "model": model.state_dict()})
+    content = _serialised({"config_hash": config_hash, "epoch": epoch, "model": weights})
+    write_bytes(path, content)
+    return hashlib.sha256(content).hexdigest()
 
 
-def save_last(path: Path, state: dict[str, Any], config_hash: str, progress: Progress) -> str:
+def save_last(path: Path, state: dict[str, Any], config_hash: str, progress: Progress) -> None:
     """Write everything that training goes on from; `state` maps a part's name to its state dict."""
-    return _save(path, {"config_hash": config_hash, "progress": asdict(progress), **state})
+    write_bytes(path, _serialised({"config_hash": config_hash, "progress": asdict(progress), **state}))
 
 
 def load_last(path: Path, config_hash: str) -> tuple[Progress, dict[str, Any]] | None:
@@ -129,11 +132,11 @@ def load_best(path: Path, sha256: str, model: nn.Module) -> int:
         raise WeightsUnavailable(f"the checkpoint {path} does not fit the model: {error}") from error
 
 
-def _save(path: Path, content: dict[str, Any]) -> str:
+def _serialised(content: dict[str, Any]) -> memoryview:
+    """Return the bytes of a file; torch itself would not say that a disk is full, but only that it failed."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
-    write_bytes(path, buffer.getbuffer())
-    return hashlib.sha256(buffer.getbuffer()).hexdigest()
+    return buffer.getbuffer()
 
 
 def _progress(kept: dict[str, Any]) -> Progress:

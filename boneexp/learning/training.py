@@ -1,12 +1,14 @@
 """The training loop: epochs of batches, validation, early stopping, and a checkpoint after each epoch.
 
 Every random draw is a function of (seed, epoch, step) and the loop's whole state is in `last.pt`, so a run
-that stopped anywhere goes on to the same weights as one that did not.
+that stopped anywhere goes on to the same weights as one that did not. A checkpoint is written while the next
+epoch trains, and its epoch is reported when it is on the disk: no epoch that was reported is trained again.
 """
 
 import math
 import time
 from collections.abc import Callable
+from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,8 +23,9 @@ from boneexp.config import DataSettings, TrainingSettings
 from boneexp.data.prepared import Prepared
 from boneexp.errors import DataInvalid
 from boneexp.learning.batches import Samples, batch_slices, epoch_order, normalised, training_pixels
-from boneexp.learning.checkpoint import Progress, load_last, save_best, save_last
+from boneexp.learning.checkpoint import Progress, load_last
 from boneexp.learning.predicting import predict_logits
+from boneexp.learning.saving import Saving
 from boneexp.results import CLASS_NAMES, EpochRecord
 
 
@@ -52,29 +55,34 @@ class Signals:
 
     restored: Callable[[list[EpochRecord]], bool]  # the epochs that are done already -> go on?
     step: Callable[[int, int, int], bool]  # (epoch, steps done, steps in an epoch) -> go on?
-    epoch: Callable[[EpochRecord], bool]  # -> go on?
+    epoch: Callable[[EpochRecord], bool]  # an epoch whose checkpoint is on the disk -> go on?
 
 
-def train(model: nn.Module, course: Course, signals: Signals) -> Progress | None:
+def train(
+    model: nn.Module, course: Course, signals: Signals, writer: Executor | None = None
+) -> Progress | None:
     """Train to the end; return the final progress, or None if a signal asked to stop (all is saved then).
+
+    Signals are given by the calling thread alone; `writer` writes the checkpoints, None is a thread for it.
 
     Raises:
         NotFinite: the loss left the numbers.
         DataInvalid: a class has no training image.
+        OSError: a checkpoint could not be written.
     """
     device = next(model.parameters()).device
     weights = class_weights(course.samples.labels, course.training.class_weights).to(device)
-    loop = _Loop(model, course, weights, _optimizer(model, course.training), _scaler(device))
-    progress = loop.restored()
-    if not signals.restored(progress.history):
-        return None
-    while not progress.done:
-        began_s = time.monotonic()
-        if not loop.train_epoch(progress, signals):
+    with writer or ThreadPoolExecutor(1, "checkpoints") as thread:
+        saving = Saving(course.folder, course.config_hash, thread)
+        loop = _Loop(model, course, weights, _optimizer(model, course.training), _scaler(device), saving)
+        progress = loop.restored()
+        if not signals.restored(progress.history):
             return None
-        if not signals.epoch(loop.close_epoch(progress, began_s)):
-            return None
-    return progress
+        try:
+            return progress if loop.trained(progress, signals) else None
+        except Exception:
+            loop.told(progress, signals, wait=True)  # had it been written at once, this would have come first
+            raise
 
 
 def class_weights(labels: np.ndarray, weighted: bool) -> torch.Tensor:
@@ -111,6 +119,7 @@ class _Loop:
     weights: torch.Tensor
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
+    saving: Saving
 
     def restored(self) -> Progress:
         """Load the last checkpoint, if there is one of this run, and return where it stands."""
@@ -124,13 +133,22 @@ class _Loop:
             self.scaler.load_state_dict(content["scaler"])
         return progress
 
+    def trained(self, progress: Progress, signals: Signals) -> bool:
+        """Train to the end; False if a signal asked to stop."""
+        while not progress.done:
+            began_s = time.monotonic()
+            if not self.train_epoch(progress, signals):
+                return False
+            if not self.close_epoch(progress, signals, began_s):
+                return False
+        return True
+
     def train_epoch(self, progress: Progress, signals: Signals) -> bool:
-        """Train the rest of the current epoch; False if a signal asked to stop."""
+        """Train the rest of the current epoch; False, and all is saved, if a signal asked to stop."""
         course, epoch = self.course, progress.epoch
         order = epoch_order(course.seed, epoch, len(course.samples))
         batches = batch_slices(len(order), course.training.batch_size)
-        device = self.weights.device
-        loss_sum = torch.tensor(progress.loss_sum, device=device)
+        loss_sum = torch.tensor(progress.loss_sum, device=self.weights.device)
         self.model.train()
         for step in range(progress.step, len(batches)):
             torch.manual_seed(step_seed(course.seed, epoch, step))  # dropout and friends
@@ -138,28 +156,37 @@ class _Loop:
                 group["lr"] = learning_rate(course.training, epoch, step, len(batches))
             positions = order[batches[step]]
             loss_sum += self._step(positions, epoch) * len(positions)
-            if not signals.step(epoch, step + 1, len(batches)):
+            go_on = signals.step(epoch, step + 1, len(batches))
+            if not (self.told(progress, signals) and go_on):
+                self.told(progress, signals, wait=True)
                 progress.step, progress.loss_sum = step + 1, loss_sum.item()
                 self._save(progress)
+                self.told(progress, signals, wait=True)
                 return False
         progress.step, progress.loss_sum = len(batches), loss_sum.item()
         return True
 
-    def close_epoch(self, progress: Progress, began_s: float) -> EpochRecord:
-        """Validate, keep the best weights, decide on stopping early, and save."""
+    def close_epoch(self, progress: Progress, signals: Signals, began_s: float) -> bool:
+        """Validate, decide what is best and whether to stop early, and begin to save; False is a stop."""
         course = self.course
         record = self._validated(progress, began_s)
+        go_on = self.told(progress, signals, wait=True)
         if record.val_loss < progress.best_val_loss:
-            path = course.folder.best_of(record.epoch)
             progress.best_epoch, progress.best_val_loss = record.epoch, record.val_loss
-            progress.best_sha256 = save_best(path, self.model, course.config_hash, record.epoch)
         progress.history.append(record)
         progress.epoch, progress.step, progress.loss_sum = record.epoch + 1, 0, 0.0
         waited = record.epoch - progress.best_epoch
         progress.done = progress.epoch >= course.training.epochs or waited >= course.training.patience
-        self._save(progress)
-        course.folder.drop_former_bests(progress.best_epoch)
-        return record
+        self._save(progress, record)
+        return self.told(progress, signals, wait=progress.done or not go_on) and go_on
+
+    def told(self, progress: Progress, signals: Signals, wait: bool = False) -> bool:
+        """Report the epoch that has come to be on the disk, if one has; False if the answer was to stop."""
+        saved = self.saving.outcome(wait)
+        if saved is None:
+            return True
+        progress.best_sha256 = saved.best_sha256
+        return saved.record is None or signals.epoch(saved.record)
 
     def _step(self, positions: np.ndarray, epoch: int) -> torch.Tensor:
         """One optimizer step over a batch, in micro-batches that add up to its weighted mean loss."""
@@ -207,11 +234,11 @@ class _Loop:
             duration_s=time.monotonic() - began_s,
         )
 
-    def _save(self, progress: Progress) -> None:
+    def _save(self, progress: Progress, record: EpochRecord | None = None) -> None:
         state: dict[str, Any] = {"model": self.model.state_dict()}
         if not progress.done:  # a finished run is never trained further: a third of the size
             state |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
-        save_last(self.course.folder.last, state, self.course.config_hash, progress)
+        self.saving.begin(state, progress, record)
 
 
 def evaluation_batch(batch_size: int, micro_batch: int) -> int:
