@@ -4,12 +4,14 @@ Order and augmentation are functions of (seed, epoch, position) and of nothing t
 that stopped anywhere goes on exactly as if it had not. Images stay one grey byte per pixel to the last step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
+from functools import lru_cache
 
 import cv2
 import numpy as np
 import torch
+from torch.nn.functional import embedding
 
 from boneexp.config import DataSettings, TrainingSettings
 from boneexp.data.prepared import Prepared
@@ -28,6 +30,14 @@ class Samples:
     def __len__(self) -> int:
         """Count the samples of one epoch."""
         return len(self.rows)
+
+
+@dataclass(frozen=True)
+class Draws:
+    """How the samples of an epoch are turned."""
+
+    flips: np.ndarray  # (n,) bools: mirrored left-right, before
+    angles: np.ndarray  # (n,) degrees, counter-clockwise
 
 
 def samples_of(indices: np.ndarray, labels: np.ndarray, prepared: Prepared, annotations: bool) -> Samples:
@@ -67,16 +77,35 @@ def training_pixels(
         settings: dim factor, flip probability, largest rotation.
         moment: (seed, epoch).
     """
-    generator = np.random.default_rng([*moment, AUGMENTATION])
-    flips = generator.random(len(samples)) < settings.flip_probability
-    angles = generator.uniform(-settings.rotation_degrees, settings.rotation_degrees, len(samples))
     batch = np.empty((len(positions), *prepared.pixels.shape[1:]), np.uint8)
-    for place, position in enumerate(positions):
+    for place, image in enumerate(augmented(samples, positions, prepared, settings, moment)):
+        batch[place] = image
+    return batch
+
+
+def augmented(
+    samples: Samples,
+    positions: np.ndarray,
+    prepared: Prepared,
+    settings: TrainingSettings,
+    moment: tuple[int, int],
+) -> Iterator[np.ndarray]:
+    """Yield the images of `training_pixels` one by one."""
+    drawn = draws(len(samples), settings, moment)
+    for position in positions:
         image = np.asarray(prepared.pixels[samples.rows[position]])
         if samples.dimmed[position]:
             image = dim_outside(image, _lesion(prepared, int(samples.rows[position])), settings.dim_factor)
-        batch[place] = turned(image, bool(flips[position]), float(angles[position]))
-    return batch
+        yield turned(image, bool(drawn.flips[position]), float(drawn.angles[position]))
+
+
+@lru_cache(maxsize=2)  # asked for by every batch of an epoch
+def draws(count: int, settings: TrainingSettings, moment: tuple[int, int]) -> Draws:
+    """Return what is drawn for the `count` samples of an epoch."""
+    generator = np.random.default_rng([*moment, AUGMENTATION])
+    flips = generator.random(count) < settings.flip_probability
+    angles = generator.uniform(-settings.rotation_degrees, settings.rotation_degrees, count)
+    return Draws(flips, angles)
 
 
 def dim_outside(image: np.ndarray, lesion: np.ndarray, dim_factor: float) -> np.ndarray:
@@ -95,16 +124,52 @@ def turned(image: np.ndarray, flip: bool, angle_degrees: float) -> np.ndarray:
 
 def normalised(pixels: torch.Tensor, settings: DataSettings) -> torch.Tensor:
     """Turn (b, h, w) grey bytes into the (b, 3, h, w) floats that the network expects, on their device."""
-    mean = torch.tensor(settings.mean, device=pixels.device).view(1, 3, 1, 1)
-    std = torch.tensor(settings.std, device=pixels.device).view(1, 3, 1, 1)
-    images = (pixels.unsqueeze(1).float() / 255 - mean) / std
-    return images.contiguous(memory_format=torch.channels_last)
+    table = levels(settings.mean, settings.std).to(pixels.device)
+    return embedding(pixels.int(), table).permute(0, 3, 1, 2)  # channels last in memory
 
 
-def plain_batches(prepared: Prepared, rows: np.ndarray, batch_size: int) -> Iterator[torch.Tensor]:
-    """Yield the images at `rows` in order, as (b, size, size) grey bytes without augmentation."""
+@lru_cache(maxsize=8)
+def levels(mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
+    """Return what each grey level becomes in each channel: (256, 3) floats.
+
+    Looking up is several times faster than reckoning for each pixel anew, and gives the same to the last bit.
+    """
+    grey = torch.arange(256).unsqueeze(1).float()
+    return (grey / 255 - torch.tensor(mean)) / torch.tensor(std)
+
+
+def normalise_into(planes: np.ndarray, images: Iterable[np.ndarray], settings: DataSettings) -> torch.Tensor:
+    """Write grey images into (b, h, w, 3) `planes`; return them as `normalised` does, in the same memory.
+
+    One image at a time stays in the processor's cache from its rotation to its floats.
+    """
+    table = levels(settings.mean, settings.std).numpy()
+    channels = [np.ascontiguousarray(table[:, channel]) for channel in range(3)]
+    for plane, image in zip(planes, images, strict=True):
+        cv2.merge([cv2.LUT(image, channel) for channel in channels], dst=plane)
+    return torch.from_numpy(planes).permute(0, 3, 1, 2)
+
+
+def plain_images(
+    prepared: Prepared, rows: np.ndarray, settings: DataSettings, batch_size: int, device: torch.device
+) -> Iterator[torch.Tensor]:
+    """Yield the images at `rows` in order and without augmentation, as (b, 3, size, size) floats on `device`.
+
+    On a CPU each batch takes the memory of the one before.
+    """
+    planes = planes_for(min(batch_size, len(rows)), prepared)
     for start in range(0, len(rows), batch_size):
-        yield torch.from_numpy(np.array(prepared.pixels[rows[start : start + batch_size]]))
+        part = rows[start : start + batch_size]
+        if device.type == "cpu":
+            images = (np.asarray(prepared.pixels[row]) for row in part)
+            yield normalise_into(planes[: len(part)], images, settings)
+        else:
+            yield normalised(torch.from_numpy(np.array(prepared.pixels[part])).to(device), settings)
+
+
+def planes_for(count: int, prepared: Prepared) -> np.ndarray:
+    """Return memory for `count` normalised images; it costs nothing until it is written to."""
+    return np.empty((count, *prepared.pixels.shape[1:], 3), np.float32)
 
 
 def _lesion(prepared: Prepared, row: int) -> np.ndarray:

@@ -22,8 +22,9 @@ from boneexp.artifacts import RunFolder
 from boneexp.config import DataSettings, TrainingSettings
 from boneexp.data.prepared import Prepared
 from boneexp.errors import DataInvalid
-from boneexp.learning.batches import Samples, batch_slices, epoch_order, normalised, training_pixels
+from boneexp.learning.batches import Samples, batch_slices
 from boneexp.learning.checkpoint import Progress, load_last
+from boneexp.learning.feeding import Diet, Feed, Positions, feed_of
 from boneexp.learning.predicting import predict_logits
 from boneexp.learning.saving import Saving
 from boneexp.results import CLASS_NAMES, EpochRecord
@@ -121,6 +122,11 @@ class _Loop:
     scaler: torch.amp.GradScaler
     saving: Saving
 
+    def __post_init__(self) -> None:
+        course = self.course
+        diet = Diet(course.prepared, course.samples, course.data, course.training, course.seed)
+        self.feed: Feed = feed_of(diet, self.weights.device)
+
     def restored(self) -> Progress:
         """Load the last checkpoint, if there is one of this run, and return where it stands."""
         found = load_last(self.course.folder.last, self.course.config_hash)
@@ -146,7 +152,7 @@ class _Loop:
     def train_epoch(self, progress: Progress, signals: Signals) -> bool:
         """Train the rest of the current epoch; False, and all is saved, if a signal asked to stop."""
         course, epoch = self.course, progress.epoch
-        order = epoch_order(course.seed, epoch, len(course.samples))
+        order = self.feed.order(epoch)
         batches = batch_slices(len(order), course.training.batch_size)
         loss_sum = torch.tensor(progress.loss_sum, device=self.weights.device)
         self.model.train()
@@ -188,17 +194,15 @@ class _Loop:
         progress.best_sha256 = saved.best_sha256
         return saved.record is None or signals.epoch(saved.record)
 
-    def _step(self, positions: np.ndarray, epoch: int) -> torch.Tensor:
+    def _step(self, positions: Positions, epoch: int) -> torch.Tensor:
         """One optimizer step over a batch, in micro-batches that add up to its weighted mean loss."""
         course, device = self.course, self.weights.device
-        labels = torch.from_numpy(course.samples.labels[positions]).to(device)
+        labels = self.feed.labels(positions)
         weight_sum = self.weights[labels].sum()
-        moment = (course.seed, epoch)
-        pixels = training_pixels(course.samples, positions, course.prepared, course.training, moment)
         total = torch.zeros((), device=device)
         self.optimizer.zero_grad(set_to_none=True)
         for part in batch_slices(len(positions), course.micro_batch):
-            images = normalised(torch.from_numpy(pixels[part]).to(device), course.data)
+            images = self.feed.images(positions[part], epoch)
             with _autocast(device):
                 logits = self.model(images)
             smoothing = course.training.label_smoothing
@@ -216,7 +220,7 @@ class _Loop:
         course = self.course
         train_loss = progress.loss_sum / len(course.samples)
         batch_size = evaluation_batch(course.training.batch_size, course.micro_batch)
-        logits = predict_logits(self.model, course.prepared, course.val_rows, course.data, batch_size)
+        logits = predict_logits(self.model, self.feed.plain(course.val_rows, batch_size))
         labels = torch.from_numpy(course.val_labels)
         val_loss = cross_entropy(logits, labels).item()
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):

@@ -1,0 +1,104 @@
+"""Where batches come from: the same images, to the last bit, as reckoned plainly."""
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from boneexp.config import DataSettings, ModelSettings, TrainingSettings
+from boneexp.data.prepared import Prepared
+from boneexp.learning.batches import draws, epoch_order, normalised, samples_of, training_pixels
+from boneexp.learning.feeding import Diet, HostFeed
+from boneexp.learning.models import build
+from boneexp.learning.predicting import predict, predict_logits
+
+CPU = torch.device("cpu")
+DATA = DataSettings()
+
+
+def diet_of(count=11, size=48, annotations=True, **training):
+    """Smooth clouds, every second one with a lesion."""
+    generator = np.random.default_rng(3)
+    rough = generator.integers(0, 256, (count, 8, 7), dtype=np.uint8)
+    pixels = np.stack([cv2.resize(one, (size, size), interpolation=cv2.INTER_CUBIC) for one in rough])
+    lesions = np.zeros((count // 2, size, size), bool)
+    lesions[:, 5:20, 9:30] = True
+    lesion_row = np.where(np.arange(count) % 2 == 1, np.arange(count) // 2, -1)
+    prepared = Prepared(pixels, lesions, lesion_row, folder=None)
+    samples = samples_of(np.arange(count), np.arange(count) % 3, prepared, annotations)
+    return Diet(prepared, samples, DATA, TrainingSettings(**training), seed=7)
+
+
+def plainly(pixels):
+    """The formula, one operation after the other."""
+    mean, std = (torch.tensor(each).view(1, 3, 1, 1) for each in (DATA.mean, DATA.std))
+    return (torch.from_numpy(pixels).unsqueeze(1).float() / 255 - mean) / std
+
+
+def of_training(diet, positions, epoch):
+    return training_pixels(diet.samples, positions, diet.prepared, diet.training, (diet.seed, epoch))
+
+
+def test_every_grey_level_is_normalised_as_the_formula_says_to_the_last_bit():
+    every = np.arange(256, dtype=np.uint8).reshape(1, 16, 16)
+    images = normalised(torch.from_numpy(every), DATA)
+    assert torch.equal(images, plainly(every))
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+def test_a_batch_on_the_host_is_the_augmented_bytes_normalised_to_the_last_bit():
+    diet = diet_of()
+    feed = HostFeed(diet, CPU)
+    for positions in (np.array([3, 0, 12]), np.array([5, 15, 1, 2, 9]), np.array([7])):
+        images = feed.images(positions, 4)
+        assert torch.equal(images, plainly(of_training(diet, positions, 4)))
+        assert images.is_contiguous(memory_format=torch.channels_last)
+        assert torch.equal(feed.labels(positions), torch.from_numpy(diet.samples.labels[positions]))
+
+
+def test_the_order_of_an_epoch_is_that_of_its_seed():
+    feed = HostFeed(diet_of(), CPU)
+    assert np.array_equal(feed.order(2), epoch_order(7, 2, 16))
+
+
+def test_images_to_predict_come_in_their_order_and_are_not_augmented():
+    diet, rows = diet_of(), np.array([9, 2, 2, 0, 10])
+    batches = [batch.clone() for batch in HostFeed(diet, CPU).plain(rows, 2)]
+    assert [len(batch) for batch in batches] == [2, 2, 1]
+    assert torch.equal(torch.cat(batches), plainly(diet.prepared.pixels[rows]))
+    assert list(HostFeed(diet, CPU).plain(rows[:0], 2)) == []
+
+
+def test_what_is_predicted_does_not_hang_on_the_size_of_batches():
+    diet, rows = diet_of(), np.array([9, 2, 4, 0, 10])
+    model = build(ModelSettings(backbone="test_efficientnet", pretrained=False), 7)
+    torch.nn.init.normal_(model.get_classifier().weight, generator=torch.Generator().manual_seed(1))
+    one, many = (predict(model, diet.prepared, rows, DATA, size) for size in (1, 4))
+    assert np.allclose(one, many, atol=1e-6)
+    assert len(np.unique(one[:, 0])) == len(rows)
+    assert predict_logits(model, []).shape == (0, 3)
+
+
+def test_predicting_first_does_no_harm_to_training():
+    """What was made in inference mode can take no part in a backward pass, and the memory is used again."""
+    diet = diet_of()
+    feed = HostFeed(diet, CPU)
+    model = build(ModelSettings(backbone="test_efficientnet", pretrained=False), 7)
+    predict_logits(model, feed.plain(np.arange(4), 4))
+    model.train()
+    model(feed.images(np.arange(4), 0)).sum().backward()
+
+
+def test_draws_of_an_epoch_are_made_once_and_follow_seed_and_epoch():
+    settings = TrainingSettings(flip_probability=0.5, rotation_degrees=10)
+    assert draws(20, settings, (1, 2)) is draws(20, settings, (1, 2))
+    assert not np.array_equal(draws(20, settings, (1, 2)).angles, draws(20, settings, (1, 3)).angles)
+    assert np.abs(draws(20, settings, (1, 2)).angles).max() <= 10
+
+
+@pytest.mark.parametrize("probability", [0.0, 1.0])
+def test_flips_can_be_never_or_always(probability):
+    diet = diet_of(flip_probability=probability, rotation_degrees=0.0, annotations=False)
+    pixels = diet.prepared.pixels[:3]
+    expected = pixels[:, :, ::-1] if probability else pixels
+    assert np.array_equal(of_training(diet, np.arange(3), 0), expected)
