@@ -29,9 +29,10 @@ import typer
 from settled_ledger import NOW
 
 from boneexp.cli import app
-from boneexp.ledger import database, same_file, views
+from boneexp.ledger import same_file, views
 from boneexp.ledger.database import reading
 from boneexp.ledger.history import first_broken_event
+from boneexp.ledger.transaction import close_idle
 
 BONEEXP = typer.main.get_command(app)
 QUICK = "/dev/shm" if os.access("/dev/shm", os.W_OK) else None  # where a flush costs nothing
@@ -147,7 +148,7 @@ def called(home, command):
     said = io.StringIO()
     with contextlib.chdir(home), contextlib.redirect_stderr(said), contextlib.redirect_stdout(io.StringIO()):
         code = BONEEXP(command, standalone_mode=False) or 0
-    database._engine.cache_clear()  # no connection may be open when a child is born
+    close_idle()  # no connection may be open when a child is born
     same_file._written_to.clear()
     return code, said.getvalue()
 

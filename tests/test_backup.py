@@ -16,13 +16,14 @@ from boneexp.artifacts import sha256_of
 from boneexp.doctor.examination import examine
 from boneexp.doctor.findings import Examination, is_damaged
 from boneexp.errors import Damaged, LedgerUnusable
-from boneexp.ledger import database, same_file
+from boneexp.ledger import same_file
 from boneexp.ledger.backup import back_up
 from boneexp.ledger.database import examining, reading, writing
 from boneexp.ledger.history import first_broken_event
 from boneexp.ledger.queue import claim_next
 from boneexp.ledger.seals import broken_seals
 from boneexp.ledger.settling import finish
+from boneexp.ledger.transaction import close_idle
 from boneexp.promoted_files import Place
 
 
@@ -125,7 +126,7 @@ def restored(tmp_path, phantom):
         shutil.move(path, aside)
     shutil.copyfile(study.folder / "kept.db", study.ledger)
     same_file._written_to.clear()  # every command is a process of its own elsewhere
-    database._engine.cache_clear()
+    close_idle()
     return study, before
 
 

@@ -156,7 +156,7 @@ def test_what_is_shown_stays_readable_when_times_run_backwards(tmp_path, now, mo
     held = claim(path, "a", NOW + DAY_S)
     kept(path, held, 0, NOW - DAY_S)
     with writing(path) as connection:
-        connection.exec_driver_sql("UPDATE attempts SET ended_at = started_at - 3725 WHERE run_id = 1")
+        connection.execute("UPDATE attempts SET ended_at = started_at - 3725 WHERE run_id = 1")
     monkeypatch.setattr("time.time", lambda: now)
     for command in (["status"], ["status", "--csv"], ["show", "1"], ["show", "2"], ["compare"]):
         result = CliRunner().invoke(app, [*command, "--ledger", str(path), "--artifacts", str(tmp_path)])

@@ -11,13 +11,14 @@ from boneexp.errors import Busy, LedgerUnusable
 from boneexp.ledger import database, network, tables, views
 from boneexp.ledger.database import SCHEMA, open_ledger, reading, upgrade, writing
 from boneexp.ledger.network import kind_of_file_system, network_file_system
+from boneexp.ledger.transaction import close_idle
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_program_knows(ledger):
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    with writing(ledger) as connection:
+    with database._migrating(ledger) as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
 
 
@@ -108,7 +109,7 @@ def test_a_reader_cannot_write(ledger):
 
 def test_a_writer_that_waits_too_long_is_told_so_in_one_sentence(ledger, monkeypatch):
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0)
-    database._engine.cache_clear()
+    close_idle()
     holder = sqlite3.connect(ledger, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(Busy, match="is held by another process"), writing(ledger):
@@ -123,7 +124,7 @@ def test_a_writer_that_waits_too_long_is_told_so_in_one_sentence(ledger, monkeyp
 def test_an_upgrade_that_finds_the_ledger_held_says_so_and_changes_nothing(ledger, monkeypatch):
     stamp(ledger, "0000")
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0)
-    database._engine.cache_clear()
+    close_idle()
     holder = sqlite3.connect(ledger, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")
     with pytest.raises(Busy, match="is held by another process"):
@@ -183,7 +184,7 @@ def test_a_ledger_that_was_replaced_while_it_was_in_use_is_not_written(ledger, t
     with pytest.raises(LedgerUnusable, match="is another file than before") as said, writing(ledger):
         raise AssertionError
     assert "ledger.db-wal and ledger.db-shm" in str(said.value)
-    database._engine.cache_clear()  # which closes the former one
+    close_idle()  # which closes the former one
     gc.collect()
     for end in ("-wal", "-shm"):
         ledger.with_name(f"ledger.db{end}").unlink()

@@ -53,7 +53,7 @@ def test_a_lease_that_was_taken_over_is_lost(ledger):
     claim = claimed(ledger, now=0, lease_s=0.4)
     with kept_lease(ledger, claim, lease_s=0.4) as lease:
         with writing(ledger) as connection:
-            connection.exec_driver_sql("UPDATE runs SET attempt = attempt + 1")
+            connection.execute("UPDATE runs SET attempt = attempt + 1")
         assert lease.lost.wait(timeout=60)
 
 

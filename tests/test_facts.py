@@ -141,11 +141,10 @@ def test_gathering_changes_nothing_and_works_inside_a_transaction(settled):
 def test_a_fact_that_an_older_ledger_lacks_is_not_reported(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db")
     with writing(ledger) as connection:
-        settings = json.loads(
-            connection.exec_driver_sql("SELECT settings_json FROM experiments LIMIT 1").scalar()
-        )
+        (kept,) = connection.execute("SELECT settings_json FROM experiments LIMIT 1").fetchone()
+        settings = json.loads(kept)
         del settings["evaluation"], settings["model"]["attn_layer"]
-        connection.exec_driver_sql("UPDATE experiments SET settings_json = ?", (json.dumps(settings),))
+        connection.execute("UPDATE experiments SET settings_json = ?", (json.dumps(settings),))
     card, report = both(facts_of(ledger))
     assert "Intervals: not reported." in report
     assert "| Attention | not reported |" in card

@@ -1,9 +1,10 @@
 """A grid of thousands of experiments: what they share is done once, and the ledger is asked a few times."""
 
+import sqlite3
 from dataclasses import replace
+from functools import partial
 
 import pytest
-import sqlalchemy as sa
 from conftest import new_study
 from specs import queued, spec
 from tiny_dataset import dataset_of
@@ -13,6 +14,7 @@ from boneexp.errors import GridInvalid
 from boneexp.gridfile import load_grid
 from boneexp.learning import models
 from boneexp.ledger import enqueue as enqueueing
+from boneexp.ledger import transaction
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.enqueue import enqueue
 from boneexp.ledger.views import run_rows
@@ -60,23 +62,27 @@ def test_what_thousands_of_experiments_share_is_done_once(tmp_path, counted):
     assert counted == {"study_dataset": 1, "study_split": 1, "sha256_of": 1, "check_buildable": 1}
 
 
-def test_thousands_of_runs_go_into_the_ledger_in_a_few_statements(tmp_path, counted):
+def test_thousands_of_runs_go_into_the_ledger_in_a_few_statements(tmp_path, counted, monkeypatch):
     grid = grid_of(tmp_path)
     made = Planned(grid, plan(grid, None))
     ledger, said = open_ledger(tmp_path / "ledger.db"), []
 
-    @sa.event.listens_for(sa.Engine, "before_cursor_execute")
-    def _hear(_connection, _cursor, statement, *_):
-        said.append(statement)
+    class Heard(sqlite3.Connection):
+        def execute(self, statement, *values):
+            said.append(statement)
+            return super().execute(statement, *values)
 
-    try:
-        first = put_in_queue(made, ledger, tmp_path / "artifacts", 1.0)
-        again = put_in_queue(made, ledger, tmp_path / "artifacts", 2.0)
-    finally:
-        sa.event.remove(sa.Engine, "before_cursor_execute", _hear)
+        def executemany(self, statement, rows):
+            said.append(statement)
+            return super().executemany(statement, rows)
+
+    connect = partial(sqlite3.connect, factory=Heard)
+    monkeypatch.setattr(transaction.sqlite3, "connect", connect)
+    first = put_in_queue(made, ledger, tmp_path / "artifacts", 1.0)
+    again = put_in_queue(made, ledger, tmp_path / "artifacts", 2.0)
     assert first.added == tuple(range(1, MANY + 1))
     assert (again.added, again.known) == ((), MANY)
-    assert len(said) < 60
+    assert 0 < len(said) < 60
     with reading(ledger) as connection:
         rows = run_rows(connection)
     assert [row["experiment"] for row in rows] == [f"E{number}" for number in range(MANY)]
@@ -155,14 +161,14 @@ def connection(ledger):
 
 
 def current(connection):
-    rows = connection.execute(sa.text("SELECT id FROM runs WHERE is_current ORDER BY id"))
-    return [row.id for row in rows]
+    rows = connection.execute("SELECT id FROM runs WHERE is_current ORDER BY id")
+    return [row["id"] for row in rows]
 
 
 def test_one_spec_twice_in_a_call_is_one_run_under_its_last_name(connection):
     found = queued(connection, [spec(), spec(name="m")])
     assert (found.added, found.known) == ((1,), 1)
-    assert connection.scalar(sa.text("SELECT name FROM experiments")) == "m"
+    assert tuple(connection.execute("SELECT name FROM experiments").fetchone()) == ("m",)
 
 
 def test_of_two_settings_of_an_experiment_in_a_call_the_last_is_current(connection):
@@ -181,9 +187,9 @@ def test_of_two_deals_of_a_split_in_a_call_the_last_is_current(connection):
 def test_folders_are_plain_for_the_first_of_a_split_in_one_call_and_over_several(connection):
     queued(connection, [spec(), spec(seed=43)])
     enqueue(connection, [spec(seed=44), spec("E2")], 2.0)
-    folders = list(connection.scalars(sa.text("SELECT folder FROM runs ORDER BY id")))
-    hashes = list(connection.scalars(sa.text("SELECT config_hash FROM runs ORDER BY id")))
-    assert folders == [
+    rows = connection.execute("SELECT folder, config_hash FROM runs ORDER BY id")
+    folders, hashes = zip(*rows, strict=True)
+    assert list(folders) == [
         "experiments/E1/stratified",
         f"experiments/E1/stratified-seed43-{hashes[1][:8]}",
         f"experiments/E1/stratified-seed44-{hashes[2][:8]}",

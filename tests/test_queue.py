@@ -4,7 +4,6 @@ import time
 
 import pytest
 import specs as make
-from sqlalchemy.exc import IntegrityError
 
 from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.ledger import views
@@ -52,10 +51,10 @@ def test_queueing_twice_is_a_no_op(ledger):
 
 def test_the_database_itself_refuses_a_second_run_of_the_same_hash(ledger):
     enqueue(ledger, make.specs(1))
-    with pytest.raises(IntegrityError, match="UNIQUE"), writing(ledger) as connection:
+    with pytest.raises(sqlite3.IntegrityError, match="UNIQUE"), writing(ledger) as connection:
         columns = [column.name for column in runs.columns]
         copied = ", ".join({"id": "9", "folder": "'other'"}.get(name, name) for name in columns)
-        connection.exec_driver_sql(f"INSERT INTO runs SELECT {copied} FROM runs")
+        connection.execute(f"INSERT INTO runs SELECT {copied} FROM runs")
 
 
 def test_the_hash_covers_what_decides_the_result_and_nothing_else():

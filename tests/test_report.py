@@ -58,7 +58,7 @@ def test_what_grad_cam_changed_in_the_comparison_is_brought_up_to_date_too(settl
         shared = {"part": "test", "layer": "bn2", "outcome": "TP", "overlay": "", "threshold": 0.5}
         measured = {"iou": 0.25, "energy_inside": 0.1, "pointing_hit": True}
         row = {**shared, **measured, "image_id": "IMG100000-test.jpeg", "explained_class": "Benign"}
-        sha256 = connection.exec_driver_sql("SELECT checkpoint_sha256 FROM runs WHERE id = 1").scalar_one()
+        (sha256,) = connection.execute("SELECT checkpoint_sha256 FROM runs WHERE id = 1").fetchone()
         record_explanations(connection, 1, sha256, [row], 1.0)
     assert "comparison.json" in settled("report", "--check", code=7).stdout
     settled("report")

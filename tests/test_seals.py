@@ -172,7 +172,7 @@ def test_a_late_result_is_sealed_with_its_rows(ledger):
     late = "INSERT INTO late_results VALUES (1, 2, 'test', 'accuracy', '', 0.5, NULL, NULL, 9)"
     with writing(ledger) as connection:
         make.queued(connection, make.specs(1))
-        connection.exec_driver_sql(late)
+        connection.execute(late)
         record_event(connection, 9, "late-result", run_id=1, attempt=2)
     with sqlite3.connect(ledger) as connection:
         assert list(broken_seals(connection)) == []

@@ -94,7 +94,7 @@ def test_an_upgraded_ledger_has_the_schema_of_a_new_one(old, tmp_path):
 
     new = database.open_ledger(tmp_path / "new" / "ledger.db")
     upgrade(old, now=0)
-    with writing(old) as connection:
+    with database._migrating(old) as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     assert schema_of(old) == schema_of(new)
 
@@ -220,7 +220,7 @@ def test_a_worker_that_still_runs_the_old_program_writes_nothing_more(ledger):
         connection.execute("UPDATE alembic_version SET version_num = '9999'")
         connection.commit()
     with pytest.raises(LedgerUnusable, match="newer boneexp"), writing(ledger) as connection:
-        connection.exec_driver_sql("DELETE FROM runs")
+        connection.execute("DELETE FROM runs")
 
 
 COMMANDS = {

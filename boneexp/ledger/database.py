@@ -1,7 +1,8 @@
-"""Opening the ledger: to read (sqlite3, changes nothing) or to write (SQLAlchemy, one transaction).
+"""Opening the ledger: to read (changes nothing), to write (one transaction), or to upgrade it.
 
-A reader needs only sqlite3, so that `status` answers at once. A writer takes the write lock at the start
-of its transaction, so that what it has read still holds when it writes.
+Reading and writing need sqlite3 alone, so that `status` answers at once and a claim takes as long as SQLite
+does; the migrations need SQLAlchemy. A writer takes the write lock at the start of its transaction, so that
+what it has read still holds when it writes.
 """
 
 import os
@@ -9,17 +10,16 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
-from urllib.parse import quote
 
 from boneexp.errors import Busy, Damaged, LedgerUnusable
 from boneexp.ledger.read_only import not_written_meanwhile, opened_to_read
 from boneexp.ledger.same_file import forget, gone, is_known, require_same_file
+from boneexp.ledger.transaction import close_idle, one_transaction, opened_to_write
 
 if TYPE_CHECKING:
-    from sqlalchemy import Connection, Engine
+    from sqlalchemy import Connection
 
 SCHEMA = "0003"
 SEALED_SINCE = "0003"  # what ledgers of before have no seal for gets one when they are upgraded
@@ -92,25 +92,23 @@ def _errors_as_damage(path: Path) -> Iterator[None]:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator["Connection"]:
+def writing(path: Path) -> Iterator[sqlite3.Connection]:
     """Yield a connection inside one write transaction; it commits when the block succeeds.
 
     Raises:
         LedgerUnusable: the ledger is missing, of another schema, read-only, damaged or on a full disk.
         Busy: another process held the write lock for longer than the timeout.
     """
-    from sqlalchemy.exc import DatabaseError
-
     _require_file(path)
     try:
-        with _engine(path.resolve()).begin() as connection:
+        with one_transaction(path.resolve(), BUSY_TIMEOUT_S) as connection:
             require_same_file(path)
-            check_schema(path, as_sqlite(connection))
+            check_schema(path, connection)
             yield connection
-    except DatabaseError as error:
-        if isinstance(error.orig, sqlite3.IntegrityError):
-            raise
-        raise _unusable(path, error.orig or error) from error
+    except sqlite3.IntegrityError:
+        raise
+    except sqlite3.DatabaseError as error:
+        raise _unusable(path, error) from error
 
 
 def open_ledger(path: Path) -> Path:
@@ -120,7 +118,7 @@ def open_ledger(path: Path) -> Path:
         LedgerUnusable: the ledger is of another schema (the message names the command), or no ledger.
     """
     forget(path)  # whoever opens it means what lies there now
-    _engine.cache_clear()
+    close_idle()
     if not path.is_file() or path.stat().st_size == 0:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.touch()  # so that it has the rights that the umask gives, and not SQLite's own idea of them
@@ -158,7 +156,7 @@ def upgrade(path: Path, now: float) -> Path | None:
             if found < SEALED_SINCE:
                 from boneexp.ledger.history import seal_what_has_no_seal  # which imports this module
 
-                seal_what_has_no_seal(transaction, now)
+                seal_what_has_no_seal(as_sqlite(transaction), now)
     _keep_a_log(path)
     return backup
 
@@ -172,14 +170,27 @@ def migrate(path: Path) -> None:
 
 @contextmanager
 def _migrating(path: Path) -> Iterator["Connection"]:
-    """Yield a connection inside one write transaction, whatever schema the ledger has."""
+    """Yield SQLAlchemy's connection inside one write transaction, whatever schema the ledger has."""
+    from sqlalchemy import create_engine, event
     from sqlalchemy.exc import DatabaseError
+    from sqlalchemy.pool import NullPool
+
+    place = path.resolve()
+    engine = create_engine(
+        "sqlite://", creator=lambda: opened_to_write(place, BUSY_TIMEOUT_S), poolclass=NullPool
+    )
+
+    @event.listens_for(engine, "begin")
+    def _take_write_lock(connection: "Connection") -> None:
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
 
     try:
-        with _engine(path.resolve()).begin() as transaction:
+        with engine.begin() as transaction:
             yield transaction
     except DatabaseError as error:
         raise _unusable(path, error.orig or error) from error
+    except sqlite3.DatabaseError as error:
+        raise _unusable(path, error) from error
 
 
 def _keep_a_log(path: Path) -> None:
@@ -259,27 +270,6 @@ def _read_only(path: Path) -> sqlite3.Connection:
         raise LedgerUnusable(
             f"{path} is not a boneexp ledger ({error}); name yours with --ledger FILE"
         ) from error
-
-
-@lru_cache(maxsize=8)
-def _engine(path: Path) -> "Engine":
-    from sqlalchemy import URL, create_engine, event
-
-    engine = create_engine(
-        URL.create("sqlite", database=f"file:{quote(str(path))}", query={"mode": "rw", "uri": "true"}),
-        connect_args={"timeout": BUSY_TIMEOUT_S, "isolation_level": None, "check_same_thread": False},
-    )
-
-    @event.listens_for(engine, "connect")
-    def _prepare(connection: sqlite3.Connection, _record: object) -> None:
-        connection.execute("PRAGMA foreign_keys = ON")
-        connection.execute("PRAGMA synchronous = FULL")
-
-    @event.listens_for(engine, "begin")
-    def _take_write_lock(connection: "Connection") -> None:
-        connection.exec_driver_sql("BEGIN IMMEDIATE")
-
-    return engine
 
 
 def _migrations() -> Path:

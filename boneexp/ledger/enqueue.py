@@ -3,24 +3,23 @@
 import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from sqlite3 import Connection
 from typing import Any
-
-import sqlalchemy as sa
-from sqlalchemy import Connection
 
 from boneexp.config import ExperimentSettings, RunSpec, SelectionSettings, canonical_json
 from boneexp.ledger.history import record_event
-from boneexp.ledger.tables import (
-    datasets,
-    experiments,
-    image_attributes,
-    runs,
-    selection_keys,
-    study_figures,
-)
+from boneexp.ledger.statements import insert, insert_all, update
 
 MAX_ATTEMPTS = 3
 Row = dict[str, Any]
+AMONG = "IN (SELECT value FROM json_each(?))"  # all values in one parameter: SQLite takes 32,766
+
+OUTDATED = f"""SELECT r.id FROM experiments e JOIN runs r ON r.experiment_ref = e.id
+               WHERE e.experiment {AMONG} AND r.state = 'queued' AND NOT r.is_current ORDER BY r.id"""
+OTHER_SETTINGS = """UPDATE runs SET is_current = 0 WHERE is_current AND experiment_ref IN
+                      (SELECT id FROM experiments WHERE experiment = ? AND config_digest <> ?)"""
+OTHER_DEAL = """UPDATE runs SET is_current = 0 WHERE is_current AND split = ? AND split_digest <> ?
+                AND experiment_ref IN (SELECT id FROM experiments WHERE experiment = ?)"""
 
 
 @dataclass(frozen=True)
@@ -65,16 +64,8 @@ def enqueue(
     _make_current(connection, by_hash)
     if added:
         record_event(connection, now, "queued", runs=added, config_hashes=list(by_hash))
-    waiting = (
-        sa.select(runs.c.id)
-        .join(experiments, experiments.c.id == runs.c.experiment_ref)
-        .where(
-            _among(experiments.c.experiment, {spec.experiment for spec in specs}),
-            runs.c.state == "queued",
-            sa.not_(runs.c.is_current),
-        )
-    )
-    outdated = tuple(connection.scalars(waiting.order_by(runs.c.id)))
+    names = {spec.experiment for spec in specs}
+    outdated = tuple(row[0] for row in connection.execute(OUTDATED, (_listed(names),)))
     return Enqueued(tuple(added), len(specs) - len(added), outdated)
 
 
@@ -93,10 +84,9 @@ def record_dataset(connection: Connection, facts: DatasetFacts, now: float) -> N
     known = _known_dataset(connection, facts.fingerprint, list(values))
     if known is None:
         new = {"fingerprint": facts.fingerprint, "name": facts.name, "recorded_at": now}
-        connection.execute(sa.insert(datasets).values(**new, **values))
+        insert(connection, "datasets", {**new, **values})
     else:
-        same = datasets.c.fingerprint == facts.fingerprint
-        connection.execute(sa.update(datasets).where(same).values(name=facts.name, **values))
+        update(connection, "datasets", {"fingerprint": facts.fingerprint}, name=facts.name, **values)
     if known != (tuple(values.values()), sorted(set(facts.attributes))):
         _replace_attributes(connection, facts)
         counted = len(facts.attributes)
@@ -110,52 +100,47 @@ def record_study(
     baseline: Mapping[str, float],
 ) -> None:
     """Keep what decides the best experiment and what it is compared with, as the grid file says it now."""
-    connection.execute(sa.delete(selection_keys))
+    connection.execute("DELETE FROM selection_keys")
     keys = [
         {"position": place, "figure": key, "part": selection.part}
         for place, key in enumerate(selection.order, start=1)
     ]
-    connection.execute(sa.insert(selection_keys), keys)
-    connection.execute(sa.delete(study_figures))
+    insert_all(connection, "selection_keys", keys)
+    connection.execute("DELETE FROM study_figures")
     kinds: dict[str, Mapping[str, float]] = {"target": targets, "baseline": baseline}
     rows = [
         {"kind": kind, "figure": figure, "value": value}
         for kind, figures in kinds.items()
         for figure, value in figures.items()
     ]
-    if rows:
-        connection.execute(sa.insert(study_figures), rows)
+    insert_all(connection, "study_figures", rows)
 
 
 def _known_dataset(
     connection: Connection, fingerprint: str, columns: Sequence[str]
 ) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]] | None:
     """Return what the ledger has of a dataset, the columns and the attributes; None if it has nothing."""
-    facts = sa.select(*(datasets.c[column] for column in columns))
-    row = connection.execute(facts.where(datasets.c.fingerprint == fingerprint)).one_or_none()
+    facts = f"SELECT {', '.join(columns)} FROM datasets WHERE fingerprint = ?"
+    row = connection.execute(facts, (fingerprint,)).fetchone()
     if row is None:
         return None
-    table = image_attributes.c
-    named = sa.select(table.image_id, table.attribute, table.value).where(
-        table.data_fingerprint == fingerprint
-    )
-    return tuple(row), sorted(map(tuple, connection.execute(named)))
+    named = "SELECT image_id, attribute, value FROM image_attributes WHERE data_fingerprint = ?"
+    return tuple(row), sorted(map(tuple, connection.execute(named, (fingerprint,))))
 
 
 def _replace_attributes(connection: Connection, facts: DatasetFacts) -> None:
-    of_these = image_attributes.c.data_fingerprint == facts.fingerprint
-    connection.execute(sa.delete(image_attributes).where(of_these))
+    connection.execute("DELETE FROM image_attributes WHERE data_fingerprint = ?", (facts.fingerprint,))
     rows = [
         {"data_fingerprint": facts.fingerprint, "image_id": image_id, "attribute": name, "value": value}
         for image_id, name, value in sorted(set(facts.attributes))
     ]
-    _execute_many(connection, sa.insert(image_attributes), rows)
+    insert_all(connection, "image_attributes", rows)
 
 
 def _states(connection: Connection, hashes: Collection[str]) -> dict[str, str]:
     """Return the state of each run that the ledger knows, by its hash."""
-    known = sa.select(runs.c.config_hash, runs.c.state).where(_among(runs.c.config_hash, hashes))
-    return {row.config_hash: row.state for row in connection.execute(known)}
+    known = f"SELECT config_hash, state FROM runs WHERE config_hash {AMONG}"
+    return dict(map(tuple, connection.execute(known, (_listed(hashes),))))
 
 
 def _follow(connection: Connection, known: Mapping[str, RunSpec], states: Mapping[str, str]) -> None:
@@ -164,19 +149,15 @@ def _follow(connection: Connection, known: Mapping[str, RunSpec], states: Mappin
     A run that has yet to begin learns where the data are now.
     """
     moved = [
-        {"known_hash": key, "spec_json": spec.model_dump_json()}
+        (spec.model_dump_json(), key)
         for key, spec in known.items()
         if states[key] in ("queued", "failed", "cancelled")
     ]
-    same_run = sa.update(runs).where(runs.c.config_hash == sa.bindparam("known_hash"))
-    _execute_many(connection, same_run, moved)
+    connection.executemany("UPDATE runs SET spec_json = ? WHERE config_hash = ?", moved)
     settings = {spec.experiment_digest: spec.settings for spec in known.values()}
-    named = [
-        {"known_digest": digest, "name": each.name, "settings_json": _settings_json(each)}
-        for digest, each in settings.items()
-    ]
-    same = sa.update(experiments).where(experiments.c.config_digest == sa.bindparam("known_digest"))
-    _execute_many(connection, same, named)
+    named = [(each.name, _settings_json(each), digest) for digest, each in settings.items()]
+    renamed = "UPDATE experiments SET name = ?, settings_json = ? WHERE config_digest = ?"
+    connection.executemany(renamed, named)
 
 
 def _add(connection: Connection, new: Mapping[str, RunSpec], now: float, max_attempts: int) -> list[int]:
@@ -203,16 +184,18 @@ def _add(connection: Connection, new: Mapping[str, RunSpec], now: float, max_att
         }
         for key, spec in new.items()
     ]
-    _execute_many(connection, sa.insert(runs), rows)
-    added = sa.select(runs.c.id).where(_among(runs.c.config_hash, new)).order_by(runs.c.id)
-    return list(connection.scalars(added))
+    insert_all(connection, "runs", rows)
+    added = f"SELECT id FROM runs WHERE config_hash {AMONG} ORDER BY id"
+    return [row[0] for row in connection.execute(added, (_listed(new),))]
 
 
 def _experiment_ids(connection: Connection, by_digest: Mapping[str, RunSpec], now: float) -> dict[str, int]:
     """Return the row of each experiment by its digest; one that is not there yet is made."""
-    columns = experiments.c.config_digest, experiments.c.id
-    there = sa.select(*columns).where(_among(experiments.c.config_digest, by_digest))
-    known = {row.config_digest for row in connection.execute(there)}
+    there, digests = (
+        f"SELECT config_digest, id FROM experiments WHERE config_digest {AMONG}",
+        _listed(by_digest),
+    )
+    known = dict(map(tuple, connection.execute(there, (digests,))))
     rows = [
         {
             "experiment": spec.experiment,
@@ -229,15 +212,15 @@ def _experiment_ids(connection: Connection, by_digest: Mapping[str, RunSpec], no
         for digest, spec in by_digest.items()
         if digest not in known
     ]
-    _execute_many(connection, sa.insert(experiments), rows)
-    return {row.config_digest: row.id for row in connection.execute(there)}
+    insert_all(connection, "experiments", rows)
+    return dict(map(tuple, connection.execute(there, (digests,))))
 
 
 def _folders(connection: Connection, new: Mapping[str, RunSpec]) -> dict[str, str]:
     """Return a folder for each run: the plain one for the first of an experiment and split."""
     plain = {key: f"experiments/{spec.experiment}/{spec.split.name}" for key, spec in new.items()}
-    there = sa.select(runs.c.folder).where(_among(runs.c.folder, set(plain.values())))
-    taken = set(connection.scalars(there))
+    there = f"SELECT folder FROM runs WHERE folder {AMONG}"
+    taken = {row[0] for row in connection.execute(there, (_listed(set(plain.values())),))}
     folders = {}
     for key, spec in new.items():
         first = plain[key] not in taken
@@ -250,39 +233,22 @@ def _make_current(connection: Connection, by_hash: Mapping[str, RunSpec]) -> Non
     """Other settings of the experiment, and other deals of the same split, stop being current."""
     settings = {spec.experiment: spec.experiment_digest for spec in by_hash.values()}
     deals = {(spec.experiment, spec.split.name): spec.split_digest for spec in by_hash.values()}
-    same_name = sa.select(experiments.c.id).where(experiments.c.experiment == sa.bindparam("called"))
-    other_settings = same_name.where(experiments.c.config_digest != sa.bindparam("digest"))
-    ended = sa.update(runs).where(runs.c.is_current).values(is_current=False)
-    _execute_many(
-        connection,
-        ended.where(runs.c.experiment_ref.in_(other_settings)),
-        [{"called": experiment, "digest": digest} for experiment, digest in settings.items()],
-    )
-    other_deal = sa.and_(runs.c.split == sa.bindparam("part"), runs.c.split_digest != sa.bindparam("deal"))
-    _execute_many(
-        connection,
-        ended.where(runs.c.experiment_ref.in_(same_name), other_deal),
-        [{"called": experiment, "part": split, "deal": deal} for (experiment, split), deal in deals.items()],
-    )
+    connection.executemany(OTHER_SETTINGS, settings.items())
+    others = [(split, deal, experiment) for (experiment, split), deal in deals.items()]
+    connection.executemany(OTHER_DEAL, others)
     standing = [
         key
         for key, spec in by_hash.items()
         if (settings[spec.experiment], deals[spec.experiment, spec.split.name])
         == (spec.experiment_digest, spec.split_digest)
     ]
-    again = sa.update(runs).where(_among(runs.c.config_hash, standing)).values(is_current=True)
-    connection.execute(again)
+    again = f"UPDATE runs SET is_current = 1 WHERE NOT is_current AND config_hash {AMONG}"
+    connection.execute(again, (_listed(standing),))
 
 
-def _among(column: sa.Column[Any], values: Collection[str]) -> sa.ColumnElement[bool]:
-    """Return the condition `column IN values`, with all of them in one parameter: SQLite takes 32,766."""
-    listed = sa.func.json_each(json.dumps(list(values))).table_valued("value")
-    return column.in_(sa.select(listed.c.value))
-
-
-def _execute_many(connection: Connection, statement: sa.Insert | sa.Update, rows: Sequence[Row]) -> None:
-    if rows:  # without any, SQLAlchemy would execute it once
-        connection.execute(statement, rows)
+def _listed(values: Collection[str]) -> str:
+    """Return the values as AMONG takes them."""
+    return json.dumps(list(values))
 
 
 def _settings_json(settings: ExperimentSettings) -> str:

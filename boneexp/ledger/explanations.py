@@ -1,13 +1,12 @@
 """Grad-CAM's measurements as rows, bound to the digest of the checkpoint that was explained."""
 
+import json
 from collections.abc import Mapping, Sequence
+from sqlite3 import Connection
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
-
 from boneexp.ledger.history import record_event
-from boneexp.ledger.tables import explanations
+from boneexp.ledger.statements import insert_all
 
 
 def record_explanations(
@@ -17,12 +16,14 @@ def record_explanations(
 
     Explaining an image again replaces its rows; rows of another checkpoint of the run go.
     """
-    images = {row["image_id"] for row in rows}
-    stale = sa.or_(explanations.c.image_id.in_(images), explanations.c.checkpoint_sha256 != checkpoint_sha256)
-    connection.execute(sa.delete(explanations).where(explanations.c.run_id == run_id, stale))
+    images = json.dumps([row["image_id"] for row in rows])
+    connection.execute(
+        """DELETE FROM explanations WHERE run_id = ?
+           AND (image_id IN (SELECT value FROM json_each(?)) OR checkpoint_sha256 <> ?)""",
+        (run_id, images, checkpoint_sha256),
+    )
     shared = {"run_id": run_id, "checkpoint_sha256": checkpoint_sha256, "explained_at": now}
-    if rows:
-        connection.execute(sa.insert(explanations), [{**row, **shared} for row in rows])
+    insert_all(connection, "explanations", [{**row, **shared} for row in rows])
     record_event(
         connection, now, "explained", run_id=run_id, rows=len(rows), checkpoint_sha256=checkpoint_sha256
     )

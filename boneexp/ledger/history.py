@@ -5,16 +5,12 @@ over the rows that it settles, so that these cannot be changed without a trace e
 """
 
 import hashlib
-import sqlite3
+from sqlite3 import Connection
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
-
 from boneexp.config import canonical_json
-from boneexp.ledger import tables
-from boneexp.ledger.database import as_sqlite
 from boneexp.ledger.seals import seal_of, subject_of_event, unsealed
+from boneexp.ledger.statements import insert, insert_all
 from boneexp.results import WrittenFile
 
 FIRST_HASH = "0" * 64
@@ -32,19 +28,19 @@ def record_event(
     """Append one event to the chain; rows that it settles must be written before, since it seals them."""
     subject = subject_of_event(kind, run_id, attempt, details)
     if subject is not None:
-        details["seal"] = seal_of(as_sqlite(connection), subject)
-    last = sa.select(tables.events.c.hash).order_by(tables.events.c.id.desc()).limit(1)
-    previous = connection.scalar(last) or FIRST_HASH
+        details["seal"] = seal_of(connection, subject)
+    last = connection.execute("SELECT hash FROM events ORDER BY id DESC LIMIT 1").fetchone()
+    previous = FIRST_HASH if last is None else last[0]
     details_json = canonical_json(details)
     now = float(now)  # as the column keeps it, so that the hash can be computed again
     row = {"at": now, "kind": kind, "run_id": run_id, "attempt": attempt, "details_json": details_json}
     digest = event_hash(previous, now, kind, (run_id, attempt), details_json)
-    connection.execute(sa.insert(tables.events).values(**row, previous_hash=previous, hash=digest))
+    insert(connection, "events", {**row, "previous_hash": previous, "hash": digest})
 
 
 def seal_what_has_no_seal(connection: Connection, now: float) -> None:
     """Seal what was settled before there were seals, as it is now."""
-    for subject in unsealed(as_sqlite(connection)):
+    for subject in unsealed(connection):
         record_event(connection, now, "sealed", subject=subject.kind, **subject.columns())
 
 
@@ -55,7 +51,7 @@ def event_hash(
     return hashlib.sha256(canonical_json([previous, at, kind, *subject, details_json]).encode()).hexdigest()
 
 
-def first_broken_event(connection: sqlite3.Connection) -> int | None:
+def first_broken_event(connection: Connection) -> int | None:
     """Return the id of the first event whose hash or place in the chain is wrong; None if the chain holds."""
     previous = FIRST_HASH
     expected_id = 1
@@ -75,15 +71,5 @@ def record_files(
     connection: Connection, files: tuple[WrittenFile, ...], run_id: int | None, now: float
 ) -> None:
     """Record files that are in place; a file written again replaces its row."""
-    for file in files:
-        connection.execute(sa.delete(tables.files).where(tables.files.c.path == file.path))
-        connection.execute(
-            sa.insert(tables.files).values(
-                path=file.path,
-                run_id=run_id,
-                kind=file.kind,
-                sha256=file.sha256,
-                size_bytes=file.size_bytes,
-                written_at=now,
-            )
-        )
+    rows = [{**vars(file), "run_id": run_id, "written_at": now} for file in files]
+    insert_all(connection, "files", rows, "INSERT OR REPLACE")

@@ -7,14 +7,12 @@ to do (`views.promotion_cut_short`).
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from sqlite3 import Connection
 from typing import Any
-
-import sqlalchemy as sa
-from sqlalchemy import Connection
 
 from boneexp.config import canonical_json
 from boneexp.ledger.history import record_event, record_files
-from boneexp.ledger.tables import files, promotions
+from boneexp.ledger.statements import insert
 from boneexp.results import WrittenFile
 
 PROMOTED_CHECKPOINT = "promoted checkpoint"
@@ -54,7 +52,7 @@ def give_up_promotion(connection: Connection, now: float) -> None:
 
 def newest_promotion(connection: Connection) -> int | None:
     """Return the id of the last decision; None before the first."""
-    newest: int | None = connection.scalar(sa.select(sa.func.max(promotions.c.id)))
+    newest: int | None = connection.execute("SELECT MAX(id) FROM promotions").fetchone()[0]
     return newest
 
 
@@ -69,9 +67,7 @@ def record_promotion(connection: Connection, promotion: Promotion, now: float) -
         "evidence_json": canonical_json(promotion.evidence),
         "undoes_id": promotion.undoes_id,
     }
-    added = int(
-        connection.execute(sa.insert(promotions).values(**row).returning(promotions.c.id)).scalar_one()
-    )
+    added = insert(connection, "promotions", row)
     record_event(
         connection,
         now,
@@ -99,7 +95,7 @@ def settle_promotion(
     connection: Connection, promotion: int, standing_files: tuple[WrittenFile, ...], now: float
 ) -> None:
     """Note that every file agrees with the decision; checkpoints promoted no more leave table `files`."""
-    connection.execute(sa.delete(files).where(files.c.kind == PROMOTED_CHECKPOINT))
+    connection.execute("DELETE FROM files WHERE kind = ?", (PROMOTED_CHECKPOINT,))
     record_files(connection, standing_files, None, now)
     record_event(connection, now, "promotion-settled", promotion=promotion)
 

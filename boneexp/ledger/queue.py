@@ -7,18 +7,36 @@ to and is refused when a newer attempt has begun.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
-
-import sqlalchemy as sa
-from sqlalchemy import Connection
+from sqlite3 import Connection
 
 from boneexp.config import RunSpec, canonical_json
 from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.ledger.history import record_event
-from boneexp.ledger.tables import attempts, experiments, runs
+from boneexp.ledger.statements import insert, update
 
 HOPELESS = "its workers died before an epoch was done; see what kills them, then: boneexp retry RUN"
 LONGEST_LEASE_S = 3600  # one that ends later was given before the clock was put back
+
+ABANDONED = f"state = 'running' AND NOT (lease_until BETWEEN :now AND :now + {LONGEST_LEASE_S})"
+# Two MINs, each of which reads one entry of ix_runs_state: with one over both states, a claim would read all
+# runs that wait.
+OLDEST = f"""SELECT MIN(id) FROM (SELECT MIN(id) AS id FROM runs WHERE state = 'queued'
+                                  UNION ALL SELECT MIN(id) FROM runs WHERE {ABANDONED})"""
+THIS = f"SELECT id FROM runs WHERE id = :run_id AND (state = 'queued' OR {ABANDONED})"
+CLAIM = """UPDATE runs SET state = 'running', attempt = attempt + 1,
+                           killed_attempts = killed_attempts + (state = 'running'),
+                           lease_until = :now + :lease_s, failure_kind = NULL, failure = NULL
+           WHERE id = ({which}) RETURNING id, attempt, spec_json, folder, micro_batch"""
+CLAIM_OLDEST, CLAIM_THIS = CLAIM.format(which=OLDEST), CLAIM.format(which=THIS)
+GIVE_UP = f"""UPDATE runs SET state = 'failed', failure_kind = 'killed', failure = :failure,
+                              killed_attempts = killed_attempts + 1, lease_until = NULL, settled_at = :now
+              WHERE {ABANDONED} AND killed_attempts + 1 >= max_attempts RETURNING id"""
+CLOSE_LOST = """UPDATE attempts SET outcome = 'lost', failure_kind = 'killed', ended_at = :now,
+                                    failure = 'the worker stopped renewing its lease'
+                WHERE run_id = :run_id AND outcome IS NULL RETURNING number"""
+HELD_HERE = """SELECT r.id, a.pid, a.process_started, a.boot_id
+               FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt
+               WHERE r.state = 'running' AND r.lease_until >= :now AND a.host = :host"""
 
 
 @dataclass(frozen=True)
@@ -53,31 +71,13 @@ def claim_next(
     One UPDATE … RETURNING inside one write transaction: two workers never get the same run.
     """
     _give_up_on_killers(connection, now)
-    abandoned = sa.and_(runs.c.state == "running", _lapsed(now))
-    waiting = sa.or_(runs.c.state == "queued", abandoned)
-    oldest = sa.select(runs.c.id).where(waiting).order_by(runs.c.id).limit(1)
-    if run_id is not None:
-        oldest = oldest.where(runs.c.id == run_id)
-    taken_over = sa.case((runs.c.state == "running", 1), else_=0)
-    claim = (
-        sa.update(runs)
-        .where(runs.c.id == oldest.scalar_subquery())
-        .values(
-            state="running",
-            attempt=runs.c.attempt + 1,
-            killed_attempts=runs.c.killed_attempts + taken_over,
-            lease_until=now + lease_s,
-            failure_kind=None,
-            failure=None,
-        )
-        .returning(runs.c.id, runs.c.attempt, runs.c.spec_json, runs.c.folder, runs.c.micro_batch)
-    )
-    row = connection.execute(claim).one_or_none()
+    asked = {"now": now, "lease_s": lease_s, "run_id": run_id}
+    row = connection.execute(CLAIM_OLDEST if run_id is None else CLAIM_THIS, asked).fetchone()
     if row is None:
         return None
-    _close_lost_attempts(connection, row.id, now)
-    spec = RunSpec.model_validate_json(row.spec_json)
-    claimed = Claim(row.id, row.attempt, spec, row.folder, row.micro_batch)
+    number, attempt, spec_json, folder, micro_batch = row
+    _close_lost_attempts(connection, number, now)
+    claimed = Claim(number, attempt, RunSpec.model_validate_json(spec_json), folder, micro_batch)
     _begin_attempt(connection, worker, claimed, now)
     return claimed
 
@@ -86,22 +86,21 @@ def renew(connection: Connection, claim: Claim, now: float, lease_s: float) -> b
     """Hold the claim for `lease_s` more; False when the run has gone to a newer attempt or was settled."""
     if not holds(connection, claim):
         return False
-    _update_run(connection, claim, lease_until=now + lease_s)
-    _update_attempt(connection, claim, renewed_at=now)
+    update(connection, "runs", {"id": claim.run_id}, lease_until=now + lease_s)
+    update(connection, "attempts", {"run_id": claim.run_id, "number": claim.attempt}, renewed_at=now)
     return True
 
 
 def stop_requested(connection: Connection, claim: Claim) -> bool:
     """Tell whether someone has cancelled this run while it is running."""
-    return bool(connection.scalar(sa.select(runs.c.stop_requested).where(runs.c.id == claim.run_id)))
+    query = "SELECT 1 FROM runs WHERE id = ? AND stop_requested"
+    return connection.execute(query, (claim.run_id,)).fetchone() is not None
 
 
 def holds(connection: Connection, claim: Claim) -> bool:
     """Tell whether the claim's attempt is the current one: the fence in front of every write."""
-    current = sa.select(runs.c.id).where(
-        runs.c.id == claim.run_id, runs.c.attempt == claim.attempt, runs.c.state == "running"
-    )
-    return connection.scalar(current) is not None
+    query = "SELECT 1 FROM runs WHERE id = ? AND attempt = ? AND state = 'running'"
+    return connection.execute(query, (claim.run_id, claim.attempt)).fetchone() is not None
 
 
 def free_runs_of_dead_processes(
@@ -111,16 +110,10 @@ def free_runs_of_dead_processes(
 
     `is_alive(pid, process_started, boot_id)` says whether that very process still runs.
     """
-    held = (
-        sa.select(runs.c.id, attempts.c.pid, attempts.c.process_started, attempts.c.boot_id)
-        .join(attempts, sa.and_(attempts.c.run_id == runs.c.id, attempts.c.number == runs.c.attempt))
-        .where(runs.c.state == "running", runs.c.lease_until >= now, attempts.c.host == host)
-    )
-    dead = [
-        row.id for row in connection.execute(held) if not is_alive(row.pid, row.process_started, row.boot_id)
-    ]
-    if dead:
-        connection.execute(sa.update(runs).where(runs.c.id.in_(dead)).values(lease_until=now - 1))
+    held = connection.execute(HELD_HERE, {"now": now, "host": host}).fetchall()
+    dead = [run_id for run_id, *process in held if not is_alive(*process)]
+    for run_id in dead:
+        update(connection, "runs", {"id": run_id}, lease_until=now - 1)
     return dead
 
 
@@ -137,11 +130,12 @@ def retry(connection: Connection, run_id: int, now: float) -> None:
     if state not in ("failed", "cancelled"):
         raise RunNotFinished(f"run {run_id} is {state}; only a failed or cancelled run can be queued again")
     again = {"state": "queued", "failure_kind": None, "failure": None, "settled_at": None}
-    fresh = {"killed_attempts": 0, "stop_requested": False}
-    connection.execute(sa.update(runs).where(runs.c.id == run_id).values(**again, **fresh))
-    planned = sa.select(experiments.c.batch_size).where(experiments.c.id == runs.c.experiment_ref)
-    ran_out = sa.and_(runs.c.id == run_id, runs.c.micro_batch == 1)
-    connection.execute(sa.update(runs).where(ran_out).values(micro_batch=planned.scalar_subquery()))
+    update(connection, "runs", {"id": run_id}, **again, killed_attempts=0, stop_requested=False)
+    connection.execute(
+        """UPDATE runs SET micro_batch = (SELECT batch_size FROM experiments WHERE id = experiment_ref)
+           WHERE id = ? AND micro_batch = 1""",
+        (run_id,),
+    )
     record_event(connection, now, "retried", run_id=run_id, was=state)
 
 
@@ -155,98 +149,55 @@ def cancel(connection: Connection, run_id: int, now: float) -> str:
     state = _state(connection, run_id)
     if state == "queued" or _abandoned(connection, run_id, now):
         _close_lost_attempts(connection, run_id, now)
-        ended = {"state": "cancelled", "settled_at": now, "lease_until": None}
-        connection.execute(sa.update(runs).where(runs.c.id == run_id).values(**ended))
+        update(connection, "runs", {"id": run_id}, state="cancelled", settled_at=now, lease_until=None)
         record_event(connection, now, "cancelled", run_id=run_id, was=state)
         return "cancelled"
     if state == "running":
-        connection.execute(sa.update(runs).where(runs.c.id == run_id).values(stop_requested=True))
+        update(connection, "runs", {"id": run_id}, stop_requested=True)
         record_event(connection, now, "cancel-requested", run_id=run_id)
         return "stopping"
     raise RunNotFinished(f"run {run_id} is {state} already; there is nothing to cancel")
 
 
 def _abandoned(connection: Connection, run_id: int, now: float) -> bool:
-    abandoned = sa.and_(runs.c.id == run_id, runs.c.state == "running", _lapsed(now))
-    return connection.scalar(sa.select(runs.c.id).where(abandoned)) is not None
-
-
-def _lapsed(now: float) -> sa.ColumnElement[bool]:
-    return sa.not_(runs.c.lease_until.between(now, now + LONGEST_LEASE_S))
+    query = f"SELECT 1 FROM runs WHERE id = :run_id AND {ABANDONED}"
+    return connection.execute(query, {"run_id": run_id, "now": now}).fetchone() is not None
 
 
 def _give_up_on_killers(connection: Connection, now: float) -> None:
     """Fail abandoned runs that have ended with their worker as often as is allowed."""
-    hopeless = (
-        sa.update(runs)
-        .where(
-            runs.c.state == "running",
-            _lapsed(now),
-            runs.c.killed_attempts + 1 >= runs.c.max_attempts,
-        )
-        .values(
-            state="failed",
-            failure_kind="killed",
-            failure=HOPELESS,
-            killed_attempts=runs.c.killed_attempts + 1,
-            lease_until=None,
-            settled_at=now,
-        )
-        .returning(runs.c.id)
-    )
-    for run_id in list(connection.scalars(hopeless)):
+    for (run_id,) in connection.execute(GIVE_UP, {"now": now, "failure": HOPELESS}).fetchall():
         _close_lost_attempts(connection, run_id, now)
         record_event(connection, now, "failed", run_id=run_id, failure_kind="killed", failure=HOPELESS)
 
 
 def _close_lost_attempts(connection: Connection, run_id: int, now: float) -> None:
-    lost = (
-        sa.update(attempts)
-        .where(attempts.c.run_id == run_id, attempts.c.outcome.is_(None))
-        .values(
-            outcome="lost",
-            failure_kind="killed",
-            failure="the worker stopped renewing its lease",
-            ended_at=now,
-        )
-        .returning(attempts.c.number)
-    )
-    for number in list(connection.scalars(lost)):
+    for (number,) in connection.execute(CLOSE_LOST, {"run_id": run_id, "now": now}).fetchall():
         record_event(connection, now, "attempt-lost", run_id=run_id, attempt=number)
 
 
 def _begin_attempt(connection: Connection, worker: Worker, claim: Claim, now: float) -> None:
-    connection.execute(
-        sa.insert(attempts).values(
-            run_id=claim.run_id,
-            number=claim.attempt,
-            worker=worker.name,
-            host=worker.host,
-            pid=worker.pid,
-            boot_id=worker.boot_id,
-            process_started=worker.process_started,
-            device=worker.device,
-            versions_json=canonical_json(worker.versions),
-            batch_size=claim.spec.settings.training.batch_size,
-            micro_batch=claim.micro_batch,
-            started_at=now,
-            renewed_at=now,
-        )
-    )
+    row = {
+        "run_id": claim.run_id,
+        "number": claim.attempt,
+        "worker": worker.name,
+        "host": worker.host,
+        "pid": worker.pid,
+        "boot_id": worker.boot_id,
+        "process_started": worker.process_started,
+        "device": worker.device,
+        "versions_json": canonical_json(worker.versions),
+        "batch_size": claim.spec.settings.training.batch_size,
+        "micro_batch": claim.micro_batch,
+        "started_at": now,
+        "renewed_at": now,
+    }
+    insert(connection, "attempts", row)
     record_event(connection, now, "claimed", run_id=claim.run_id, attempt=claim.attempt, worker=worker.name)
 
 
 def _state(connection: Connection, run_id: int) -> str:
-    state = connection.scalar(sa.select(runs.c.state).where(runs.c.id == run_id))
-    if state is None:
+    found = connection.execute("SELECT state FROM runs WHERE id = ?", (run_id,)).fetchone()
+    if found is None:
         raise RunNotFound(f"the ledger has no run {run_id}; see which there are with: boneexp status")
-    return str(state)
-
-
-def _update_run(connection: Connection, claim: Claim, **values: Any) -> None:
-    connection.execute(sa.update(runs).where(runs.c.id == claim.run_id).values(**values))
-
-
-def _update_attempt(connection: Connection, claim: Claim, **values: Any) -> None:
-    this = sa.and_(attempts.c.run_id == claim.run_id, attempts.c.number == claim.attempt)
-    connection.execute(sa.update(attempts).where(this).values(**values))
+    return str(found[0])

@@ -5,14 +5,12 @@ nothing is changed that counts.
 """
 
 from functools import partial
+from sqlite3 import Connection
 from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy import Connection
-
-from boneexp.ledger import tables
 from boneexp.ledger.history import record_event, record_files
 from boneexp.ledger.queue import HOPELESS, Claim, holds, stop_requested
+from boneexp.ledger.statements import insert, insert_all, update
 from boneexp.ledger.summaries import summarise
 from boneexp.results import CLASS_NAMES, EpochRecord, Failed, Finished, Killed, Stopped
 
@@ -21,16 +19,11 @@ def keep_epoch(connection: Connection, claim: Claim, record: EpochRecord, now: f
     """Keep one epoch's figures, again only if it came out otherwise; False when the claim is not current."""
     if not holds(connection, claim):
         return False
-    epochs = tables.epochs.c
-    same = sa.select(epochs.attempt).where(
-        epochs.run_id == claim.run_id,
-        epochs.epoch == record.epoch,
-        epochs.train_loss == record.train_loss,
-        epochs.val_loss == record.val_loss,
-    )
-    if connection.scalar(same) is None:
+    same = "SELECT 1 FROM epochs WHERE run_id = ? AND epoch = ? AND train_loss = ? AND val_loss = ?"
+    key = (claim.run_id, record.epoch, record.train_loss, record.val_loss)
+    if connection.execute(same, key).fetchone() is None:
         row = {"run_id": claim.run_id, "attempt": claim.attempt, "ended_at": now, **vars(record)}
-        connection.execute(sa.insert(tables.epochs).values(**row))
+        insert(connection, "epochs", row)
         _update(connection, claim, killed_attempts=0)  # it gets on: only deaths in a row count
     return True
 
@@ -40,9 +33,9 @@ def finish(connection: Connection, claim: Claim, finished: Finished, now: float)
     if not holds(connection, claim):
         _keep_as_evidence(connection, claim, finished, now)
         return None
-    connection.execute(sa.insert(tables.metrics), _metric_rows(claim, finished))
+    insert_all(connection, "metrics", _metric_rows(claim, finished))
     summarise(connection, claim.run_id)
-    connection.execute(sa.insert(tables.predictions), [_row(claim, each) for each in finished.predictions])
+    insert_all(connection, "predictions", [_row(claim, each) for each in finished.predictions])
     record_files(connection, finished.files, claim.run_id, now)
     best = next(file for file in finished.files if file.kind == "best checkpoint")
     _settle(
@@ -109,18 +102,17 @@ def lose(connection: Connection, claim: Claim, killed: Killed, now: float) -> st
     """Queue a run again whose process was killed, until that has happened as often in a row as is allowed."""
     if not holds(connection, claim):
         return None
-    this = sa.select(tables.runs).where(tables.runs.c.id == claim.run_id)
-    run = connection.execute(this).one()
-    deaths = run.killed_attempts + 1
+    query = "SELECT killed_attempts + 1, max_attempts, stop_requested FROM runs WHERE id = ?"
+    deaths, allowed, cancelled = connection.execute(query, (claim.run_id,)).fetchone()
     ended = {"outcome": "lost", "failure_kind": "killed", "failure": killed.reason}
     _end_attempt(connection, claim, now, **ended, traceback=killed.traceback or None)
     record = partial(record_event, connection, now, run_id=claim.run_id, attempt=claim.attempt)
     record("attempt-lost", failure=killed.reason)
-    if run.stop_requested:
+    if cancelled:
         _settle(connection, claim, now, state="cancelled")
         record("cancelled", reason=killed.reason)
         return "cancelled"
-    if deaths < run.max_attempts:
+    if deaths < allowed:
         _update(connection, claim, state="queued", lease_until=None, killed_attempts=deaths)
         return "queued"
     failure = f"{killed.reason}; {HOPELESS}"
@@ -172,7 +164,7 @@ def _keep_as_evidence(connection: Connection, claim: Claim, finished: Finished, 
     """Keep the figures of a worker that had lost the run, beside those that count."""
     late = {"attempt": claim.attempt, "recorded_at": now}
     rows = [{**row, **late} for row in _metric_rows(claim, finished)]
-    connection.execute(sa.insert(tables.late_results).prefix_with("OR IGNORE"), rows)
+    insert_all(connection, "late_results", rows, "INSERT OR IGNORE")
     files = {file.kind: file.sha256 for file in finished.files}
     record_event(connection, now, "late-result", run_id=claim.run_id, attempt=claim.attempt, files=files)
 
@@ -182,9 +174,9 @@ def _settle(connection: Connection, claim: Claim, now: float, **values: Any) -> 
 
 
 def _update(connection: Connection, claim: Claim, **values: Any) -> None:
-    connection.execute(sa.update(tables.runs).where(tables.runs.c.id == claim.run_id).values(**values))
+    update(connection, "runs", {"id": claim.run_id}, **values)
 
 
 def _end_attempt(connection: Connection, claim: Claim, now: float, **values: Any) -> None:
-    this = sa.and_(tables.attempts.c.run_id == claim.run_id, tables.attempts.c.number == claim.attempt)
-    connection.execute(sa.update(tables.attempts).where(this).values(ended_at=now, **values))
+    this = {"run_id": claim.run_id, "number": claim.attempt}
+    update(connection, "attempts", this, ended_at=now, **values)

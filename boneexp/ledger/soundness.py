@@ -4,7 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 from functools import lru_cache
 
-from sqlalchemy import Connection, create_engine
+from sqlalchemy import create_engine
 
 from boneexp.ledger.database import as_sqlite, run_migrations
 
@@ -43,13 +43,13 @@ def differences(connection: sqlite3.Connection) -> list[Difference]:
     return [*missing, *changed, *(Difference("extra", *key) for key in found if key not in right)]
 
 
-def rebuild(connection: Connection, wrong: list[Difference]) -> None:
+def rebuild(connection: sqlite3.Connection, wrong: list[Difference]) -> None:
     """Make views and indices that are missing or changed again, as the migrations do; tables stay."""
     right = _objects_of_a_new_ledger()
     for each in wrong:
         if is_rebuildable(each):
-            connection.exec_driver_sql(f'DROP {each.type} IF EXISTS "{each.name}"')
-            connection.exec_driver_sql(right[each.type, each.name])
+            connection.execute(f'DROP {each.type} IF EXISTS "{each.name}"')
+            connection.execute(right[each.type, each.name])
 
 
 def is_rebuildable(difference: Difference) -> bool:
@@ -57,9 +57,9 @@ def is_rebuildable(difference: Difference) -> bool:
     return difference.type in ("view", "index") and difference.how != "extra"
 
 
-def rebuild_indices(connection: Connection) -> None:
+def rebuild_indices(connection: sqlite3.Connection) -> None:
     """Make every index again from its table."""
-    connection.exec_driver_sql("REINDEX")
+    connection.execute("REINDEX")
 
 
 def _objects(connection: sqlite3.Connection) -> Objects:

@@ -5,8 +5,6 @@ It can be made again at any time: the metrics are what is sealed.
 
 import sqlite3
 
-from sqlalchemy import Connection
-
 from boneexp.ledger.tables import SUMMARY_COLUMNS
 
 _PIVOT = ", ".join(
@@ -18,15 +16,15 @@ _OF_ONE_RUN = f"SELECT run_id, part, {_PIVOT} FROM metrics WHERE run_id = ? GROU
 _COLUMNS = ", ".join(("run_id", "part", *(name for name, *_ in SUMMARY_COLUMNS)))
 
 
-def summarise(connection: Connection, run_id: int) -> None:
+def summarise(connection: sqlite3.Connection, run_id: int) -> None:
     """Write the summary of a run whose metrics are there."""
-    connection.exec_driver_sql(f"INSERT INTO run_summaries ({_COLUMNS}) {_OF_ONE_RUN}", (run_id,))
+    connection.execute(f"INSERT INTO run_summaries ({_COLUMNS}) {_OF_ONE_RUN}", (run_id,))
 
 
-def summarise_again(connection: Connection) -> None:
+def summarise_again(connection: sqlite3.Connection) -> None:
     """Make every summary again from the metrics."""
-    connection.exec_driver_sql("DELETE FROM run_summaries")
-    connection.exec_driver_sql(f"INSERT INTO run_summaries ({_COLUMNS}) {_FROM_METRICS}")
+    connection.execute("DELETE FROM run_summaries")
+    connection.execute(f"INSERT INTO run_summaries ({_COLUMNS}) {_FROM_METRICS}")
 
 
 def wrong_summaries(connection: sqlite3.Connection) -> list[int]:
