@@ -15,8 +15,9 @@ from typing import Any
 from boneexp.artifacts import RunFolder, write_text
 from boneexp.config import RunSpec
 from boneexp.data.phantom import write_phantom
-from boneexp.engines.attempt import Workplace, work
+from boneexp.engines.attempt import Workplace
 from boneexp.engines.local import run_local
+from boneexp.engines.work import work
 from boneexp.errors import BoneexpError
 from boneexp.ledger import views
 from boneexp.ledger.database import open_ledger, reading

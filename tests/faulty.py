@@ -8,6 +8,7 @@ import errno
 import multiprocessing
 import os
 import signal
+import sys
 import threading
 from concurrent.futures import wait
 from contextlib import suppress
@@ -140,6 +141,10 @@ def deaf(*_):
 
 def threads_and_pid(_report):
     return torch.get_num_threads(), os.getpid() != multiprocessing.parent_process().pid
+
+
+def loaded(_report):
+    return {name.split(".")[0] for name in sys.modules}
 
 
 def waiting(report):

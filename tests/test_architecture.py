@@ -225,10 +225,11 @@ def test_torch_stays_in_its_rooms():
         return {"torch", "torchvision"} & set(third_party(path))
 
     def networks(path):
-        return {"timm", "pytorch_grad_cam", "sklearn"} & set(third_party(path))
+        return {"timm", "pytorch_grad_cam"} & set(third_party(path))
 
     assert found_in(torches, {"learning", "experiment", "explain", "engines"}) == []
     assert found_in(networks, {"learning"}) == []
+    assert found_in(lambda path: {"sklearn", "scipy"} & set(third_party(path)), set()) == []
 
 
 def test_only_the_screen_prints():

@@ -143,6 +143,12 @@ def test_a_child_answers_raises_and_dies():
         answer(faulty.always_killed)
 
 
+def test_a_child_has_torch_from_its_server_and_loads_no_ledger():
+    found = answer(faulty.loaded)
+    assert {"torch", "timm"} <= found
+    assert found & {"sqlalchemy", "alembic", "sklearn", "scipy"} == set()
+
+
 @pytest.mark.slow
 def test_a_child_whose_worker_was_killed_ends_too():
     program = (

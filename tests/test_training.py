@@ -3,6 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
+from sklearn.metrics import roc_auc_score
 from torch.nn.functional import cross_entropy
 from writers import AtOnce
 
@@ -385,6 +386,16 @@ def test_a_last_checkpoint_of_another_run_or_a_broken_one_is_passed_over(tmp_pat
 )
 def test_every_failure_has_its_kind(error, kind):
     assert failure_of(error).kind == kind
+
+
+def test_the_macro_auroc_of_an_epoch_is_scikit_learns_and_undefined_without_a_class():
+    generator = np.random.default_rng(3)
+    labels = generator.integers(0, 3, 50)
+    said = generator.dirichlet((1, 1, 1), 50).round(1)  # many ties
+    said /= said.sum(1, keepdims=True)
+    expected = roc_auc_score(labels, said, multi_class="ovr")
+    assert training._macro_auroc(labels, said) == pytest.approx(expected, abs=1e-12)
+    assert training._macro_auroc(labels[labels < 2], said[labels < 2]) is None
 
 
 def test_an_empty_part_of_samples_has_length_zero():

@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import Any
 
 from boneexp.artifacts import RunFolder
-from boneexp.config import RunSpec
 from boneexp.engines.child import Child
 from boneexp.engines.lease import LEASE_S, Lease, kept_lease
+from boneexp.engines.work import work
 from boneexp.errors import BoneexpError, Busy
 from boneexp.failures import failure_of
 from boneexp.ledger.database import writing
@@ -50,13 +50,6 @@ class StopFlag:
     def is_at_once(self) -> bool:
         """Tell whether nothing shall be waited for any more."""
         return self._at_once.is_set()
-
-
-def work(spec: RunSpec, folder: RunFolder, device: str, micro_batch: int, report: Any) -> Outcome:
-    """Do the run; this happens in the child."""
-    from boneexp import experiment
-
-    return experiment.run(spec, folder, device, micro_batch, report)
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,8 @@ before its children: it lives as long as the worker, whose pipe it watches.
 
 import signal
 
+import boneexp.engines.child
+import boneexp.engines.work
 import boneexp.experiment  # noqa: F401 - torch and timm, some seconds
 
 signal.signal(signal.SIGTERM, signal.SIG_IGN)

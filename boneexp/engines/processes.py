@@ -1,16 +1,22 @@
-"""Who this process is, and whether another one still lives: by pid, start time and boot together."""
+"""Who this process is, and whether another one still lives: by pid, start time and boot together.
+
+Each child of an attempt imports this module and needs no ledger: what does is imported where it is used.
+"""
 
 import os
 import platform
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from boneexp.ledger.database import writing
-from boneexp.ledger.queue import Worker, free_runs_of_dead_processes
+if TYPE_CHECKING:
+    from boneexp.ledger.queue import Worker
 
 
-def this_worker(device: str, versions: dict[str, str]) -> Worker:
+def this_worker(device: str, versions: dict[str, str]) -> "Worker":
     """Return the identity under which this process claims runs."""
+    from boneexp.ledger.queue import Worker
+
     host = socket.gethostname()
     return Worker(
         name=f"{host}:{os.getpid()}",
@@ -25,6 +31,9 @@ def this_worker(device: str, versions: dict[str, str]) -> Worker:
 
 def free_dead_runs_here(ledger: Path, now: float) -> list[int]:
     """Let go of runs whose worker was a process of this machine and is no more; return their ids."""
+    from boneexp.ledger.database import writing
+    from boneexp.ledger.queue import free_runs_of_dead_processes
+
     with writing(ledger) as connection:
         return free_runs_of_dead_processes(connection, socket.gethostname(), is_alive, now)
 

@@ -45,9 +45,7 @@ def be_deterministic(device: torch.device) -> None:
 
 def software(device: torch.device) -> dict[str, str]:
     """Return names and versions of all that has a say in the numbers, device and threads included."""
-    found = {
-        package: version(package) for package in ("torch", "torchvision", "timm", "numpy", "scikit-learn")
-    }
+    found = {package: version(package) for package in ("torch", "torchvision", "timm", "numpy")}
     found |= {"opencv": version("opencv-python-headless"), "boneexp": boneexp.__version__}
     found |= {"python": platform.python_version(), "platform": platform.platform()}
     found["threads"] = str(torch.get_num_threads())

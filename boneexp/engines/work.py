@@ -1,0 +1,14 @@
+"""What the child of an attempt does. It knows no ledger, so this module brings none into it."""
+
+from typing import Any
+
+from boneexp.artifacts import RunFolder
+from boneexp.config import RunSpec
+from boneexp.results import Outcome
+
+
+def work(spec: RunSpec, folder: RunFolder, device: str, micro_batch: int, report: Any) -> Outcome:
+    """Do the run."""
+    from boneexp import experiment
+
+    return experiment.run(spec, folder, device, micro_batch, report)
