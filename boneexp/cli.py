@@ -30,6 +30,7 @@ from boneexp.options import (
     DryRun,
     GridPath,
     Json,
+    Kernels,
     LedgerPath,
     Markdown,
     Part,
@@ -133,6 +134,7 @@ def run(
     all_: Annotated[bool, typer.Option("--all", help="Every run that waits.")] = False,
     workers: Annotated[int, typer.Option(min=1, max=64, help="Runs side by side (with --all).")] = 1,
     device: Device = "auto",
+    kernels: Kernels = "deterministic",
     lease: Annotated[
         float,
         typer.Option(
@@ -155,12 +157,13 @@ def run(
     _require_waiting(ledger, run_id)
     _require_own_folders(ledger, artifacts)
     _warn_of_network(ledger)
+    from boneexp.computing import Computing
     from boneexp.engines.attempt import Workplace
     from boneexp.engines.local import run_local
     from boneexp.progress import run_progress
 
     with run_progress() as announce:
-        place = Workplace(ledger, artifacts, device, announce, lease_s=lease)
+        place = Workplace(ledger, artifacts, Computing(device, kernels), announce, lease_s=lease)
         limit = None if all_ else 1
         tally = run_local(place, workers=workers, limit=limit, run_id=run_id)
     if json:
@@ -457,12 +460,13 @@ def reproduce(
     json: Json = False,
 ) -> None:
     """Run a finished run once more, in a folder of its own, and say whether it lies within its interval."""
+    from boneexp.computing import Computing
     from boneexp.engines.attempt import Workplace
     from boneexp.progress import run_progress
     from boneexp.reproducing import reproduce as run_again
 
     with run_progress() as announce:
-        found = run_again(Workplace(ledger, artifacts, device, announce), run_id, root)
+        found = run_again(Workplace(ledger, artifacts, Computing(device), announce), run_id, root)
     if isinstance(found, str):
         raise typer.Exit(_exit_code(found, 0, 0))
     if json:
@@ -543,6 +547,7 @@ def doctor(
         ),
     ] = False,
     device: Device = "auto",
+    kernels: Kernels = "deterministic",
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     grid: GridPath = GRID,
@@ -555,7 +560,7 @@ def doctor(
     if backup is not None:
         return _backed_up(ledger, backup, json)
     if verify_resume:
-        return _resume_verified(device, json)
+        return _resume_verified(device, kernels, json)
     from boneexp.doctor.examination import examine
     from boneexp.doctor.findings import Examination, is_damaged
     from boneexp.progress import counting
@@ -632,12 +637,13 @@ def _backed_up(ledger: Path, backup: Path, json: bool) -> None:
     return screen.data(f"{sha256}  {backup}")
 
 
-def _resume_verified(device: str, json: bool) -> None:
+def _resume_verified(device: str, kernels: Kernels, json: bool) -> None:
+    from boneexp.computing import Computing
     from boneexp.progress import run_progress
     from boneexp.resume_check import resume_check
 
     with run_progress() as announce:
-        found = resume_check(device, announce)
+        found = resume_check(Computing(device, kernels), announce)
     if json:
         screen.as_json(found.as_json())
     else:

@@ -11,6 +11,7 @@ import torch
 from torch import nn
 
 from boneexp.artifacts import RunFolder, link, sha256_of
+from boneexp.computing import Computing
 from boneexp.config import RunSpec
 from boneexp.data.btxrd import Dataset
 from boneexp.data.prepared import Prepared
@@ -22,7 +23,7 @@ from boneexp.evaluation.reported import drawn_groups, run_figures
 from boneexp.failures import failure_of
 from boneexp.learning.batches import samples_of
 from boneexp.learning.checkpoint import Progress, load_best, take_over
-from boneexp.learning.devices import be_deterministic, resolved_device
+from boneexp.learning.devices import resolved_device, use_kernels
 from boneexp.learning.models import build
 from boneexp.learning.predicting import predict
 from boneexp.learning.training import Course, Signals, evaluation_batch, train
@@ -61,10 +62,10 @@ class Report(Protocol):
         """Say why it said no."""
 
 
-def run(spec: RunSpec, folder: RunFolder, device: str, micro_batch: int, report: Report) -> Outcome:
+def run(spec: RunSpec, folder: RunFolder, computing: Computing, micro_batch: int, report: Report) -> Outcome:
     """Do the run, or go on with it from its last checkpoint; every failure comes back as `Failed`."""
     try:
-        finished = _run(spec, folder, device, micro_batch, report)
+        finished = _run(spec, folder, computing, micro_batch, report)
     except Exception as error:  # noqa: BLE001 - one run's failure is a fact, not the worker's end
         return failure_of(error)
     return finished or Stopped(report.why_stopped())
@@ -91,11 +92,11 @@ def dataset_of(spec: RunSpec, artifacts: Path, report: Report | None = None) -> 
 
 
 def _run(
-    spec: RunSpec, folder: RunFolder, device_name: str, micro_batch: int, report: Report
+    spec: RunSpec, folder: RunFolder, computing: Computing, micro_batch: int, report: Report
 ) -> Finished | None:
     settings = spec.settings
-    device = resolved_device(device_name)
-    be_deterministic(device)
+    device = resolved_device(computing.device)
+    use_kernels(device, computing.kernels)
     folder.path.mkdir(parents=True, exist_ok=True)
     report.stage("reading the data")
     dataset, split = dataset_of(spec, folder.artifacts, report)
@@ -110,7 +111,7 @@ def _run(
         return None
     report.stage("evaluating")
     load_best(_named_best(folder, progress), progress.best_sha256, model)
-    batch_size = evaluation_batch(settings.training.batch_size, micro_batch)
+    batch_size = evaluation_batch(settings.training.batch_size, micro_batch, device)
     evidence = _evaluated(spec, model, (dataset, split, prepared), progress, batch_size)
     files = write_run_files(folder, spec, evidence)
     return Finished(

@@ -5,7 +5,7 @@ to all of them.
 """
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperGroup
@@ -38,6 +38,14 @@ Part = Annotated[str, typer.Option("--part", help="Of which part: test or val.")
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
 Device = Annotated[
     str, typer.Option("--device", envvar="BONEEXP_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
+]
+Kernels = Annotated[
+    Literal["deterministic", "autotune"],  # as boneexp.computing says
+    typer.Option(
+        "--kernels",
+        envvar="BONEEXP_KERNELS",
+        help="On CUDA: deterministic, as exact resuming needs, or autotune, the fastest as tried out.",
+    ),
 ]
 
 LEDGER, ARTIFACTS, GRID, DOCS = Path("ledger.db"), Path("artifacts"), Path("experiments.toml"), Path("docs")

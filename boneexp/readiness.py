@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from boneexp.computing import Computing
 from boneexp.config import ExperimentSettings
 from boneexp.errors import GridInvalid
 
@@ -34,7 +35,7 @@ class Readiness:
     all_bytes: int
 
 
-def readiness(device: str, waiting: Sequence[Waiting], artifacts: Path, report: Any) -> Readiness:
+def readiness(computing: Computing, waiting: Sequence[Waiting], artifacts: Path, report: Any) -> Readiness:
     """Look at device, software and the sizes of the networks that wait.
 
     Raises:
@@ -42,7 +43,7 @@ def readiness(device: str, waiting: Sequence[Waiting], artifacts: Path, report: 
     """
     from boneexp.learning.devices import resolved_device, software  # loads torch
 
-    found = resolved_device(device)
+    found = resolved_device(computing.device)
     peaks, kept, caches = [0], 0, {}
     for each in waiting:
         settings = ExperimentSettings.model_validate_json(each.settings_json)
@@ -52,7 +53,7 @@ def readiness(device: str, waiting: Sequence[Waiting], artifacts: Path, report: 
         peaks.append(cache_bytes + PEAK_WEIGHTS * weights + SMALL_FILES_BYTES)
         kept += each.runs * (KEPT_WEIGHTS * weights + SMALL_FILES_BYTES)
     together = sum(caches.values()) + kept + max(peaks)
-    return Readiness(str(found), software(found), max(peaks), together)
+    return Readiness(str(found), software(found, computing.kernels), max(peaks), together)
 
 
 def _weight_bytes(settings: ExperimentSettings) -> int:

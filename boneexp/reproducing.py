@@ -13,6 +13,7 @@ from shutil import rmtree
 from typing import Any
 
 from boneexp.artifacts import RunFolder, inside, write_text
+from boneexp.computing import Kernels
 from boneexp.config import RunSpec
 from boneexp.engines.again import run_again
 from boneexp.engines.attempt import Workplace
@@ -114,8 +115,7 @@ def reproduce(place: Workplace, run_id: int, root: str = "") -> Reproduction | s
     """
     stored = _stored(place.ledger, run_id)
     spec = _with_root(RunSpec.model_validate_json(stored.spec_json), root)
-    threads = int(stored.versions.get("threads", "0"))
-    place = replace(place, threads=threads)  # as many as then: sums of other parts have other bits
+    place = _as_then(place, stored.versions)
     waiting = Waiting(spec.settings.model_dump_json(), spec.data_fingerprint, stored.images, 1)
     ready = look_ahead(place, (waiting,), f"boneexp reproduce {run_id}")
     folder = _new_folder(place.artifacts.resolve(), run_id)
@@ -129,6 +129,13 @@ def reproduce(place: Workplace, run_id: int, root: str = "") -> Reproduction | s
         folder.file("reproduction.json"), json.dumps(found.as_json(), indent=2, allow_nan=False) + "\n"
     )
     return found
+
+
+def _as_then(place: Workplace, versions: Mapping[str, str]) -> Workplace:
+    """Return the place with as many threads as the run had, and such kernels: other sums have other bits."""
+    kernels: Kernels = "autotune" if versions.get("kernels") == "autotune" else "deterministic"
+    computing = replace(place.computing, kernels=kernels)
+    return replace(place, threads=int(versions.get("threads", "0")), computing=computing)
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from boneexp.artifacts import RunFolder, write_text
+from boneexp.computing import Computing
 from boneexp.config import RunSpec
 from boneexp.data.phantom import write_phantom
 from boneexp.engines.attempt import Workplace
@@ -73,7 +74,7 @@ class ResumeCheck:
         return {**asdict(self), "passed": self.passed}
 
 
-def resume_check(device: str, announce: Callable[..., None]) -> ResumeCheck:
+def resume_check(computing: Computing, announce: Callable[..., None]) -> ResumeCheck:
     """Run the small study undisturbed and killed, and compare what the two ledgers hold.
 
     Raises:
@@ -84,8 +85,8 @@ def resume_check(device: str, announce: Callable[..., None]) -> ResumeCheck:
         folder = Path(name)
         write_phantom(folder / "data", images=IMAGES, seed=1)
         write_text(folder / "experiments.toml", GRID)
-        unbroken = _result(folder / "unbroken", device, announce, work)
-        killed = _result(folder / "killed", device, announce, killed_twice)
+        unbroken = _result(folder / "unbroken", computing, announce, work)
+        killed = _result(folder / "killed", computing, announce, killed_twice)
     difference = max(
         abs(one[share] - other[share])
         for one, other in zip(unbroken["predictions"], killed["predictions"], strict=True)
@@ -102,7 +103,9 @@ def resume_check(device: str, announce: Callable[..., None]) -> ResumeCheck:
     )
 
 
-def killed_twice(spec: RunSpec, folder: RunFolder, device: str, micro_batch: int, report: Any) -> Outcome:
+def killed_twice(
+    spec: RunSpec, folder: RunFolder, computing: Computing, micro_batch: int, report: Any
+) -> Outcome:
     """Do the run in a child that is killed within an epoch once one is kept, then when the next is saved."""
     tell_step, tell_epoch = report.step, report.epoch
     kept: list[EpochRecord] = []
@@ -119,17 +122,17 @@ def killed_twice(spec: RunSpec, folder: RunFolder, device: str, micro_batch: int
         return bool(tell_epoch(record))
 
     report.step, report.epoch = step, epoch
-    return work(spec, folder, device, micro_batch, report)
+    return work(spec, folder, computing, micro_batch, report)
 
 
 def _result(
-    folder: Path, device: str, announce: Callable[..., None], work: Callable[..., Outcome]
+    folder: Path, computing: Computing, announce: Callable[..., None], work: Callable[..., Outcome]
 ) -> dict[str, Any]:
     """Queue and run the study in `folder`; return what its ledger holds of the run."""
     ledger, artifacts = open_ledger(folder / "ledger.db"), folder / "artifacts"
     made = planned(folder.parent / "experiments.toml", [], ([], ["stratified"], []), artifacts)
     put_in_queue(made, ledger, artifacts, time.time())
-    run_local(Workplace(ledger, artifacts, device, announce, work=work))
+    run_local(Workplace(ledger, artifacts, computing, announce, work=work))
     with reading(ledger) as connection:
         run = views.run_row(connection, 1)
         if run["state"] != "succeeded":

@@ -91,20 +91,20 @@ def always_killed(*_):
     die()
 
 
-def killed_by_the_kernel(spec, folder, device, micro_batch, report):
+def killed_by_the_kernel(spec, folder, computing, micro_batch, report):
     """The kernel kills whatever takes more than two images at a time (the test counts for it)."""
     if micro_batch > 2:
         die()
-    return experiment.run(spec, folder, device, micro_batch, report)
+    return experiment.run(spec, folder, computing, micro_batch, report)
 
 
-def in_a_small_group(spec, folder, device, micro_batch, report):
+def in_a_small_group(spec, folder, computing, micro_batch, report):
     """Fill the memory of a control group that allows 300 MB, with more than two images at a time."""
     SMALL_GROUP.joinpath("cgroup.procs").write_text(str(os.getpid()))
     if micro_batch > 2:
         hoard = [bytearray(os.urandom(1 << 20)) for _ in range(2000)]
         raise AssertionError(f"{len(hoard)} MB fitted into 300")
-    return experiment.run(spec, folder, device, micro_batch, report)
+    return experiment.run(spec, folder, computing, micro_batch, report)
 
 
 def killed_at_every_stage(spec, folder, *rest):

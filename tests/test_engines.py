@@ -1,5 +1,6 @@
 """Leases that are kept, processes that are told apart, and workers whose parent is gone."""
 
+import itertools
 import os
 import signal
 import subprocess
@@ -7,12 +8,14 @@ import sys
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 
 import faulty
 import pytest
 import specs as make
 
-from boneexp.engines import processes
+from boneexp.computing import Computing
+from boneexp.engines import child, processes
 from boneexp.engines.child import answer
 from boneexp.engines.lease import kept_lease
 from boneexp.errors import BoneexpError, DeviceUnavailable, LedgerUnusable
@@ -138,7 +141,7 @@ def test_a_frozen_process_is_told_from_a_working_one():
 def test_a_child_answers_raises_and_dies():
     assert answer(faulty.threads_and_pid, threads=1) == (1, True)
     with pytest.raises(DeviceUnavailable, match="no such device"):
-        answer(readiness, "cuda:99", (), Path("none"))
+        answer(readiness, Computing("cuda:99"), (), Path("none"))
     with pytest.raises(BoneexpError, match="SIGKILL"):
         answer(faulty.always_killed)
 
@@ -147,6 +150,26 @@ def test_a_child_has_torch_from_its_server_and_loads_no_ledger():
     found = answer(faulty.loaded)
     assert {"torch", "timm"} <= found
     assert found & {"sqlalchemy", "alembic", "sklearn", "scipy"} == set()
+
+
+class Pipe:
+    """Keeps what is sent."""
+
+    def __init__(self):
+        self.sent = []
+
+    def send(self, message):
+        self.sent.append(message)
+
+
+def test_of_steps_that_follow_one_another_at_once_only_some_are_told_and_a_stop_is_heard_at_each(monkeypatch):
+    pipe, word, now = Pipe(), child._Word(), itertools.count(step=child.STEPS_APART_S / 3.5)
+    monkeypatch.setattr(child, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    messages = child.Messages(pipe, word)
+    assert all(messages.step(0, done, 12) for done in range(1, 13))
+    assert [content for _, content in pipe.sent] == [(0, 1, 12), (0, 5, 12), (0, 9, 12)]
+    word.reason = "cancelled"
+    assert not any(messages.step(1, done, 12) for done in range(1, 5))
 
 
 @pytest.mark.slow

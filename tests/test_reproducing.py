@@ -12,6 +12,7 @@ from conftest import Study
 from settled_ledger import settled_ledger
 
 from boneexp import reproducing
+from boneexp.computing import Computing
 from boneexp.engines.attempt import Workplace
 from boneexp.errors import BoneexpError
 from boneexp.reproducing import Again, Reproduction
@@ -115,7 +116,7 @@ def test_what_goes_wrong_is_said_in_a_sentence(study, monkeypatch, outcome, said
 )
 def test_a_child_that_runs_out_of_memory_or_is_killed_harms_nobody(study, work, said):
     annotated = next(row["run"] for row in study.json("status") if row["experiment"] == "E2")
-    place = Workplace(study.ledger, study.artifacts, "cpu", lambda news: None, work=work)
+    place = Workplace(study.ledger, study.artifacts, Computing("cpu"), lambda news: None, work=work)
     with pytest.raises(BoneexpError) as raised:
         reproducing.reproduce(place, annotated)
     assert said in str(raised.value)

@@ -1,8 +1,9 @@
+from boneexp.computing import Computing
 from boneexp.resume_check import ResumeCheck, resume_check
 
 
 def test_resume_is_exact_on_this_cpu():
-    found = resume_check("cpu", lambda news: None)
+    found = resume_check(Computing("cpu"), lambda news: None)
     assert (found.kills, found.bit_equal, found.schedule_equal, found.largest_difference) == (
         2,
         True,

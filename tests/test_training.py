@@ -27,7 +27,16 @@ from boneexp.learning.checkpoint import load_best, load_last
 from boneexp.learning.models import build, last_feature_layer
 from boneexp.learning.predicting import predict
 from boneexp.learning.saving import Saving
-from boneexp.learning.training import Course, NotFinite, Signals, class_weights, learning_rate, train
+from boneexp.learning.training import (
+    Course,
+    NotFinite,
+    Signals,
+    class_weights,
+    evaluation_batch,
+    learning_rate,
+    step_seed,
+    train,
+)
 
 TINY = ModelSettings(backbone="test_efficientnet", pretrained=False, dropout=0.3)
 FOUR = {
@@ -206,6 +215,52 @@ def test_the_loss_is_torchs_own_weighted_smoothed_mean(tmp_path):
     labels = torch.from_numpy(where.samples.labels[positions])
     expected = cross_entropy(logits, labels, weights, label_smoothing=where.training.label_smoothing)
     assert torch.allclose(loop._step(positions, 0), expected, atol=1e-5)
+
+
+def plain_losses(model, where):
+    """The training losses of the loop as anybody would write it, one thing after the other."""
+    settings, samples = where.training, where.samples
+    weights = class_weights(samples.labels, settings.class_weights)
+    optimizer = torch.optim.AdamW(model.parameters(), weight_decay=settings.weight_decay, fused=True)
+    for epoch in range(settings.epochs):
+        order, total = epoch_order(where.seed, epoch, len(samples)), torch.zeros(())
+        batches = batch_slices(len(samples), settings.batch_size)
+        model.train()
+        for step, batch in enumerate(batches):
+            torch.manual_seed(step_seed(where.seed, epoch, step))
+            optimizer.param_groups[0]["lr"] = learning_rate(settings, epoch, step, len(batches))
+            pixels = training_pixels(samples, order[batch], where.prepared, settings, (where.seed, epoch))
+            labels = torch.from_numpy(samples.labels[order[batch]])
+            logits = model(normalised(torch.from_numpy(pixels), where.data))
+            smoothing = settings.label_smoothing
+            summed = cross_entropy(logits, labels, weights, reduction="sum", label_smoothing=smoothing)
+            loss = summed / weights[labels].sum()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            total += loss.detach() * len(labels)
+        yield total.item() / len(samples)
+
+
+def test_the_losses_are_those_of_a_plain_loop_bit_for_bit(tmp_path):
+    where, watcher = course(tmp_path), Watcher()
+    train(build(TINY, 7).to(memory_format=torch.channels_last), where, watcher.signals)
+    plain = list(plain_losses(build(TINY, 7).to(memory_format=torch.channels_last), where))
+    assert [record.train_loss for record in watcher.records] == plain
+
+
+def test_dropout_is_seeded_as_torch_seeds_everything():
+    training.seed_dropout(torch.device("cpu"), 2**63 - 5)
+    drawn = torch.rand(3)
+    torch.manual_seed(2**63 - 5)
+    assert torch.equal(torch.rand(3), drawn)
+
+
+def test_more_images_are_predicted_at_a_time_on_a_gpu_unless_memory_was_short():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert [evaluation_batch(32, 32, device) for device in (cpu, cuda)] == [32, 128]
+    assert [evaluation_batch(4, 4, device) for device in (cpu, cuda)] == [32, 32]
+    assert [evaluation_batch(32, 8, device) for device in (cpu, cuda)] == [8, 8]
 
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(tmp_path):

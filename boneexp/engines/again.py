@@ -18,7 +18,7 @@ def run_again(place: Workplace, claim: Claim, folder: RunFolder) -> Outcome:
         report.tell("claimed", "once more")
         child = Child(
             place.work,
-            (claim.spec, folder, place.device, claim.micro_batch),
+            (claim.spec, folder, place.computing, claim.micro_batch),
             place.threads,
             folder.file("crash.txt"),
         )

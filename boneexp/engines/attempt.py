@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from boneexp.artifacts import RunFolder
+from boneexp.computing import Computing
 from boneexp.engines.child import Child
 from boneexp.engines.lease import LEASE_S, Lease, kept_lease
 from boneexp.engines.work import work
@@ -58,7 +59,7 @@ class Workplace:
 
     ledger: Path
     artifacts: Path
-    device: str
+    computing: Computing
     announce: Announce
     stop: StopFlag = field(default_factory=StopFlag)
     lease_s: float = LEASE_S
@@ -102,7 +103,7 @@ def _worked_and_settled(
         folder.drop_leftovers()
         child = Child(
             place.work,
-            (claim.spec, folder, place.device, claim.micro_batch),
+            (claim.spec, folder, place.computing, claim.micro_batch),
             place.threads,
             folder.file("crash.txt"),
         )

@@ -6,6 +6,7 @@ end tells each side that the other is gone.
 """
 
 import faulthandler
+import math
 import multiprocessing
 import os
 import signal
@@ -25,6 +26,7 @@ from boneexp.errors import BoneexpError
 from boneexp.results import EpochRecord, Failed, Killed
 
 PATIENCE_S = 10.0  # for a process whose pipe has closed to be gone
+STEPS_APART_S = 0.05  # a GPU takes hundreds of steps a second, and a person sees a few
 
 
 class Child:
@@ -123,6 +125,7 @@ class Messages:
     def __init__(self, pipe: Connection, word: "_Word") -> None:
         """Talk through `pipe`; `word` says whether to go on."""
         self._pipe, self._word = pipe, word
+        self._last_step_s = -math.inf
 
     def stage(self, text: str) -> None:
         """Pass on what happens next."""
@@ -137,7 +140,11 @@ class Messages:
         return self._told("restored", records)
 
     def step(self, epoch: int, done: int, total: int) -> bool:
-        """Pass on one training step; say whether to go on."""
+        """Pass on one training step, unless one was passed on just now; say whether to go on."""
+        now = time.monotonic()
+        if now - self._last_step_s < STEPS_APART_S:
+            return not self._word.reason
+        self._last_step_s = now
         return self._told("step", epoch, done, total)
 
     def epoch(self, record: EpochRecord) -> bool:

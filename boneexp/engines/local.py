@@ -95,7 +95,7 @@ def look_ahead(place: Workplace, waiting: tuple[Waiting, ...], command: str) -> 
         DeviceUnavailable: this machine has no such device.
         DiskTooSmall: the next run would not fit on the disk; `command` is what to try then.
     """
-    arguments = (place.device, waiting, place.artifacts.resolve())
+    arguments = (place.computing, waiting, place.artifacts.resolve())
     ready: Readiness = answer(readiness, *arguments, threads=place.threads)
     _check_room(place, ready, command)
     return ready

@@ -3,12 +3,13 @@
 from typing import Any
 
 from boneexp.artifacts import RunFolder
+from boneexp.computing import Computing
 from boneexp.config import RunSpec
 from boneexp.results import Outcome
 
 
-def work(spec: RunSpec, folder: RunFolder, device: str, micro_batch: int, report: Any) -> Outcome:
+def work(spec: RunSpec, folder: RunFolder, computing: Computing, micro_batch: int, report: Any) -> Outcome:
     """Do the run."""
     from boneexp import experiment
 
-    return experiment.run(spec, folder, device, micro_batch, report)
+    return experiment.run(spec, folder, computing, micro_batch, report)

@@ -8,6 +8,7 @@ from importlib.metadata import version
 import torch
 
 import boneexp
+from boneexp.computing import Kernels
 from boneexp.errors import DeviceUnavailable
 
 
@@ -30,25 +31,28 @@ def resolved_device(name: str) -> torch.device:
     return device
 
 
-def be_deterministic(device: torch.device) -> None:
-    """Ask CUDA for kernels that add in one order, so that a resumed run can equal an unbroken one.
+def use_kernels(device: torch.device, kernels: Kernels) -> None:
+    """Ask CUDA for kernels that add in one order, as exact resuming needs, or for the fastest.
 
-    An operation that has no such kernel is used all the same; the CPU needs nothing of this.
+    An operation that has none of the first is used all the same. The fastest are tried out at each new shape,
+    and another process may find others. The CPU needs nothing of this.
     """
     if device.type != "cuda":
         return
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
-    torch.backends.cudnn.benchmark = False
-    warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    exact = kernels == "deterministic"
+    if exact:
+        os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+        warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
+    torch.backends.cudnn.benchmark = not exact
+    torch.use_deterministic_algorithms(exact, warn_only=True)
 
 
-def software(device: torch.device) -> dict[str, str]:
+def software(device: torch.device, kernels: Kernels) -> dict[str, str]:
     """Return names and versions of all that has a say in the numbers, device and threads included."""
     found = {package: version(package) for package in ("torch", "torchvision", "timm", "numpy")}
     found |= {"opencv": version("opencv-python-headless"), "boneexp": boneexp.__version__}
     found |= {"python": platform.python_version(), "platform": platform.platform()}
-    found["threads"] = str(torch.get_num_threads())
+    found |= {"threads": str(torch.get_num_threads()), "kernels": kernels}
     if device.type == "cuda":
         found |= {"gpu": torch.cuda.get_device_name(device), "cuda": str(torch.version.cuda)}
     return found

@@ -157,7 +157,7 @@ class _Loop:
         loss_sum = torch.tensor(progress.loss_sum, device=self.weights.device)
         self.model.train()
         for step in range(progress.step, len(batches)):
-            torch.manual_seed(step_seed(course.seed, epoch, step))  # dropout and friends
+            seed_dropout(self.weights.device, step_seed(course.seed, epoch, step))
             for group in self.optimizer.param_groups:
                 group["lr"] = learning_rate(course.training, epoch, step, len(batches))
             positions = order[batches[step]]
@@ -219,7 +219,7 @@ class _Loop:
     def _validated(self, progress: Progress, began_s: float) -> EpochRecord:
         course = self.course
         train_loss = progress.loss_sum / len(course.samples)
-        batch_size = evaluation_batch(course.training.batch_size, course.micro_batch)
+        batch_size = evaluation_batch(course.training.batch_size, course.micro_batch, self.weights.device)
         logits = predict_logits(self.model, self.feed.plain(course.val_rows, batch_size))
         labels = torch.from_numpy(course.val_labels)
         val_loss = cross_entropy(logits, labels).item()
@@ -245,14 +245,30 @@ class _Loop:
         self.saving.begin(state, progress, record)
 
 
-def evaluation_batch(batch_size: int, micro_batch: int) -> int:
-    """Return how many images are predicted at a time: many, unless memory was short in training."""
-    return max(batch_size, 32) if micro_batch == batch_size else micro_batch
+def evaluation_batch(batch_size: int, micro_batch: int, device: torch.device) -> int:
+    """Return how many images are predicted at a time: many, unless memory was short in training.
+
+    A GPU takes four batches at a time in no more memory than training needed for one; on a CPU more images
+    than these fall out of its caches, and it gets slower.
+    """
+    if micro_batch < batch_size:
+        return micro_batch
+    return max(4 * batch_size if device.type == "cuda" else batch_size, 32)
 
 
 def step_seed(seed: int, epoch: int, step: int) -> int:
     """Return the seed of one step's dropout: far apart for any two steps of any two seeds."""
     return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0] >> 1)
+
+
+def seed_dropout(device: torch.device, seed: int) -> None:
+    """Seed the one generator that layers on `device` draw from: `torch.manual_seed` takes 0.2 ms for all."""
+    if device.type == "cpu":
+        torch.default_generator.manual_seed(seed)
+    elif device.type == "cuda":
+        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
+    else:
+        torch.manual_seed(seed)
 
 
 def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
