@@ -8,6 +8,7 @@ python benchmarks/input_speed.py
 
 import os
 import shutil
+import statistics
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -35,7 +36,7 @@ def measured(full: bool) -> list[Row]:
             return [Row("input", None, "images/s", note=why)]
         rows += apart(one_core_rows, folder, sizes, times)[0]
         rows += all_core_rows(folder, sizes, times)
-    return rows
+        return [*rows, apart(gpu_row, folder, 4 if full else 2)[0]]
 
 
 def one_core_rows(folder: Path, sizes: tuple[int, ...], times: int) -> list[Row]:
@@ -84,6 +85,34 @@ def all_core_rows(folder: Path, sizes: tuple[int, ...], times: int) -> list[Row]
         Row(*ours, unit, f"plain, {cores} DataLoader workers", per_s["workers"]),
         Row(*ours, unit, f"the same in Lightning, {cores} workers", per_s.get("lightning"), note=missing),
     ]
+
+
+def gpu_row(folder: Path, epochs: int) -> Row:
+    """Return an epoch of E1's network fed from the GPU's memory, beside the same without any feeding."""
+    import torch
+
+    what, goal = "a training epoch, images on the GPU", Goal(at_most=1.03)
+    if not torch.cuda.is_available():
+        return Row(what, None, "s", "on tensors that lie there", None, goal, "skipped: there is no GPU here")
+    seconds = epochs_on(torch.device("cuda"), folder, "efficientnet_b0", 224, epochs)
+    return Row(what, seconds["fed"], "s", "on tensors that lie there", seconds["unfed"], goal)
+
+
+def epochs_on(device: Any, folder: Path, backbone: str, size: int, epochs: int) -> dict[str, float]:
+    """Return the median seconds of an epoch, fed and unfed, in trainings that take turns."""
+    from unittest.mock import patch
+
+    from synthetic_feed import SyntheticFeed, seconds_of_epochs
+
+    from boneexp.learning import training
+
+    taken: dict[str, list[float]] = {"fed": [], "unfed": []}
+    for turn in range(3):
+        for name, feed in (("fed", training.feed_of), ("unfed", SyntheticFeed)):
+            with patch.object(training, "feed_of", feed):
+                where = folder / f"training-{name}-{turn}"
+                taken[name] += seconds_of_epochs(device, where, backbone, size, epochs)
+    return {name: statistics.median(seconds) for name, seconds in taken.items()}
 
 
 def _rows_of_size(size: int, per_s: dict[str, float]) -> list[Row]:

@@ -7,8 +7,8 @@ import torch
 
 from boneexp.config import DataSettings, ModelSettings, TrainingSettings
 from boneexp.data.prepared import Prepared
-from boneexp.learning.batches import draws, epoch_order, normalised, samples_of, training_pixels
-from boneexp.learning.feeding import Diet, HostFeed
+from boneexp.learning.batches import draws, epoch_order, levels, normalised, samples_of, training_pixels
+from boneexp.learning.feeding import DeviceFeed, Diet, HostFeed, feed_of, fits
 from boneexp.learning.models import build
 from boneexp.learning.predicting import predict, predict_logits
 
@@ -102,3 +102,78 @@ def test_flips_can_be_never_or_always(probability):
     pixels = diet.prepared.pixels[:3]
     expected = pixels[:, :, ::-1] if probability else pixels
     assert np.array_equal(of_training(diet, np.arange(3), 0), expected)
+
+
+# The feed that keeps all images on the device, tried with the CPU as the device
+
+
+def both(diet):
+    return HostFeed(diet, CPU), DeviceFeed(diet, CPU)
+
+
+def grey_of(images):
+    """Back from the first channel to grey levels."""
+    scale = levels(DATA.mean, DATA.std)[:, 0].contiguous()
+    return torch.searchsorted(scale, images[:, 0].contiguous()).int()
+
+
+@pytest.mark.parametrize("epoch", [0, 1, 5])
+@pytest.mark.parametrize("size", [48, 65])
+def test_the_device_turns_as_the_host_does_but_for_a_rounding_here_and_there(size, epoch):
+    diet = diet_of(size=size, rotation_degrees=180.0, dim_factor=0.3)
+    host, device = both(diet)
+    order = device.order(epoch)
+    assert np.array_equal(order.numpy(), host.order(epoch))
+    images = device.images(order, epoch)
+    assert images.is_contiguous(memory_format=torch.channels_last)
+    apart = (grey_of(images) - grey_of(host.images(order.numpy(), epoch))).abs()
+    assert apart.max() <= 1
+    assert apart.float().mean() < 0.01
+    assert torch.equal(device.labels(order), host.labels(order.numpy()))
+
+
+def test_what_is_not_turned_is_the_same_to_the_last_bit_flipped_dimmed_or_not():
+    diet = diet_of(rotation_degrees=0.0, dim_factor=0.3)
+    host, device = both(diet)
+    assert diet.samples.dimmed.any()
+    assert torch.equal(device.images(torch.arange(16), 2), host.images(np.arange(16), 2))
+
+
+def test_an_image_is_turned_alike_whatever_came_before_and_beside_it():
+    diet = diet_of()
+    among = DeviceFeed(diet, CPU).images(torch.tensor([4, 9, 13]), 6)
+    used = DeviceFeed(diet, CPU)
+    used.images(torch.arange(16), 5)
+    assert torch.equal(used.images(torch.tensor([9]), 6)[0], among[1])
+
+
+def test_the_device_predicts_from_the_same_images():
+    host, device = both(diet_of())
+    rows = np.array([9, 2, 2, 0, 10])
+    assert torch.equal(torch.cat(list(device.plain(rows, 2))), torch.cat(list(host.plain(rows, 5))))
+    assert list(device.plain(rows[:0], 2)) == []
+
+
+def test_images_are_kept_on_a_gpu_where_they_take_a_quarter_of_its_free_memory_at_most(monkeypatch):
+    diet, plain = diet_of(), diet_of(annotations=False)
+    cuda = torch.device("cuda")
+    enough = 4 * (diet.prepared.pixels.nbytes + diet.prepared.lesions.nbytes)
+    for free, fitting in ((enough, True), (enough - 4, False)):
+        monkeypatch.setattr(torch.cuda, "mem_get_info", lambda device, free=free: (free, 10 * free))
+        assert fits(diet, cuda) is fitting
+        assert fits(plain, cuda)  # no copies dimmed outside lesions, so these stay here
+    assert isinstance(feed_of(diet, cuda), HostFeed)
+    assert isinstance(feed_of(diet, CPU), HostFeed)
+
+
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="there is no GPU here")
+def test_no_step_waits_for_the_gpu():
+    feed = feed_of(diet_of(), torch.device("cuda"))
+    order = feed.order(0)
+    feed.images(order[:4], 0)
+    before = torch.cuda.get_sync_debug_mode()
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        feed.images(order[4:8], 0), feed.labels(order[4:8])
+    finally:
+        torch.cuda.set_sync_debug_mode(before)

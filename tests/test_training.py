@@ -24,6 +24,7 @@ from boneexp.learning.batches import (
     turned,
 )
 from boneexp.learning.checkpoint import load_best, load_last
+from boneexp.learning.feeding import DeviceFeed
 from boneexp.learning.models import build, last_feature_layer
 from boneexp.learning.predicting import predict
 from boneexp.learning.saving import Saving
@@ -133,6 +134,19 @@ def test_stopped_and_resumed_equals_unbroken_bit_for_bit(tmp_path, settings):
     assert losses(last) == losses(watcher)
     assert same(weights_of(broken), weights_of(unbroken))
     assert (resumed.best_epoch, resumed.best_sha256) == (done.best_epoch, done.best_sha256)
+
+
+def test_fed_from_the_device_it_learns_the_same_and_resumes_as_exactly(tmp_path, monkeypatch):
+    hosted, unbroken, last = Watcher(), Watcher(), Watcher()
+    train(build(TINY, 7), course(tmp_path / "host", count=15), hosted.signals)
+    monkeypatch.setattr(training, "feed_of", DeviceFeed)
+    train(build(TINY, 7), course(tmp_path / "device", count=15), unbroken.signals)
+    assert train(build(TINY, 7), course(tmp_path / "broken", count=15), Watcher(steps=4).signals) is None
+    train(build(TINY, 7), course(tmp_path / "broken", count=15), last.signals)
+    assert losses(last) == losses(unbroken)
+    assert same(weights_of(tmp_path / "broken"), weights_of(tmp_path / "device"))
+    for one, other in zip(hosted.records, unbroken.records, strict=True):
+        assert one.train_loss == pytest.approx(other.train_loss, rel=1e-3)
 
 
 def test_without_the_last_checkpoint_the_weights_would_differ(tmp_path):
