@@ -189,14 +189,15 @@ def status(
         from boneexp.progress import watch as watch_table
 
         return watch_table(lambda: _status_now(ledger), every_s=2)
+    every = json or csv or md
     with reading(ledger) as connection:
-        rows = views.run_rows(connection)
+        rows = views.run_rows(connection) if every else views.status_rows(connection, screen.MOST_RUNS)
+        counts = views.state_counts(connection)
         _mention_cut_short(connection)
-    if json or csv or md:
+    if every:
         return _machine_readable([_with_place(row, artifacts) for row in rows], json, csv)
-    screen.show(screen.status_table(rows, time.time()))
-    waiting = sum(row["state"] == "queued" for row in rows)
-    if waiting:
+    screen.show(screen.status_table(rows, time.time(), sum(counts.values())))
+    if waiting := counts.get("queued"):
         screen.talk(f"{waiting} waiting; run them with: boneexp run --all")
     return None
 
@@ -824,7 +825,7 @@ def _known_hashes(ledger: Path) -> set[str]:
     if not ledger.is_file():
         return set()
     with reading(ledger) as connection:
-        return {row["config_hash"] for row in views.run_rows(connection)}
+        return views.known_hashes(connection)
 
 
 def _warn_of_network(ledger: Path) -> None:
@@ -839,12 +840,12 @@ def _warn_of_network(ledger: Path) -> None:
 def _require_waiting(ledger: Path, run_id: int | None) -> None:
     """Say so at once, before torch is loaded, when there is nothing to run."""
     with reading(ledger) as connection:
-        rows = views.run_rows(connection) if run_id is None else [views.run_row(connection, run_id)]
+        rows = views.unfinished_rows(connection) if run_id is None else [views.run_row(connection, run_id)]
     if run_id is not None and rows[0]["state"] not in ("queued", "running"):
         state = rows[0]["state"]
         more = f"; queue it again with: boneexp retry {run_id}" if state in ("failed", "cancelled") else ""
         raise RunNotFinished(f"run {run_id} is {state}, not waiting{more}")
-    if not any(row["state"] in ("queued", "running") for row in rows):
+    if not rows:
         raise NothingToDo("no run waits; see what there is with: boneexp status")
 
 
@@ -853,14 +854,14 @@ def _require_own_folders(ledger: Path, artifacts: Path) -> None:
     from boneexp.artifacts import inside
 
     with reading(ledger) as connection:
-        waiting = [row for row in views.run_rows(connection) if row["state"] in ("queued", "running")]
+        waiting = views.unfinished_rows(connection)
     for relative in ("cache/prepared", "cache/images.json", *(f"{row['folder']}/run.log" for row in waiting)):
         inside(artifacts, relative)
 
 
 def _say_who_holds(ledger: Path, run_id: int | None) -> None:
     with reading(ledger) as connection:
-        rows = views.run_rows(connection) if run_id is None else [views.run_row(connection, run_id)]
+        rows = views.unfinished_rows(connection) if run_id is None else [views.run_row(connection, run_id)]
     held = [f"run {row['run']} by {row['worker']}" for row in rows if row["state"] == "running"]
     if held:
         raise Busy(f"what waits is held by other workers ({', '.join(held)}); watch it with: boneexp status")
@@ -888,9 +889,10 @@ def _chosen(ledger: Path, run_ids: list[int] | None, failed: bool) -> list[int]:
 
 def _status_now(ledger: Path) -> tuple[Any, bool]:
     with reading(ledger) as connection:
-        rows = views.run_rows(connection)
-    final = not any(row["state"] in ("queued", "running") for row in rows)
-    return screen.status_table(rows, time.time()), final
+        rows = views.status_rows(connection, screen.MOST_RUNS)
+        counts = views.state_counts(connection)
+    final = not counts.keys() & {"queued", "running"}
+    return screen.status_table(rows, time.time(), sum(counts.values())), final
 
 
 def _machine_readable(rows: list[dict[str, Any]], json: bool, csv: bool) -> None:

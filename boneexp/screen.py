@@ -73,17 +73,16 @@ def show(*parts: "RenderableType") -> None:
         out.print(part)
 
 
-def status_table(rows: Sequence[Row], now: float) -> "Table":
-    """Return the table of all runs, or of as many as anybody reads: the unfinished, then the newest."""
+def status_table(rows: Sequence[Row], now: float, of: int) -> "Table":
+    """Return the table of these runs; `of` is how many there are."""
     table = empty_table(
         "run", "experiment", "split", "seed", "state", "epochs", "attempts", "accuracy", "macro AUROC"
     )
     for column in ("mal. sens.", "time", "what"):
         table.add_column(column)
-    shown = _most_wanted(rows)
-    if len(shown) < len(rows):
-        table.caption = f"and {len(rows) - len(shown):,} more; all of them with --json or --csv"
-    for row in shown:
+    if len(rows) < of:
+        table.caption = f"and {of - len(rows):,} more; all of them with --json or --csv"
+    for row in rows:
         table.add_row(
             str(row["run"]),
             escaped(f"{row['experiment']} {row['name']}".strip()),
@@ -238,12 +237,6 @@ def _attempts_table(attempts: Sequence[Row]) -> "Table":
             escaped(f"{each['failure_kind'] or ''} {each['failure'] or ''}".strip()),
         )
     return table
-
-
-def _most_wanted(rows: Sequence[Row]) -> list[Row]:
-    """Return at most MOST_RUNS rows in their order, those that have not succeeded before the others."""
-    wanted = sorted(rows, key=lambda row: (row["state"] == "succeeded", -row["run"]))[:MOST_RUNS]
-    return sorted(wanted, key=lambda row: row["run"])
 
 
 def _what(row: Row, now: float) -> str:

@@ -2,6 +2,7 @@ import gc
 import os
 import sqlite3
 import stat
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import specs as make
 from boneexp.errors import Busy, LedgerUnusable
 from boneexp.ledger import database, network, tables, views
 from boneexp.ledger.database import SCHEMA, open_ledger, reading, upgrade, writing
+from boneexp.ledger.history import first_broken_event
 from boneexp.ledger.network import kind_of_file_system, network_file_system
 from boneexp.ledger.transaction import close_idle
 
@@ -102,6 +104,28 @@ def test_a_failed_transaction_leaves_nothing(ledger):
         assert views.run_rows(connection) == []
 
 
+def test_a_connection_is_kept_for_the_next_who_writes_whatever_became_of_the_first(ledger):
+    with pytest.raises(RuntimeError), writing(ledger) as first:
+        raise RuntimeError
+    with writing(ledger) as second:
+        assert second is first
+    with sqlite3.connect(ledger, timeout=0) as other:
+        other.execute("BEGIN IMMEDIATE")  # nobody holds the lock any more
+
+
+def test_who_writes_while_another_thread_does_has_a_connection_of_its_own(ledger):
+    with ThreadPoolExecutor(4) as pool:
+        added = list(pool.map(lambda seed: queue_one(ledger, seed), range(40)))
+    assert sorted(added) == list(range(1, 41))
+    with reading(ledger) as connection:
+        assert first_broken_event(connection) is None
+
+
+def queue_one(path, seed):
+    with writing(path) as connection:
+        return make.queued(connection, [make.spec(seed=seed)]).added[0]
+
+
 def test_a_reader_cannot_write(ledger):
     with pytest.raises(LedgerUnusable), reading(ledger) as connection:
         connection.execute("DELETE FROM runs")
@@ -160,9 +184,9 @@ def test_a_ledger_that_vanishes_while_its_lock_is_waited_for_is_not_written(ledg
         make.queued(connection, make.specs(1))
     look = database.require_same_file
 
-    def vanishes(path):
+    def vanishes(*paths):
         ledger.rename(ledger.with_name("moved.db"))
-        look(path)
+        look(*paths)
 
     monkeypatch.setattr(database, "require_same_file", vanishes)
     with pytest.raises(LedgerUnusable, match="is gone"), writing(ledger) as connection:

@@ -14,10 +14,9 @@ from boneexp.errors import GridInvalid
 from boneexp.gridfile import load_grid
 from boneexp.learning import models
 from boneexp.ledger import enqueue as enqueueing
-from boneexp.ledger import transaction
+from boneexp.ledger import transaction, views
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.enqueue import enqueue
-from boneexp.ledger.views import run_rows
 from boneexp.planning import plan
 from boneexp.queueing import Planned, check_networks, put_in_queue
 
@@ -84,7 +83,7 @@ def test_thousands_of_runs_go_into_the_ledger_in_a_few_statements(tmp_path, coun
     assert (again.added, again.known) == ((), MANY)
     assert 0 < len(said) < 60
     with reading(ledger) as connection:
-        rows = run_rows(connection)
+        rows = views.run_rows(connection)
     assert [row["experiment"] for row in rows] == [f"E{number}" for number in range(MANY)]
     assert all(row["is_current"] for row in rows)
 
@@ -135,23 +134,21 @@ def test_a_plan_of_thousands_of_runs_shows_the_first_and_says_how_many_more():
 # What queueing many at once must not change
 
 
-def test_the_status_of_thousands_of_runs_shows_what_waits_or_failed_and_the_newest():
-    row = dict.fromkeys(
-        ("experiment", "name", "split", "failure_kind", "failure", "worker", "is_current", "training_s")
-    )
-    figures = dict.fromkeys(("accuracy", "macro_auroc", "malignant_sensitivity"), 0.5)
-    counts = dict.fromkeys(
-        ("seed", "epochs_done", "epochs_planned", "attempts", "micro_batch", "batch_size"), 1
-    )
-    rows = [
-        {**row, **figures, **counts, "experiment": "E1", "name": "", "split": "s", "run": number}
-        | {"state": "failed" if number in (3, 500) else "succeeded"}
-        for number in range(1, 1001)
-    ]
-    table = screen.status_table(rows, 0)
-    shown = [int(cell) for cell in table.columns[0].cells]
-    assert shown == [3, 500, *range(703, 1001)]
+def test_the_status_of_thousands_of_runs_shows_what_waits_or_failed_and_the_newest(ledger):
+    with writing(ledger) as opened:
+        queued(opened, [spec(seed=number) for number in range(1, 1001)])
+        opened.execute("UPDATE runs SET state = 'succeeded' WHERE id NOT IN (3, 500)")
+        opened.execute("UPDATE runs SET state = 'failed' WHERE id = 3")
+    with reading(ledger) as opened:
+        rows = views.status_rows(opened, screen.MOST_RUNS)
+        assert views.state_counts(opened) == {"succeeded": 998, "failed": 1, "queued": 1}
+        assert [row["run"] for row in views.unfinished_rows(opened)] == [500]
+        assert len(views.known_hashes(opened)) == 1000
+        assert len(views.finished_folders(opened)) == 998
+    table = screen.status_table(rows, 0, 1000)
+    assert [int(cell) for cell in table.columns[0].cells] == [3, 500, *range(703, 1001)]
     assert table.caption == "and 700 more; all of them with --json or --csv"
+    assert screen.status_table(rows, 0, len(rows)).caption is None
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from boneexp.ledger import views
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.history import first_broken_event
 from boneexp.ledger.queue import (
+    CLAIM_OLDEST,
     cancel,
     claim_next,
     free_runs_of_dead_processes,
@@ -120,6 +121,51 @@ def test_an_abandoned_run_is_claimed_again_and_its_first_holder_must_stop(ledger
         assert renew(connection, taken, now=62, lease_s=60)
         assert holds(connection, taken)
     assert outcomes(ledger, 1) == ["lost", None]
+
+
+def test_nothing_that_a_worker_writes_reads_a_table_from_end_to_end(ledger):
+    enqueue(ledger, make.specs(3))
+    said = []
+    with writing(ledger) as connection:
+        connection.set_trace_callback(said.append)
+        free_runs_of_dead_processes(connection, "host", lambda *_: True, now=0)
+        one = claim_next(connection, make.WORKER, 0, 60)
+        other = claim_next(connection, make.WORKER, 0, 60, run_id=3)
+        assert renew(connection, one, 1, 60)
+        assert not stop_requested(connection, one)
+        assert keep_epoch(connection, one, make.epoch(0), 2)
+        assert finish(connection, one, make.finished(), 3) == "succeeded"
+        assert lose(connection, other, Killed("k", ""), 4) == "queued"
+        connection.set_trace_callback(None)
+        plans = {each: connection.execute(f"EXPLAIN QUERY PLAN {each}").fetchall() for each in said}
+    scans = {each: row["detail"] for each, plan in plans.items() for row in plan if "SCAN" in row["detail"]}
+    ends_after_one = {
+        "SCAN (subquery-1)": CLAIM_OLDEST[:20],
+        "SCAN events": "SELECT hash FROM events ORDER BY id DESC",
+    }
+    assert all(each.startswith(ends_after_one.get(scan, "?")) for each, scan in scans.items()), scans
+    assert sum("ix_runs_state_lease_until" in row["detail"] for plan in plans.values() for row in plan) > 4
+
+
+@pytest.mark.parametrize("way", ["oom", "killed", "stopped", "retried", "cancelled and retried"])
+def test_a_run_that_waits_again_holds_no_lease(ledger, way):
+    enqueue(ledger, make.specs(1))
+    with writing(ledger) as connection:
+        held = claim_next(connection, make.WORKER, 0, 60)
+        if way == "oom":
+            assert fail(connection, held, Failed("oom", "m", "t"), 1) == "queued"
+        elif way == "killed":
+            assert lose(connection, held, Killed("k", ""), 1) == "queued"
+        elif way == "stopped":
+            assert put_back(connection, held, Stopped("s"), 1) == "queued"
+        elif way == "retried":
+            assert fail(connection, held, Failed("error", "m", "t"), 1) == "failed"
+            retry(connection, 1, 2)
+        else:
+            assert cancel(connection, 1, 100) == "cancelled"
+            retry(connection, 1, 101)
+        kept = connection.execute("SELECT state, lease_until FROM runs").fetchone()
+    assert tuple(kept) == ("queued", None)
 
 
 def test_a_late_result_is_kept_as_evidence_and_does_not_count(ledger):

@@ -70,6 +70,8 @@ def test_a_changed_value_is_found_in_every_column_but_those_that_may_change(scra
     where = f"rowid = (SELECT rowid FROM {table} WHERE {OF_RUN[table]} LIMIT 1)"
     if table in ("metrics", "predictions"):  # without rowid
         where = f"{OF_RUN[table]} AND part = 'test'"
+    if table == "epochs":
+        where = f"{OF_RUN[table]} AND epoch = 1"
     if column == "settings_json":
         other = "json_set(settings_json, '$.training.epochs', 1)"
     changed = scratch.execute(f"UPDATE OR REPLACE {table} SET {column} = {other} WHERE {where}").rowcount

@@ -140,7 +140,7 @@ def _megabytes(count: int) -> str:
 def _clear_settled(place: Workplace) -> None:
     """Remove what attempts left whose worker was killed between settling the run and tidying up."""
     with reading(place.ledger) as connection:
-        settled = [row["folder"] for row in views.run_rows(connection) if row["state"] == "succeeded"]
+        settled = views.finished_folders(connection)
     for folder in settled:
         for left in RunFolder(place.artifacts, folder).earlier():
             left.drop()

@@ -21,7 +21,7 @@ from boneexp.ledger.transaction import close_idle, one_transaction, opened_to_wr
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-SCHEMA = "0003"
+SCHEMA = "0004"
 SEALED_SINCE = "0003"  # what ledgers of before have no seal for gets one when they are upgraded
 BUSY_TIMEOUT_S = 30
 
@@ -100,9 +100,10 @@ def writing(path: Path) -> Iterator[sqlite3.Connection]:
         Busy: another process held the write lock for longer than the timeout.
     """
     _require_file(path)
+    place = path.resolve()
     try:
-        with one_transaction(path.resolve(), BUSY_TIMEOUT_S) as connection:
-            require_same_file(path)
+        with one_transaction(place, BUSY_TIMEOUT_S) as connection:
+            require_same_file(path, place)
             check_schema(path, connection)
             yield connection
     except sqlite3.IntegrityError:

@@ -129,8 +129,10 @@ def test_class_counts(connection: sqlite3.Connection) -> list[Row]:
     return _rows(
         connection,
         """SELECT f.split, f.test_set, p.label, COUNT(*) AS images
-           FROM (SELECT split, test_set, MIN(first_run) AS run FROM experiment_figures
-                 WHERE first_run IS NOT NULL GROUP BY split, test_set) f
+           FROM (SELECT r.split, MIN(r.id) AS run,
+                        substr(e.data_fingerprint, 1, 8) || '-' || substr(r.split_digest, 1, 8) AS test_set
+                 FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+                 WHERE r.is_current AND r.state = 'succeeded' GROUP BY r.split, test_set) f
            JOIN predictions p ON p.run_id = f.run AND p.part = 'test'
            GROUP BY f.split, f.test_set, p.label ORDER BY f.split DESC, f.test_set, p.label""",
     )

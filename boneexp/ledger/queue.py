@@ -17,11 +17,14 @@ from boneexp.ledger.statements import insert, update
 HOPELESS = "its workers died before an epoch was done; see what kills them, then: boneexp retry RUN"
 LONGEST_LEASE_S = 3600  # one that ends later was given before the clock was put back
 
-ABANDONED = f"state = 'running' AND NOT (lease_until BETWEEN :now AND :now + {LONGEST_LEASE_S})"
-# Two MINs, each of which reads one entry of ix_runs_state: with one over both states, a claim would read all
-# runs that wait.
-OLDEST = f"""SELECT MIN(id) FROM (SELECT MIN(id) AS id FROM runs WHERE state = 'queued'
-                                  UNION ALL SELECT MIN(id) FROM runs WHERE {ABANDONED})"""
+ABANDONED = f"state = 'running' AND (lease_until < :now OR lease_until > :now + {LONGEST_LEASE_S})"
+# However many runs there are, each of the three reads what it finds in ix_runs_state_lease_until; in one
+# question, SQLite would read all that wait. These hold no lease: their entries are in the order of the ids.
+OLDEST = f"""
+SELECT MIN(id) FROM (
+  SELECT id FROM (SELECT id FROM runs WHERE state = 'queued' ORDER BY lease_until, id LIMIT 1)
+  UNION ALL SELECT MIN(id) FROM runs WHERE state = 'running' AND lease_until < :now
+  UNION ALL SELECT MIN(id) FROM runs WHERE state = 'running' AND lease_until > :now + {LONGEST_LEASE_S})"""
 THIS = f"SELECT id FROM runs WHERE id = :run_id AND (state = 'queued' OR {ABANDONED})"
 CLAIM = """UPDATE runs SET state = 'running', attempt = attempt + 1,
                            killed_attempts = killed_attempts + (state = 'running'),
@@ -129,7 +132,13 @@ def retry(connection: Connection, run_id: int, now: float) -> None:
     state = _state(connection, run_id)
     if state not in ("failed", "cancelled"):
         raise RunNotFinished(f"run {run_id} is {state}; only a failed or cancelled run can be queued again")
-    again = {"state": "queued", "failure_kind": None, "failure": None, "settled_at": None}
+    again = {
+        "state": "queued",
+        "lease_until": None,
+        "failure_kind": None,
+        "failure": None,
+        "settled_at": None,
+    }
     update(connection, "runs", {"id": run_id}, **again, killed_attempts=0, stop_requested=False)
     connection.execute(
         """UPDATE runs SET micro_batch = (SELECT batch_size FROM experiments WHERE id = experiment_ref)

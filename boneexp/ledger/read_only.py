@@ -14,6 +14,10 @@ from urllib.parse import quote
 
 from boneexp.errors import Busy
 
+PAGES_KIB = (
+    65_536  # what a reader keeps at most: a comparison reads the rows of thousands of runs several times
+)
+
 
 def opened_to_read(path: Path, timeout_s: float) -> sqlite3.Connection:
     """Return a read-only connection whose rows can be read by column name.
@@ -58,6 +62,7 @@ def _probed(address: str, timeout_s: float, *, shared: bool) -> sqlite3.Connecti
         if not shared:
             connection.execute("PRAGMA locking_mode = EXCLUSIVE")  # which keeps the index in memory
         connection.execute("SELECT 1 FROM sqlite_master LIMIT 1")
+        connection.execute(f"PRAGMA cache_size = -{PAGES_KIB}")
     except sqlite3.DatabaseError:
         connection.close()
         raise

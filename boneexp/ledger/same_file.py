@@ -23,15 +23,15 @@ def forget(path: Path) -> None:
     _written_to.pop(path.resolve(), None)
 
 
-def require_same_file(path: Path) -> None:
+def require_same_file(path: Path, place: Path) -> None:
     """Raise unless the file at `path` is the one that this process has written to from the beginning.
 
-    To be called inside the transaction: a ledger may vanish while its lock is waited for.
+    To be called inside the transaction: a ledger may vanish while its lock is waited for. `place` is the path
+    resolved, which takes a tenth of the time of a claim.
 
     Raises:
         LedgerUnusable: it is gone, or another one.
     """
-    place = path.resolve()
     try:
         found = place.stat()
     except FileNotFoundError:

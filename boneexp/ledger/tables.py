@@ -92,7 +92,7 @@ runs = sa.Table(
     _one_of("state", STATES),
     _one_of("failure_kind", FAILURE_KINDS),
     sa.Index("ix_runs_experiment_ref", "experiment_ref"),
-    sa.Index("ix_runs_state", "state"),
+    sa.Index("ix_runs_state_lease_until", "state", "lease_until"),
 )
 
 attempts = sa.Table(
@@ -134,6 +134,7 @@ epochs = sa.Table(
     sa.Column("duration_s", sa.Double, nullable=False),
     sa.Column("ended_at", sa.Double, nullable=False),
     sa.ForeignKeyConstraint(["run_id", "attempt"], ["attempts.run_id", "attempts.number"]),
+    sqlite_with_rowid=False,
 )
 
 metrics = sa.Table(

@@ -18,6 +18,37 @@ def run_rows(connection: sqlite3.Connection) -> list[Row]:
     return _rows(connection, "SELECT * FROM run_status ORDER BY run")
 
 
+def status_rows(connection: sqlite3.Connection, at_most: int) -> list[Row]:
+    """Return the rows of run_status that a person wants to see first: the unfinished, then the newest."""
+    return _rows(
+        connection,
+        """SELECT * FROM run_status WHERE run IN
+             (SELECT id FROM runs ORDER BY state = 'succeeded', id DESC LIMIT ?) ORDER BY run""",
+        (at_most,),
+    )
+
+
+def state_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many runs are in which state."""
+    return dict(map(tuple, connection.execute("SELECT state, COUNT(*) FROM runs GROUP BY state")))
+
+
+def unfinished_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Return the rows of run_status that wait or run."""
+    return _rows(connection, "SELECT * FROM run_status WHERE state IN ('queued', 'running') ORDER BY run")
+
+
+def known_hashes(connection: sqlite3.Connection) -> set[str]:
+    """Return the hash of every run."""
+    return {row[0] for row in connection.execute("SELECT config_hash FROM runs")}
+
+
+def finished_folders(connection: sqlite3.Connection) -> list[str]:
+    """Return where the files of the succeeded runs lie."""
+    query = "SELECT folder FROM runs WHERE state = 'succeeded' ORDER BY id"
+    return [row[0] for row in connection.execute(query)]
+
+
 def run_row(connection: sqlite3.Connection, run_id: int) -> Row:
     """Return one row of run_status.
 
