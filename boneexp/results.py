@@ -19,9 +19,7 @@ class EpochRecord:
     val_accuracy: float
     val_macro_auroc: float | None
     learning_rate: float
-    duration_s: (
-        float  # of its steps in this attempt and its validation; the next one trains while it is saved
-    )
+    duration_s: float  # of this attempt's steps and of validation; the next epoch trains while it is saved
 
 
 @dataclass(frozen=True)

@@ -457,3 +457,14 @@ def test_paths_and_pictures_are_taken_out_of_texts():
     assert "/9j/" not in kept
     assert "iVBOR" not in kept
     assert kept.endswith("data:image/svg+xml,%3Csvg%3E")
+
+
+@pytest.mark.parametrize("decoding", ["full", "scaled"])
+@pytest.mark.parametrize("weights_sha256", ["", "5" * 64])
+def test_the_verifier_names_an_outcome_as_boneexp_does(decoding, weights_sha256):
+    from settled_ledger import specs
+
+    design = {"E1": {"name": "plain", "data": {"decoding": decoding}}}
+    for spec in specs(design, (42, 43), ("stratified", "center_holdout"), "f" * 64):
+        weighted = spec.model_copy(update={"weights_sha256": weights_sha256})
+        assert verify.config_hash(json.loads(weighted.model_dump_json())) == weighted.config_hash

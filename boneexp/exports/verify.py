@@ -467,6 +467,8 @@ def config_hash(spec: Any) -> str:
     """Return the name of an outcome: the digest over all that decides it."""
     settings = {key: value for key, value in spec["settings"].items() if key not in ("name", "notes")}
     settings["data"] = {key: value for key, value in settings["data"].items() if key not in ("root", "name")}
+    if settings["data"].get("decoding") == "full":  # was the only way once, and is not part of the hash
+        del settings["data"]["decoding"]
     if spec["weights_sha256"]:
         settings["model"] = dict(settings["model"], pretrained=spec["weights_sha256"])
     identity = {key: spec[key] for key in ("experiment", "data_fingerprint", "seed", "split_digest")}
