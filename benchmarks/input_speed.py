@@ -21,6 +21,7 @@ from made_radiographs import write_films
 from measuring import Call, Goal, Row, apart, in_turn, installed, one_core, run_script
 
 BATCH = {224: 32, 300: 16, 380: 16}  # by size, as the study's experiments have it
+REPEATED = 4  # times the films are prepared in one go: of a cache of few, flushing is too large a part
 FED = 512  # images fed for each figure: few enough to wait for, too many for the processor's cache
 PLAIN = "plain, one core"
 
@@ -136,7 +137,8 @@ def _rows_of_size(size: int, per_s: dict[str, float]) -> list[Row]:
 def _rates(calls: dict[str, Call], images: int, times: int) -> dict[str, float]:
     """Return the images per second of each call."""
     seconds = in_turn(calls, times)
-    return {name: (FED if name == "epoch" else images) / taken for name, taken in seconds.items()}
+    counts = {"epoch": FED, **dict.fromkeys(("scaled", "one", "all"), REPEATED * images)}
+    return {name: counts.get(name, images) / taken for name, taken in seconds.items()}
 
 
 def _dataset(folder: Path) -> Any:
@@ -160,6 +162,8 @@ def _build(dataset: Any, folder: Path, size: int, decoding: Any, workers: int | 
     from boneexp.data.prepared import prepare
 
     place = folder / f"built-{decoding}-{size}-{workers}"
+    if decoding == "scaled":
+        dataset = replace(dataset, radiographs=REPEATED * dataset.radiographs)
 
     def call() -> None:
         shutil.rmtree(place, ignore_errors=True)

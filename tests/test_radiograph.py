@@ -263,6 +263,14 @@ def test_a_picture_in_thousands_of_scans_is_not_decoded(tmp_path):
         read_grey(path)
 
 
+@pytest.mark.parametrize(
+    "content", [b"\xff\xda", b"x\xff\xda", b"\xff\xda\xff\xff\xda", b"\xda\xff", b"\xff"]
+)
+def test_scans_are_counted_wherever_their_markers_begin(content):
+    for more in (b"", b"x", b"\xff"):
+        assert radiograph._scans(content + more) == (content + more).count(b"\xff\xda")
+
+
 @pytest.mark.parametrize("mode", ["CMYK", "L", "RGB"])
 @pytest.mark.parametrize("progressive", [False, True])
 def test_every_kind_of_jpeg_is_read_as_grey(tmp_path, mode, progressive):
