@@ -19,6 +19,7 @@ from measuring import HOME, Goal, Row, machine, printed
 
 SCRIPTS = {
     "command_line": "The command line",
+    "ledger_speed": "The ledger",
     "input_speed": "Input",
     "side_by_side": "Several runs on one device",
     "growth": "Growth",

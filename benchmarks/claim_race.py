@@ -24,7 +24,7 @@ def race(ledger: Path, runs: int, processes: int) -> list[int]:
     """Queue the runs, let the processes claim them, and return every run id that was handed out."""
     with writing(open_ledger(ledger)) as connection:
         record_dataset(connection, FACTS, 0.0)
-        enqueue(connection, [_spec(seed) for seed in range(runs)], 0.0)
+        enqueue(connection, [run_spec(seed) for seed in range(runs)], 0.0)
     context = multiprocessing.get_context("spawn")
     found, ready = context.Queue(), context.Barrier(processes)
     racers = [
@@ -53,7 +53,8 @@ def _claim_all(ledger: Path, name: str, ready: object, found: "Queue[list[int]]"
     found.put(taken)
 
 
-def _spec(seed: int) -> RunSpec:
+def run_spec(seed: int) -> RunSpec:
+    """Return what to run; nobody runs it."""
     split = SplitSpec(name="stratified", seed=42, group_column="", settings=StratifiedSettings())
     return RunSpec(
         experiment="E1",

@@ -165,9 +165,9 @@ def dataset_rows(connection: sqlite3.Connection) -> list[Row]:
     """Return the datasets behind the current runs, with counts by centre and class."""
     rows = _rows(
         connection,
-        """SELECT DISTINCT d.* FROM datasets d
-           JOIN experiments e ON e.data_fingerprint = d.fingerprint
-           JOIN runs r ON r.experiment_ref = e.id AND r.is_current""",
+        """SELECT d.* FROM datasets d
+           WHERE EXISTS (SELECT 1 FROM experiments e JOIN runs r ON r.experiment_ref = e.id AND r.is_current
+                         WHERE e.data_fingerprint = d.fingerprint)""",
     )
     for row in rows:
         row |= {"counts": json.loads(row["counts_json"]), "notes": json.loads(row["notes_json"])}
