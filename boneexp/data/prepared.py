@@ -32,8 +32,9 @@ from boneexp.files import content_of
 
 PREPARED_VERSION = "boneexp-prepared-1"
 PIXELS, LESIONS, NOTE = "pixels.npy", "lesions.npy", "prepared.json"
-# How far "scaled" goes down: by measurement within 2.2 grey levels of "full", at 32 to 380 px.
-SCALED_AT_LEAST = 1.5  # sides, in sizes of the result
+# How far "scaled" goes down: by measurement within 2.2 grey levels of "full" on average. It is what the word
+# means in hashes and names of caches, so other values would need another word.
+SCALED_AT_LEAST = 1.25  # sides, in sizes of the result
 TILE_AT_LEAST_PX = 48  # sides of CLAHE's regions, or their histograms are too thin
 
 
