@@ -21,7 +21,9 @@ SCRIPTS = {
     "command_line": "The command line",
     "ledger_speed": "The ledger",
     "input_speed": "Input",
+    "step_speed": "The step",
     "side_by_side": "Several runs on one device",
+    "overheads": "Beside the training",
     "growth": "Growth",
 }
 PACKAGES = ("boneexp", "torch", "timm", "numpy", "opencv-python-headless", "sqlalchemy", "typer")
