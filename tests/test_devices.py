@@ -18,12 +18,14 @@ def asked(monkeypatch):
     yield lambda: (torch.are_deterministic_algorithms_enabled(), torch.backends.cudnn.benchmark)
     torch.use_deterministic_algorithms(False)
     torch.backends.cudnn.benchmark = False
+    torch.utils.deterministic.fill_uninitialized_memory = True
 
 
 @pytest.mark.filterwarnings("default")
 def test_cuda_is_asked_for_exact_kernels_or_for_the_fastest(asked):
     use_kernels(CUDA, "deterministic")
     assert asked() == (True, False)
+    assert not torch.utils.deterministic.fill_uninitialized_memory
     use_kernels(CUDA, "autotune")
     assert asked() == (False, True)
 

@@ -43,6 +43,8 @@ def use_kernels(device: torch.device, kernels: Kernels) -> None:
     if exact:
         os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
         warnings.filterwarnings("ignore", message=".*does not have a deterministic implementation.*")
+    # Else every new tensor would be filled before a kernel fills it; nothing here reads what was not written.
+    torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     torch.backends.cudnn.benchmark = not exact
     torch.use_deterministic_algorithms(exact, warn_only=True)
 

@@ -75,14 +75,14 @@ class HostCopies:
     def __init__(self) -> None:
         """Begin without any memory."""
         self._kept: dict[tuple[Any, ...], torch.Tensor] = {}
+        self._gpu: torch.device | None = None
         self._copied: torch.cuda.Event | None = None
 
     def of(self, state: dict[str, Any]) -> dict[str, Any]:
         """Return `state` with its tensors copied; on CUDA they are there after `wait`."""
-        self._copied = None
         found: dict[str, Any] = self._copy(state, ())
-        if self._copied is not None:
-            self._copied.record()
+        if self._gpu is not None:  # which need not be the one that is current
+            self._copied = torch.cuda.current_stream(self._gpu).record_event()
         return found
 
     def wait(self) -> None:
@@ -92,8 +92,7 @@ class HostCopies:
 
     def _copy(self, value: Any, place: tuple[Any, ...]) -> Any:
         if isinstance(value, torch.Tensor):
-            if value.is_cuda and self._copied is None:
-                self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._gpu = value.device if value.is_cuda else self._gpu
             return self._memory(value, place).copy_(value, non_blocking=value.is_cuda)
         if isinstance(value, dict):
             copied = copy.copy(value)  # a module's state dict has the versions of its layout beside its items
