@@ -20,10 +20,10 @@ from measuring import HOME, Goal, Row, machine, printed
 SCRIPTS = {
     "command_line": "The command line",
     "ledger_speed": "The ledger",
-    "input_speed": "Input",
-    "step_speed": "The step",
+    "input_speed": "The input",
+    "step_speed": "The training step",
     "side_by_side": "Several runs on one device",
-    "overheads": "Beside the training",
+    "overheads": "Overheads",
     "growth": "Growth",
 }
 PACKAGES = ("boneexp", "torch", "timm", "numpy", "opencv-python-headless", "sqlalchemy", "typer")
@@ -37,7 +37,8 @@ def main() -> int:
     )
     parser.add_argument("--full", action="store_true", help="take the longer form")
     parser.add_argument("--only", nargs="+", choices=SCRIPTS, default=list(SCRIPTS), metavar="SCRIPT")
-    parser.add_argument("--into", type=Path, help="keep speed_<device>.md and .json in this folder")
+    parser.add_argument("--into", type=Path, help="keep the figures as NAME.md and NAME.json in this folder")
+    parser.add_argument("--name", default="", help="of the files; speed_cpu or speed_gpu if it is left out")
     arguments = parser.parse_args()
     began = time.monotonic()
     kept, failed = {}, []
@@ -51,7 +52,8 @@ def main() -> int:
     about = f"{machine(*PACKAGES, *PEERS)}; {time.monotonic() - began:.0f} s"
     print(about)
     if arguments.into:
-        keep(arguments.into, about, kept, arguments.full)
+        name = arguments.name or f"speed_{'gpu' if 'NVIDIA' in about else 'cpu'}"
+        keep(arguments.into / name, about, kept, arguments.full)
     if failed:
         print(f"not run to the end: {', '.join(failed)}", file=sys.stderr)
     return 1 if failed else 0
@@ -76,16 +78,20 @@ def rows_from(found: list[dict[str, object]]) -> list[Row]:
     return [Row(**{**row, "goal": Goal(**row["goal"]) if row["goal"] else None}) for row in found]  # type: ignore[arg-type]
 
 
-def keep(folder: Path, about: str, kept: dict[str, list[dict[str, object]]], full: bool) -> None:
-    """Write the page and its rows as files that name the device."""
-    name = f"speed_{'gpu' if 'NVIDIA' in about else 'cpu'}"
+def keep(path: Path, about: str, kept: dict[str, list[dict[str, object]]], full: bool) -> None:
+    """Write the page and its rows, `path` with .md and .json at its end; other scripts' rows there stay."""
     form = "python benchmarks/bench.py --full" if full else "make bench"
-    tables = [printed(SCRIPTS[script], rows_from(rows)) for script, rows in kept.items()]
-    heading = f"# Speed\n\nResearch use only, not for clinical use.\n\nBy `{form}` on {about}.\n"
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / f"{name}.md").write_text("\n".join([heading, *tables]), encoding="utf-8")
-    text = json.dumps({"about": about, "form": form, "scripts": kept}, indent=1)
-    (folder / f"{name}.json").write_text(f"{text}\n", encoding="utf-8")
+    taken = {script: {"about": about, "form": form, "rows": rows} for script, rows in kept.items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    rows_path = path.with_suffix(".json")
+    former = json.loads(rows_path.read_text(encoding="utf-8")) if rows_path.is_file() else {}
+    merged = {script: (former | taken)[script] for script in SCRIPTS if script in former | taken}
+    rows_path.write_text(f"{json.dumps(merged, indent=1)}\n", encoding="utf-8")
+    parts = ["# Speed\n\nResearch use only, not for clinical use.\n"]
+    for script, part in merged.items():
+        parts.append(printed(SCRIPTS[script], rows_from(part["rows"])))
+        parts.append(f"By `{part['form']}` on {part['about']}.\n")
+    path.with_suffix(".md").write_text("\n".join(parts), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ import pytest
 BENCHMARKS = Path(__file__).parents[1] / "benchmarks"
 sys.path.insert(0, str(BENCHMARKS))
 import bench  # noqa: E402
+import performance_page  # noqa: E402
 from measuring import Goal, Row, in_turn, installed, printed  # noqa: E402
 
 
@@ -68,7 +69,7 @@ def test_rows_come_back_from_json_as_they_were(tmp_path, monkeypatch):
     assert bench.rows_from(json.loads(kept.read_text())["rows"]) == rows
 
 
-def test_results_name_the_device_and_the_command(tmp_path):
+def test_results_name_the_device_and_the_command_and_leave_other_scripts_alone(tmp_path):
     row = {
         "what": "x",
         "measured": 1.0,
@@ -78,11 +79,24 @@ def test_results_name_the_device_and_the_command(tmp_path):
         "goal": None,
         "note": "",
     }
-    bench.keep(tmp_path, "a CPU, 2 cores, torch 2", {"command_line": [row]}, True)
+    bench.keep(tmp_path / "speed_cpu", "a CPU, 2 cores, torch 2", {"growth": [row]}, True)
+    bench.keep(tmp_path / "speed_cpu", "another CPU", {"command_line": [row]}, False)
     page = (tmp_path / "speed_cpu.md").read_text(encoding="utf-8")
     assert "By `python benchmarks/bench.py --full` on a CPU, 2 cores, torch 2." in page
+    assert "By `make bench` on another CPU." in page
     assert "Research use only, not for clinical use." in page
-    assert json.loads((tmp_path / "speed_cpu.json").read_text())["scripts"]["command_line"] == [row]
+    kept = json.loads((tmp_path / "speed_cpu.json").read_text(encoding="utf-8"))
+    assert list(kept) == ["command_line", "growth"]
+    assert [part["rows"] for part in kept.values()] == [[row], [row]]
+
+
+def test_the_page_on_performance_has_the_figures_that_were_kept():
+    page = performance_page.PAGE.read_text(encoding="utf-8")
+    assert performance_page.with_tables(page) == page
+    kept = performance_page.rows_of("speed_cpu")
+    assert list(kept) == list(bench.SCRIPTS)
+    for rows in kept.values():
+        assert all(f"| {row.what} | {row.cells()[0]} |" in page for row in rows)
 
 
 def test_boneexp_imports_no_benchmark():

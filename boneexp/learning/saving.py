@@ -82,7 +82,8 @@ class HostCopies:
         """Return `state` with its tensors copied; on CUDA they are there after `wait`."""
         found: dict[str, Any] = self._copy(state, ())
         if self._gpu is not None:  # which need not be the one that is current
-            self._copied = torch.cuda.current_stream(self._gpu).record_event()
+            self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
+            self._copied.record(torch.cuda.current_stream(self._gpu))
         return found
 
     def wait(self) -> None:
