@@ -37,7 +37,7 @@ browser:
 check-tests: $(READY) browser
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
 
-# Speed, as ratios to what others do, in one run: under five minutes on two cores; BENCH=full takes longer and keeps
+# Speed, as ratios to what others do, in one run: five to six minutes on two cores; BENCH=full takes longer and keeps
 # the figures in benchmarks/results. What cannot be installed is skipped with a message. Guild needs an old pydantic.
 GUILD := build/guild
 bench: $(READY)

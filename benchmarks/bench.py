@@ -1,6 +1,6 @@
 """Every speed claim of boneexp, measured beside its yardstick: what `make bench` runs.
 
-    python benchmarks/bench.py                         # the short form, under five minutes on two cores
+    python benchmarks/bench.py                         # the short form, five to six minutes on two cores
     python benchmarks/bench.py --full --into benchmarks/results
     python benchmarks/bench.py --only ledger_speed
 

@@ -18,7 +18,7 @@ def measured(full: bool) -> list[Row]:
     with tempfile.TemporaryDirectory() as home:
         folder = Path(home)
         _ledger_of_8_runs(folder / "ledger.db")
-        seconds = in_turn(_commands(folder), 21 if full else 9)
+        seconds = in_turn(_commands(folder), 21 if full else 5)
     ms = {name: 1000 * value for name, value in seconds.items()}
     empty, guild = ms["python -c pass"], ms.get("guild runs")
     why = "" if guild else "the yardstick was skipped: Guild is not installed in build/guild"
