@@ -191,10 +191,8 @@ def _add(connection: Connection, new: Mapping[str, RunSpec], now: float, max_att
 
 def _experiment_ids(connection: Connection, by_digest: Mapping[str, RunSpec], now: float) -> dict[str, int]:
     """Return the row of each experiment by its digest; one that is not there yet is made."""
-    there, digests = (
-        f"SELECT config_digest, id FROM experiments WHERE config_digest {AMONG}",
-        _listed(by_digest),
-    )
+    there = f"SELECT config_digest, id FROM experiments WHERE config_digest {AMONG}"
+    digests = _listed(by_digest)
     known = dict(map(tuple, connection.execute(there, (digests,))))
     rows = [
         {

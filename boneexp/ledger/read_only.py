@@ -14,9 +14,8 @@ from urllib.parse import quote
 
 from boneexp.errors import Busy
 
-PAGES_KIB = (
-    65_536  # what a reader keeps at most: a comparison reads the rows of thousands of runs several times
-)
+# What a reader keeps at most: a comparison reads the rows of thousands of runs several times.
+PAGES_KIB = 65_536
 
 
 def opened_to_read(path: Path, timeout_s: float) -> sqlite3.Connection:
