@@ -40,14 +40,19 @@ check-tests: $(READY) browser
 # Speed, as ratios to what others do, in one run: five to six minutes on two cores; BENCH=full takes longer and keeps
 # the figures in benchmarks/results. What cannot be installed is skipped with a message. Guild needs an old pydantic.
 GUILD := build/guild
-bench: $(READY)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]' || \
-	  echo "the peers could not all be installed: those that are missing are skipped"
-	test -x $(GUILD)/bin/guild || { $(PYTHON) -m venv $(GUILD) && \
-	  $(GUILD)/bin/python -m pip install --quiet --disable-pip-version-check guildai==0.8.1 'pydantic<2' setuptools; } || \
-	  echo "Guild could not be installed: it is skipped"
+PEERS := .venv/peers
+bench: $(READY) $(PEERS) $(GUILD)
 	$(BIN)/python -m compileall -q boneexp
 	$(BIN)/python benchmarks/bench.py $(if $(filter full,$(BENCH)),--full --into benchmarks/results)
+	$(if $(filter full,$(BENCH)),$(BIN)/python benchmarks/performance_page.py)
+
+$(PEERS): $(READY)
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[bench]' && touch $@ || \
+	  echo "the peers could not all be installed: those that are missing are skipped"
+
+$(GUILD):
+	@$(PYTHON) -m venv $@ && $@/bin/python -m pip install --quiet --disable-pip-version-check guildai==0.8.1 'pydantic<2' setuptools || \
+	  { rm -rf $@; echo "Guild could not be installed: it is skipped"; }
 
 clean:
 	rm -rf demo build dist .pytest_cache .mypy_cache .ruff_cache

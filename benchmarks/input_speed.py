@@ -232,4 +232,4 @@ def _one_thread_per_worker() -> Iterator[None]:
 
 
 if __name__ == "__main__":
-    run_script("Input", __doc__, measured)
+    run_script("The input", __doc__, measured)

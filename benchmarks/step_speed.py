@@ -255,4 +255,4 @@ class _Remembering:
 
 
 if __name__ == "__main__":
-    run_script("The step", __doc__, measured)
+    run_script("The training step", __doc__, measured)
