@@ -21,7 +21,7 @@ from boneexp.ledger.transaction import close_idle, one_transaction, opened_to_wr
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
-SCHEMA = "0004"
+SCHEMA = "0005"
 SEALED_SINCE = "0003"  # what ledgers of before have no seal for gets one when they are upgraded
 BUSY_TIMEOUT_S = 30
 
