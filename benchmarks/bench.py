@@ -22,6 +22,7 @@ SCRIPTS = {
     "ledger_speed": "The ledger",
     "input_speed": "The input",
     "step_speed": "The training step",
+    "busy_machine": "A busy machine",
     "side_by_side": "Several runs on one device",
     "overheads": "Overheads",
     "growth": "Growth",

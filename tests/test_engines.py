@@ -15,7 +15,7 @@ import pytest
 import specs as make
 
 from boneexp.computing import Computing
-from boneexp.engines import child, processes
+from boneexp.engines import child, openmp, processes
 from boneexp.engines.child import answer
 from boneexp.engines.lease import kept_lease
 from boneexp.errors import BoneexpError, DeviceUnavailable, LedgerUnusable
@@ -202,3 +202,15 @@ def _exists(pid):
     except ProcessLookupError:
         return False
     return True
+
+
+def spin_count(report):
+    return os.environ.get("GOMP_SPINCOUNT")
+
+
+def test_the_threads_of_an_attempt_sleep_soon_while_they_wait():
+    for name in openmp.CHOSEN_BY_THE_USER:
+        assert openmp.spin_settings({name: "ACTIVE"}) == {}, "what the user has chosen stays"
+    assert openmp.spin_settings({}) == {"GOMP_SPINCOUNT": "3000"}
+    if not set(openmp.CHOSEN_BY_THE_USER) & set(os.environ):
+        assert answer(spin_count) == "3000"

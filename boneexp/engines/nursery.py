@@ -4,7 +4,12 @@ A signal to all processes of a job (SIGTERM by Slurm, SIGHUP of a lost terminal)
 before its children: it lives as long as the worker, whose pipe it watches.
 """
 
+import os
 import signal
+
+from boneexp.engines.openmp import spin_settings
+
+os.environ.update(spin_settings(os.environ))  # OpenMP reads it once, when torch is loaded
 
 import boneexp.engines.child
 import boneexp.engines.work
