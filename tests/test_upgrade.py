@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from conftest import Study
 from full_ledger import ABANDONED, CANCELLED, FAILED, LATER, QUEUED
-from settled_ledger import settle_next
+from settled_ledger import settle_next, settled_ledger
 from typer.main import get_command
 
 from boneexp.cli import app
@@ -131,6 +131,18 @@ def test_runs_go_on_after_an_upgrade(old):
         assert list(broken_seals(connection)) == []
     assert found.best == "E4"
     assert all(row["center_holdout_accuracy"] is not None for row in found.rows)
+
+
+def test_the_old_grid_queued_again_is_known_and_breaks_no_seal(old):
+    upgrade(old, now=0)
+    with closing(sqlite3.connect(old)) as connection:
+        runs = connection.execute("SELECT COUNT(*) FROM runs").fetchone()
+    settled_ledger(old, experiments=("E1", "E2", "E3", "E4"), names={"E1": "another name"}, settle=False)
+    with reading(old) as connection:
+        assert tuple(connection.execute("SELECT COUNT(*) FROM runs").fetchone()) == runs
+        assert list(broken_seals(connection)) == []
+        query = "SELECT name, json_extract(settings_json, '$.name') FROM experiments WHERE experiment = 'E1'"
+        assert tuple(connection.execute(query).fetchone()) == ("another name", "another name")
 
 
 def test_a_migration_that_fails_in_the_middle_leaves_the_old_schema_and_every_row(old, tmp_path, monkeypatch):

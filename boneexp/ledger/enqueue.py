@@ -16,6 +16,11 @@ AMONG = "IN (SELECT value FROM json_each(?))"  # all values in one parameter: SQ
 
 OUTDATED = f"""SELECT r.id FROM experiments e JOIN runs r ON r.experiment_ref = e.id
                WHERE e.experiment {AMONG} AND r.state = 'queued' AND NOT r.is_current ORDER BY r.id"""
+FOLLOWING = """UPDATE experiments SET name = :name,
+                 settings_json = json_set(settings_json, '$.name', :name, '$.notes', :notes,
+                                          '$.data.root', :root, '$.data.name', :data_name,
+                                          '$.model.pretrained', json(:weights))
+               WHERE config_digest = :digest"""
 OTHER_SETTINGS = """UPDATE runs SET is_current = 0 WHERE is_current AND experiment_ref IN
                       (SELECT id FROM experiments WHERE experiment = ? AND config_digest <> ?)"""
 OTHER_DEAL = """UPDATE runs SET is_current = 0 WHERE is_current AND split = ? AND split_digest <> ?
@@ -144,9 +149,10 @@ def _states(connection: Connection, hashes: Collection[str]) -> dict[str, str]:
 
 
 def _follow(connection: Connection, known: Mapping[str, RunSpec], states: Mapping[str, str]) -> None:
-    """Where the data lie, name and notes decide nothing and stand in no hash: they may change at any time.
+    """Where the data and weights lie, name and notes decide nothing and stand in no hash: they may change.
 
-    A run that has yet to begin learns where the data are now.
+    A run that has yet to begin learns where the data are now. Of an experiment's settings no more than that
+    is replaced: the rest is sealed as it was written, with the keys that boneexp had then.
     """
     moved = [
         (spec.model_dump_json(), key)
@@ -155,9 +161,18 @@ def _follow(connection: Connection, known: Mapping[str, RunSpec], states: Mappin
     ]
     connection.executemany("UPDATE runs SET spec_json = ? WHERE config_hash = ?", moved)
     settings = {spec.experiment_digest: spec.settings for spec in known.values()}
-    named = [(each.name, _settings_json(each), digest) for digest, each in settings.items()]
-    renamed = "UPDATE experiments SET name = ?, settings_json = ? WHERE config_digest = ?"
-    connection.executemany(renamed, named)
+    named = [
+        {
+            "digest": digest,
+            "name": each.name,
+            "notes": each.notes,
+            "root": each.data.root,
+            "data_name": each.data.name,
+            "weights": canonical_json(each.model.pretrained),
+        }
+        for digest, each in settings.items()
+    ]
+    connection.executemany(FOLLOWING, named)
 
 
 def _add(connection: Connection, new: Mapping[str, RunSpec], now: float, max_attempts: int) -> list[int]:
