@@ -18,9 +18,10 @@ import numpy as np
 from simulated import SIZES, models_of, test_set, truth
 
 import boneexp
+from boneexp.evaluation.bca import bca_interval
 from boneexp.evaluation.differences import paired_differences, permuted_differences
 from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.intervals import bca_interval, wilson_interval
+from boneexp.evaluation.intervals import wilson_interval
 from boneexp.evaluation.metrics import accelerations, evaluate, figures_of, metric_columns, resampled_figures
 from boneexp.evaluation.paired import auroc_covariance, delong_differences, mcnemar_differences
 from boneexp.evaluation.statistics import percentile_interval

@@ -1,113 +1,249 @@
-"""Intervals beyond the plain percentiles: BCa from the same resamples, and Wilson's for proportions."""
+"""Intervals of a figure from counts or from its standard error.
+
+Wilson's for proportions, Newcombe's for their differences, DeLong's for the AUROC. Pure functions of numbers;
+which figure gets which is chosen elsewhere.
+"""
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from statistics import NormalDist
 
 import numpy as np
 
-from boneexp.evaluation.statistics import percentile_interval
+from boneexp.evaluation.student import t_quantile
 
 NORMAL = NormalDist()
 FEW = 20  # images of a class or subgroup below which there is a warning
 
 
-def bca_interval(
-    values: np.ndarray, figure: float, acceleration: float, confidence: float
+def wilson_interval(
+    hits: float, total: float, confidence: float, design_effect: float = 1.0
 ) -> tuple[float | None, float | None]:
-    """Return the bias-corrected and accelerated bootstrap interval.
-
-    The percentiles taken are moved by how far the resamples lean to one side of the figure, and by how its
-    spread changes with its size.
-
-    Args:
-        values: (resamples,) floats, nan where the metric is undefined; those resamples are left out.
-        figure: the metric of the images themselves.
-        acceleration: from `acceleration`.
-        confidence: the share, for example 0.95.
-
-    Returns:
-        (low, high); (None, None) if over half of the values are undefined, there is none, or the figure is
-        undefined.
-
-    Raises:
-        ValueError: `confidence` is not between 0 and 1.
-
-    Source: Efron, JASA 1987; resamples equal to the figure count half on each side. If all lie on one side,
-    half a resample is taken to lie on the other, since the correction would be infinite.
-    """
-    if percentile_interval(values, confidence) == (None, None) or math.isnan(figure):
-        return None, None
-    defined = values[~np.isnan(values)]
-    below = (np.sum(defined < figure) + np.sum(defined <= figure)) / 2
-    least = 0.5 / len(defined)
-    lean = NORMAL.inv_cdf(min(max(float(below) / len(defined), least), 1 - least))
-    tail = NORMAL.inv_cdf((1 - confidence) / 2)
-    low, high = np.quantile(defined, [_moved(lean, acceleration, z) for z in (tail, -tail)])
-    return float(low), float(high)
-
-
-def acceleration(left_out: np.ndarray, strata: np.ndarray) -> float:
-    """Return the acceleration of a metric by the jackknife; 0 where nothing varies.
-
-    Args:
-        left_out: (units,) floats, the metric without each unit; nan where it is undefined then, and such
-            units are passed over.
-        strata: (units,) ints, the class within which each unit is drawn.
-
-    Source: Efron 1987; for several samples Davison and Hinkley 1997, section 5.3.2, as scipy.stats.bootstrap.
-    """
-    cubes = squares = 0.0
-    for label in np.unique(strata):
-        within = left_out[strata == label]
-        within = within[~np.isnan(within)]
-        if len(within) > 1:
-            influence = (within.mean() - within) * (len(within) - 1) / len(within)
-            cubes += float((influence**3).sum())
-            squares += float((influence**2).sum())
-    return cubes / (6 * squares**1.5) if squares > 0 else 0.0
-
-
-def leave_one_out_blocks(units: np.ndarray, rows: int) -> Iterator[np.ndarray]:
-    """Yield counts that leave out each unit once, in blocks of at most `rows` rows.
-
-    Args:
-        units: (n,) ints that number the units from 0 without a gap.
-        rows: the most rows of a block.
-
-    Yields:
-        (b, n) ints: 0 for the images of the unit left out, 1 for the others.
-    """
-    for first in range(0, units.max() + 1, rows):
-        left_out = np.arange(first, min(first + rows, units.max() + 1))
-        yield (units != left_out[:, None]).astype(np.int32)
-
-
-def wilson_interval(hits: float, total: float, confidence: float) -> tuple[float | None, float | None]:
-    """Return the score interval of a proportion of independent images; (None, None) of none.
+    """Return the score interval of a proportion; (None, None) of no image.
 
     Unlike the bootstrap's it has a width where all or none are hits.
 
     Args:
         hits: how many of them, from 0 to `total`.
         total: how many there are.
-        confidence: the share, for example 0.95.
+        confidence: the share, for example 0.95; 1 - 2 * 0.025 / 8 for an end that is one of eight looked at.
+        design_effect: by how much the variance exceeds that of independent images, from
+            `proportion_design_effect`; the interval is that of so many times fewer images.
 
     Raises:
-        ValueError: there are more hits than images, or fewer than 0; `confidence` is not between 0 and 1.
+        ValueError: there are more hits than images, or fewer than 0; `confidence` is not between 0 and 1;
+            the design effect is not above 0.
 
-    Source: Wilson, JASA 1927; without continuity correction (Brown, Cai and DasGupta, Stat. Sci. 2001).
+    Source: Wilson, JASA 1927; without continuity correction (Brown, Cai and DasGupta, Stat. Sci. 2001). With
+    a design effect: the effective sample size of Rao and Scott, Biometrics 1992, in Wilson's interval, as
+    Franco, Little, Louis and Slud, Journal of Survey Statistics and Methodology 2019, compare it.
     """
-    if not 0 <= hits <= total:
-        raise ValueError(f"{hits} hits of {total}")
+    if not 0 <= hits <= total or not design_effect > 0:
+        raise ValueError(f"{hits} hits of {total}, design effect {design_effect}")
     z = normal_quantile(confidence)
     if total == 0:
         return None, None
-    share, room = hits / total, z * z / total
+    fewer = total / design_effect
+    share, room = hits / total, z * z / fewer
     middle = (share + room / 2) / (1 + room)
-    reach = z / (1 + room) * math.sqrt(share * (1 - share) / total + room / (4 * total))
+    reach = z / (1 + room) * math.sqrt(share * (1 - share) / fewer + room / (4 * fewer))
     # At the ends rounding could put the bound a hair off 0 or 1.
     return (0.0 if hits == 0 else middle - reach), (1.0 if hits == total else middle + reach)
+
+
+def proportion_design_effect(hits: np.ndarray, sizes: np.ndarray, confidence: float) -> float:
+    """Return by how much images in groups widen the interval of a proportion, at least 1.
+
+    Args:
+        hits: (groups,) floats, the hits of each group.
+        sizes: (groups,) floats, the images of each group; groups without one are passed over.
+        confidence: of the interval; with few groups the variance is itself uncertain, and the design effect
+            grows by the square of t's quantile over the normal one.
+
+    Returns:
+        The variance of the ratio of sums over groups, over that of independent images. Where the groups show
+        no variance (all or no image is a hit) it is the largest there can be: as if the images of a group
+        were all alike. 1 where every group is one image; a single group counts as one image.
+
+    Source: the ratio estimator's variance over clusters, and n / design effect as the effective number (Rao
+    and Scott, Biometrics 1992); Kish, Survey Sampling, 1965, for images all alike; the factor for few groups
+    is that of Korn and Graubard, Survey Methodology 1998.
+    """
+    hits, sizes = hits[sizes > 0].astype(float), sizes[sizes > 0].astype(float)
+    groups, total = len(sizes), float(sizes.sum())
+    if groups == 0 or total == groups:
+        return 1.0
+    if groups == 1:
+        return total
+    few = (t_quantile(confidence, groups - 1) / normal_quantile(confidence)) ** 2
+    share = float(hits.sum()) / total
+    alike = float((sizes**2).sum()) / total
+    if not 0 < share < 1:
+        return alike * few
+    between = groups / (groups - 1) * float(((hits - share * sizes) ** 2).sum()) / total**2
+    return max(1.0, between / (share * (1 - share) / total)) * few
+
+
+def newcombe_difference(
+    hits1: float, total1: float, hits2: float, total2: float, confidence: float
+) -> tuple[float | None, float | None]:
+    """Return the interval of a proportion less that of other, independent images: second minus first.
+
+    Args:
+        hits1: of the first sample; and so on.
+        total1: its images.
+        hits2: of the second.
+        total2: its images.
+        confidence: the share, for example 0.95.
+
+    Returns:
+        (low, high) within [-1, 1]; (None, None) where a sample has no image.
+
+    Raises:
+        ValueError: as `wilson_interval`.
+
+    Source: Newcombe, Stat. Med. 1998;17:873, method 10: the two Wilson intervals, squared and added.
+    """
+    low1, high1 = wilson_interval(hits1, total1, confidence)
+    low2, high2 = wilson_interval(hits2, total2, confidence)
+    if low1 is None or high1 is None or low2 is None or high2 is None:
+        return None, None
+    first, second = hits1 / total1, hits2 / total2
+    value = second - first
+    return (
+        max(-1.0, value - math.hypot(second - low2, high1 - first)),
+        min(1.0, value + math.hypot(high2 - second, first - low1)),
+    )
+
+
+def newcombe_paired(
+    both: float, only_first: float, only_second: float, neither: float, confidence: float
+) -> tuple[float | None, float | None]:
+    """Return the interval of the difference of two proportions of the same images: second minus first.
+
+    Args:
+        both: images that are hits of both.
+        only_first: those of the first alone.
+        only_second: those of the second alone.
+        neither: those of none.
+        confidence: the share, for example 0.95.
+
+    Returns:
+        (low, high) within [-1, 1]; (None, None) of no image.
+
+    Raises:
+        ValueError: a number is below 0, or `confidence` is not between 0 and 1.
+
+    Source: Newcombe, Stat. Med. 1998;17:2635, method 10: the two Wilson intervals, squared and added with
+    the correlation of the two answers, which is lowered where it is above 0.
+    """
+    total = both + only_first + only_second + neither
+    low1, high1 = wilson_interval(both + only_first, total, confidence)
+    low2, high2 = wilson_interval(both + only_second, total, confidence)
+    if low1 is None or high1 is None or low2 is None or high2 is None:
+        return None, None
+    first, second = (both + only_first) / total, (both + only_second) / total
+    together = both * neither - only_first * only_second
+    if together > 0:
+        together = max(together - total / 2, 0.0)
+    apart = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
+    alike = together / math.sqrt(apart) if apart else 0.0
+    return (
+        max(-1.0, second - first - _squared_and_added(second - low2, high1 - first, alike)),
+        min(1.0, second - first + _squared_and_added(high2 - second, first - low1, alike)),
+    )
+
+
+def t_interval(value: float, error: float, freedom: float, confidence: float) -> tuple[float, float]:
+    """Return value ± t * error.
+
+    Args:
+        value: the estimate, of any range.
+        error: its standard error, above 0.
+        freedom: the degrees of freedom of the error; infinite for the normal interval.
+        confidence: the share, for example 0.95.
+    """
+    reach = t_quantile(confidence, freedom) * error
+    return value - reach, value + reach
+
+
+def logit_interval(value: float, error: float, freedom: float, confidence: float) -> tuple[float, float]:
+    """Return the interval of a share, symmetric in its logit, so that it stays between 0 and 1.
+
+    Args:
+        value: the estimate, strictly between 0 and 1.
+        error: its standard error, above 0; it is divided by value * (1 - value), the delta method.
+        freedom: the degrees of freedom of the error, from `satterthwaite`.
+        confidence: the share, for example 0.95.
+
+    Source: Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.3, for the AUROC.
+    """
+    middle = math.log(value / (1 - value))
+    low, high = t_interval(middle, error / (value * (1 - value)), freedom, confidence)
+    return _expit(low), _expit(high)
+
+
+def log_interval(value: float, error: float, freedom: float, confidence: float) -> tuple[float, float]:
+    """Return the interval of a mean loss above 0, symmetric in its logarithm: it reaches higher than lower.
+
+    Args: as `logit_interval`.
+    """
+    low, high = t_interval(math.log(value), error / value, freedom, confidence)
+    return math.exp(low), math.exp(min(high, 700.0))
+
+
+def satterthwaite(variances: Sequence[float], freedoms: Sequence[float]) -> float:
+    """Return the degrees of freedom of a sum of independent variances; infinite where all are 0.
+
+    Source: Satterthwaite, Biometrics Bulletin 1946.
+    """
+    total = sum(variances)
+    parts = sum(each**2 / free for each, free in zip(variances, freedoms, strict=True) if each > 0)
+    return total**2 / parts if parts > 0 else math.inf
+
+
+def auroc_interval(
+    area: float, variances: tuple[float, float], sizes: tuple[int, int], confidence: float
+) -> tuple[float, float]:
+    """Return the interval of an AUROC: symmetric in its logit with DeLong's variance and Satterthwaite's t.
+
+    Where DeLong sees no variance (an area of 0 or 1, a single positive or negative) it is the score interval.
+
+    Args:
+        area: from 0 to 1.
+        variances: what the positives and the negatives add to the variance of the area; nan where unknown.
+        sizes: how many positives and negatives, or groups of them, are independent; at least 1 each.
+        confidence: the share, for example 0.95.
+
+    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 1988; the logit as in Pepe 2003; the t distribution
+    as for Welch's test, since the area is a mean over positives and a mean over negatives.
+    """
+    variance = sum(variances)
+    if not variance > 1e-12 or not 0 < area < 1:
+        return auroc_score_interval(area, *sizes, confidence)
+    freedom = satterthwaite(variances, [size - 1 for size in sizes])
+    return logit_interval(area, math.sqrt(variance), freedom, confidence)
+
+
+def auroc_score_interval(
+    area: float, positives: float, negatives: float, confidence: float
+) -> tuple[float, float]:
+    """Return the interval of the areas whose own standard error reaches the estimate.
+
+    It takes the variance from the area and the numbers alone, so that it has a width at 0 and 1 too.
+
+    Source: Newcombe, Stat. Med. 2006;25:559, method 5: the variance of Hanley and McNeil, Radiology 1982, for
+    exponential scores, with both numbers replaced by their mean.
+    """
+    z, typical = normal_quantile(confidence), (positives + negatives) / 2 - 1
+
+    def reached(theta: float) -> float:
+        spread = 1 + typical * ((1 - theta) / (2 - theta) + theta / (1 + theta))
+        return z * math.sqrt(theta * (1 - theta) * spread / (positives * negatives))
+
+    return _end(lambda theta: area - theta > reached(theta), 0.0, area), _end(
+        lambda theta: theta - area < reached(theta), area, 1.0
+    )
 
 
 def small_sample_warnings(counts: Mapping[str, int], fewest: int = FEW) -> tuple[str, ...]:
@@ -131,9 +267,17 @@ def normal_quantile(confidence: float) -> float:
     return -NORMAL.inv_cdf((1 - confidence) / 2)
 
 
-def _moved(lean: float, acceleration: float, z: float) -> float:
-    """Return which share of the resamples BCa takes in place of the normal quantile z."""
-    room = 1 - acceleration * (lean + z)
-    if room <= 0:  # past the pole: the moved quantile has run off the end it was going to
-        return 0.0 if lean + z < 0 else 1.0
-    return NORMAL.cdf(lean + (lean + z) / room)
+def _end(before: Callable[[float], bool], low: float, high: float) -> float:
+    """Return where `before` turns from True to False between low and high, by halving."""
+    for _ in range(60):
+        middle = (low + high) / 2
+        low, high = (middle, high) if before(middle) else (low, middle)
+    return (low + high) / 2
+
+
+def _squared_and_added(one: float, other: float, correlation: float) -> float:
+    return math.sqrt(max(one**2 - 2 * correlation * one * other + other**2, 0.0))
+
+
+def _expit(logit: float) -> float:
+    return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0

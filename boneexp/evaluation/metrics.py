@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from boneexp.evaluation.bca import acceleration, bca_interval, leave_one_out_blocks
 from boneexp.evaluation.calibration import calibration_cells, calibration_metrics
 from boneexp.evaluation.confusions import confusion_cells, confusion_metrics
 from boneexp.evaluation.inputs import Predictions, predictions_of
-from boneexp.evaluation.intervals import acceleration, bca_interval, leave_one_out_blocks
 from boneexp.evaluation.ranks import ranked_metrics
 from boneexp.evaluation.statistics import percentile_interval, resample_blocks, unit_strata
 from boneexp.results import MetricValue
