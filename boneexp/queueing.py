@@ -92,7 +92,7 @@ def put_in_queue(
     with writing(ledger) as connection:
         for name, dataset in made.plan.datasets:
             record_dataset(connection, _facts(name, dataset), now)
-        record_study(connection, grid.selection, grid.targets, grid.baseline)
+        record_study(connection, grid.selection, grid.targets, grid.baseline, now)
         return enqueue(connection, made.plan.specs, now, max_attempts)
 
 

@@ -89,7 +89,7 @@ def settled_ledger(
     wanted = specs(named, seeds, splits, facts.fingerprint)
     with writing(open_ledger(path)) as connection:
         record_dataset(connection, facts, NOW)
-        record_study(connection, SelectionSettings(), TARGETS, baseline)
+        record_study(connection, SelectionSettings(), TARGETS, baseline, NOW)
         added = enqueue(connection, wanted, NOW).added
     if settle:
         for number in range(len(added)):

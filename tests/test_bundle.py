@@ -23,7 +23,7 @@ from settled_ledger import settled_ledger
 from boneexp.exports import verify
 from boneexp.exports.withheld import grid_without_paths, without_images
 from boneexp.harmless import csv_text
-from boneexp.ledger import seals
+from boneexp.ledger import sealed_rows, seals
 from boneexp.ledger.slice import MAY_NAME_A_MACHINE, WITHHELD_DETAILS
 
 PICTURE = "data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ=="
@@ -332,8 +332,12 @@ def test_the_verifier_seals_and_withholds_as_boneexp_does():
             for kind, tables in queries.items()
         }
 
-    assert plain(verify.SEALS) == plain(seals.QUERIES)
-    assert (verify.SEALED_BY, verify.RULE) == (seals.SEALED_BY, seals.RULE)
+    assert (verify.RULE, verify.FIRST_RULE) == (sealed_rows.RULE, sealed_rows.FIRST_RULE)
+    for rule, queries in sealed_rows.RULES.items():
+        known = {kind: verify.queries_of(rule, kind) for kind in queries}
+        assert plain(known) == plain(queries)
+    assert verify.SEALS.keys() == sealed_rows.RULES[sealed_rows.RULE].keys()
+    assert seals.SEALED_BY == verify.SEALED_BY
     assert set(MAY_NAME_A_MACHINE) == verify.MAY_BE_WITHHELD
     assert WITHHELD_DETAILS == verify.WITHHELD
 

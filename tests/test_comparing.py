@@ -245,7 +245,7 @@ def test_with_selection_on_validation_the_test_part_does_not_choose(tmp_path):
     found = {}
     for part in ("test", "val"):
         with writing(path) as connection:
-            record_study(connection, SelectionSettings(order=order, part=part), {}, {})
+            record_study(connection, SelectionSettings(order=order, part=part), {}, {}, 0)
         with reading(path) as connection:
             found[part] = compared(connection)
             verdict = verdict_of(connection, found[part])

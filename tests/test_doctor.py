@@ -189,7 +189,10 @@ def test_a_missing_ledger_is_named_with_the_command_that_makes_one(study):
 
 
 def test_a_row_that_names_a_row_that_is_gone_is_damage(copy):
-    by_hand(copy, "INSERT INTO late_results VALUES (99, 1, 'test', 'accuracy', '', 0.5, NULL, NULL, 0)")
+    by_hand(
+        copy,
+        "INSERT INTO late_results VALUES (99, 1, 'test', 'accuracy', '', 0.5, NULL, NULL, 0, 'percentile')",
+    )
     assert ("integrity", "damage", "ledger.db") in wrong(copy, code=7)
 
 

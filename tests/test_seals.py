@@ -10,27 +10,33 @@ import specs as make
 from full_ledger import FAILED, full_ledger
 from settled_ledger import NOW, settled_ledger
 
+from boneexp.config import digest_of
 from boneexp.ledger import tables
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.history import first_broken_event, record_event
 from boneexp.ledger.queue import retry
-from boneexp.ledger.seals import QUERIES, Subject, broken_seals, seal_of, standing_seals
+from boneexp.ledger.sealed_rows import FIRST_RULE, RULE, RULES
+from boneexp.ledger.seals import Subject, broken_seals, seal_of, standing_seals
 
 FINISHED = 3
+DATASET = digest_of("BTXRD")
 # What changes of a settled run, and is not sealed; docs/ledger.md says why.
 LEFT_OUT = {
-    ("runs", "is_current"),
     ("runs", "killed_attempts"),
     ("runs", "max_attempts"),
     ("runs", "lease_until"),
     ("runs", "stop_requested"),
-    ("experiments", "name"),
 }
 OF_RUN = {
     "runs": "id = 3",
     "experiments": "id = (SELECT experiment_ref FROM runs WHERE id = 3)",
     **dict.fromkeys(("attempts", "epochs", "metrics", "predictions", "files", "explanations"), "run_id = 3"),
+    "run_summaries": "run_id = 3",
     "promotions": "id = 2",
+    "datasets": "1",
+    "image_attributes": "attribute = 'sex'",
+    "study_figures": "kind = 'target'",
+    "selection_keys": "1",
 }
 COLUMNS = [(table, column.name) for table in OF_RUN for column in tables.metadata.tables[table].columns]
 
@@ -60,7 +66,7 @@ def broken(connection):
 def test_everything_settled_is_sealed_and_every_seal_holds(full):
     with reading(full) as connection:
         assert list(broken_seals(connection)) == []
-        assert {subject.kind for subject in standing_seals(connection)} == set(QUERIES)
+        assert {subject.kind for subject in standing_seals(connection)} == set(RULES[RULE])
         assert first_broken_event(connection) is None
 
 
@@ -68,7 +74,9 @@ def test_everything_settled_is_sealed_and_every_seal_holds(full):
 def test_a_changed_value_is_found_in_every_column_but_those_that_may_change(scratch, table, column):
     other = f"CASE typeof({column}) WHEN 'text' THEN {column} || 'x' ELSE coalesce({column}, 0) + 1 END"
     where = f"rowid = (SELECT rowid FROM {table} WHERE {OF_RUN[table]} LIMIT 1)"
-    if table in ("metrics", "predictions"):  # without rowid
+    if table == "image_attributes":
+        where = f"{OF_RUN[table]} AND image_id = 'IMG000000-test.jpeg'"
+    if table in ("metrics", "predictions", "run_summaries"):  # without rowid
         where = f"{OF_RUN[table]} AND part = 'test'"
     if table == "epochs":
         where = f"{OF_RUN[table]} AND epoch = 1"
@@ -80,7 +88,7 @@ def test_a_changed_value_is_found_in_every_column_but_those_that_may_change(scra
     assert found == set() if (table, column) in LEFT_OUT else table in found
 
 
-@pytest.mark.parametrize("column", ["name", "notes", "data.root", "data.name", "model.pretrained"])
+@pytest.mark.parametrize("column", ["data.root", "model.pretrained"])
 def test_settings_that_decide_nothing_may_change(scratch, column):
     changed = f"UPDATE experiments SET settings_json = json_set(settings_json, '$.{column}', 'new')"
     scratch.execute(changed)
@@ -89,7 +97,7 @@ def test_settings_that_decide_nothing_may_change(scratch, column):
 
 @pytest.mark.parametrize("change", [
     "DELETE FROM metrics WHERE run_id = 3 AND metric = 'accuracy' AND part = 'test'",
-    "INSERT INTO metrics VALUES (3, 'test', 'beauty', '', 1, NULL, NULL)",
+    "INSERT INTO metrics VALUES (3, 'test', 'beauty', '', 1, NULL, NULL, 'percentile')",
     "UPDATE metrics SET value = 9e999 WHERE run_id = 3 AND metric = 'accuracy'",
     "UPDATE metrics SET metric = x'ff00' WHERE run_id = 3 AND metric = 'accuracy'",
     "UPDATE metrics SET metric = CAST(x'ff00' AS TEXT) WHERE run_id = 3 AND metric = 'accuracy'",
@@ -116,7 +124,7 @@ def test_a_float_is_sealed_bit_by_bit(scratch):
 def test_a_seal_is_the_digest_that_the_page_describes(scratch):
     rows = scratch.execute("SELECT * FROM metrics WHERE run_id = 3 ORDER BY part, metric, class_name")
     lines = [json.dumps(row, separators=(",", ":")) for row in rows]
-    text = "\n".join(["boneexp-seal-1", *lines, ""])
+    text = "\n".join(["boneexp-seal-2", *lines, ""])
     seal = seal_of(scratch, Subject("run", (FINISHED,)))
     assert seal["metrics"] == hashlib.sha256(text.encode()).hexdigest()
 
@@ -153,6 +161,7 @@ def test_cutting_off_the_event_that_sealed_a_run_is_found(scratch):
     assert ("run 5", None) in found
     assert ("promotion 4", None) in found
     assert ("explanations of run 3", None) in found
+    assert ("the grid", None) not in found  # it was queued before
 
 
 def test_details_that_are_no_json_seal_nothing_and_stop_nobody(scratch):
@@ -171,7 +180,7 @@ def test_an_event_that_cannot_be_hashed_breaks_the_chain(scratch):
 
 
 def test_a_late_result_is_sealed_with_its_rows(ledger):
-    late = "INSERT INTO late_results VALUES (1, 2, 'test', 'accuracy', '', 0.5, NULL, NULL, 9)"
+    late = "INSERT INTO late_results VALUES (1, 2, 'test', 'accuracy', '', 0.5, NULL, NULL, 9, 'percentile')"
     with writing(ledger) as connection:
         make.queued(connection, make.specs(1))
         connection.execute(late)
@@ -180,3 +189,42 @@ def test_a_late_result_is_sealed_with_its_rows(ledger):
         assert list(broken_seals(connection)) == []
         connection.execute("UPDATE late_results SET value = 0.6")
         assert broken(connection) == {("late result of run 1, attempt 2", "late_results")}
+
+
+@pytest.fixture
+def first_rule(scratch):
+    """The same, but for the rule: what was sealed before there was another one."""
+    for event, details_json in scratch.execute("SELECT id, details_json FROM events").fetchall():
+        details = json.loads(details_json)
+        rule = details.pop("rule", None)
+        subject = next((each for each, seal in standing_seals(scratch).items() if seal.event == event), None)
+        if rule and subject and subject.kind in RULES[FIRST_RULE]:
+            details["seal"] = seal_of(scratch, subject, FIRST_RULE)
+        elif rule:
+            del details["seal"]
+        scratch.execute("UPDATE events SET details_json = ? WHERE id = ?", (json.dumps(details), event))
+    return scratch
+
+
+def test_a_seal_that_names_no_rule_is_held_against_the_columns_of_the_first(first_rule):
+    assert {str(each.subject) for each in broken_seals(first_rule)} == {"the study", "the grid"}
+    first_rule.execute("UPDATE run_summaries SET accuracy = 1 WHERE run_id = 3")  # is not in that rule
+    assert "run 3" not in {str(each.subject) for each in broken_seals(first_rule)}
+
+
+@pytest.mark.parametrize(("table", "change", "subject"), [
+    ("metrics", "interval_method = 'wilson'", "run 3"),
+    ("late_results", "interval_method = 'wilson'", "late result of run 5, attempt 1"),
+    ("explanations", "purpose = 'looked-at'", "explanations of run 3"),
+])  # fmt: skip
+def test_a_column_that_came_later_cannot_be_changed_under_an_old_seal(first_rule, table, change, subject):
+    assert subject not in {str(each.subject) for each in broken_seals(first_rule)}
+    first_rule.execute(f"UPDATE {table} SET {change}")
+    assert (subject, table) in broken(first_rule)
+
+
+def test_a_seal_by_a_rule_that_is_not_known_does_not_hold(scratch):
+    scratch.execute("UPDATE events SET details_json = json_set(details_json, '$.rule', 'mine') WHERE id = 1")
+    assert broken(scratch) == {
+        (f"dataset {DATASET[:12]}", table) for table in ("datasets", "image_attributes")
+    }

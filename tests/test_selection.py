@@ -31,6 +31,7 @@ def study(ledger, figures, **study_figures):
             SelectionSettings(),
             study_figures.get("targets", {}),
             study_figures.get("baseline", {}),
+            0,
         )
     with reading(ledger) as connection:
         return compared(connection)

@@ -99,9 +99,7 @@ def test_an_upgraded_ledger_has_the_schema_of_a_new_one(old, tmp_path):
     assert schema_of(old) == schema_of(new)
 
 
-def test_what_was_settled_before_there_were_seals_is_sealed_by_the_upgrade(old):
-    with closing(sqlite3.connect(old)) as connection:
-        schema = database.schema_of(connection)
+def test_an_upgrade_seals_by_todays_rule_what_earlier_rules_sealed_less_of_or_not_at_all(old):
     upgrade(old, now=7.0)
     with reading(old) as connection:
         assert first_broken_event(connection) is None
@@ -110,11 +108,26 @@ def test_what_was_settled_before_there_were_seals_is_sealed_by_the_upgrade(old):
             "SELECT json_extract(details_json, '$.subject') AS subject, COUNT(*), MIN(at), MAX(at)"
             " FROM events WHERE kind = 'sealed' GROUP BY subject"
         ).fetchall()
-    settled = {} if schema >= "0002" else SETTLED
-    datasets = {} if schema >= "0003" else {"dataset": 1}
-    assert [tuple(row) for row in sealed] == [
-        (kind, count, 7.0, 7.0) for kind, count in {**datasets, **settled}.items()
-    ]
+        late = connection.execute("SELECT COUNT(DISTINCT run_id) FROM late_results").fetchone()[0]
+    counts = {"dataset": 1, "grid": 1, **SETTLED, "study": 1, **({"late result": 1} if late else {})}
+    assert [tuple(row) for row in sealed] == [(kind, counts[kind], 7.0, 7.0) for kind in sorted(counts)]
+
+
+@pytest.mark.parametrize(("change", "subject"), [
+    ("DELETE FROM events WHERE id >= (SELECT MAX(id) FROM events WHERE kind = 'failed')", "run 5"),
+    ("UPDATE metrics SET value = 1 WHERE run_id = 3 AND metric = 'accuracy'", "run 3"),
+    ("UPDATE image_attributes SET value = 'male' WHERE attribute = 'sex'", "dataset"),
+])  # fmt: skip
+def test_an_upgrade_seals_nothing_over_a_seal_that_is_broken_or_was_cut_off(change, subject, tmp_path):
+    old = Path(shutil.copyfile(OLD[-1], tmp_path / "ledger.db"))
+    with closing(sqlite3.connect(old)) as connection:
+        assert connection.execute(change).rowcount
+        connection.commit()
+    upgrade(old, now=7.0)
+    with reading(old) as connection:
+        found = [str(each.subject) for each in broken_seals(connection)]
+    assert [each for each in found if each.startswith(subject)]
+    assert "the study" not in found
 
 
 def test_runs_go_on_after_an_upgrade(old):

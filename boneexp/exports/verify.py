@@ -59,7 +59,7 @@ SUMMARISED = {  # columns of run_summaries that are not called like their metric
     "malignant_sensitivity": ("sensitivity", "Malignant"),
     "malignant_specificity": ("specificity", "Malignant"),
 }
-RULE = "boneexp-seal-1"
+RULE, FIRST_RULE = "boneexp-seal-2", "boneexp-seal-1"  # the second of seals that name none
 SEALS = {
     "run": {
         "runs": """
@@ -76,11 +76,16 @@ SEALS = {
             batch_size, micro_batch, started_at, renewed_at, ended_at, outcome, failure_kind, failure,
             traceback FROM attempts WHERE run_id = ? ORDER BY number""",
         "epochs": """
-            SELECT run_id, epoch, attempt, train_loss, val_loss, val_accuracy, val_macro_auroc,
-            learning_rate, duration_s, ended_at FROM epochs WHERE run_id = ? ORDER BY epoch, attempt""",
+            SELECT run_id, epoch, attempt, train_loss, val_loss, val_accuracy, val_macro_auroc, learning_rate,
+            duration_s, ended_at FROM epochs WHERE run_id = ? ORDER BY epoch, attempt""",
         "metrics": """
-            SELECT run_id, part, metric, class_name, value, low, high FROM metrics WHERE run_id = ? ORDER BY
-            part, metric, class_name""",
+            SELECT run_id, part, metric, class_name, value, low, high, interval_method FROM metrics WHERE
+            run_id = ? ORDER BY part, metric, class_name""",
+        "run_summaries": """
+            SELECT run_id, part, accuracy, accuracy_low, accuracy_high, balanced_accuracy, macro_auroc,
+            macro_auroc_low, macro_auroc_high, macro_f1, malignant_sensitivity, malignant_sensitivity_low,
+            malignant_sensitivity_high, malignant_specificity, malignant_specificity_low,
+            malignant_specificity_high FROM run_summaries WHERE run_id = ? ORDER BY part""",
         "predictions": """
             SELECT run_id, part, image_id, group_id, center, label, p_normal, p_benign, p_malignant FROM
             predictions WHERE run_id = ? ORDER BY part, image_id""",
@@ -95,22 +100,60 @@ SEALS = {
     },
     "explanations": {
         "explanations": """
-            SELECT run_id, part, image_id, explained_class, threshold, checkpoint_sha256, layer, outcome,
-            overlay, iou, energy_inside, pointing_hit, explained_at FROM explanations WHERE run_id = ? ORDER
-            BY part, image_id, explained_class, threshold""",
+            SELECT run_id, part, image_id, explained_class, threshold, purpose, checkpoint_sha256, layer,
+            outcome, overlay, iou, energy_inside, pointing_hit, explained_at FROM explanations WHERE run_id =
+            ? ORDER BY part, image_id, explained_class, threshold, purpose""",
     },
     "late result": {
         "late_results": """
-            SELECT run_id, attempt, part, metric, class_name, value, low, high, recorded_at FROM
-            late_results WHERE run_id = ? AND attempt = ? ORDER BY part, metric, class_name""",
+            SELECT run_id, attempt, part, metric, class_name, value, low, high, interval_method, recorded_at
+            FROM late_results WHERE run_id = ? AND attempt = ? ORDER BY part, metric, class_name""",
+    },
+    "dataset": {
+        "datasets": """
+            SELECT fingerprint, name, kind, images, counts_json, notes_json, recorded_at FROM datasets WHERE
+            fingerprint = ?""",
+        "image_attributes": """
+            SELECT data_fingerprint, image_id, attribute, value FROM image_attributes WHERE data_fingerprint =
+            ? ORDER BY image_id, attribute, value""",
+    },
+    "study": {
+        "selection_keys": """
+            SELECT position, figure, part FROM selection_keys ORDER BY position""",
+        "study_figures": """
+            SELECT kind, figure, value, images FROM study_figures ORDER BY kind, figure""",
+    },
+    "grid": {
+        "runs": """
+            SELECT id, is_current FROM runs ORDER BY id""",
+        "experiments": """
+            SELECT id, name, json_extract(settings_json, '$.name', '$.notes', '$.data.name') FROM experiments
+            ORDER BY id""",
+    },
+}
+# The tables of which the first rule covers less; it knows no summaries, and neither study nor grid.
+SEALS_OF_THE_FIRST_RULE = {
+    "run": {
+        "metrics": """
+            SELECT run_id, CASE interval_method WHEN 'percentile' THEN part END, metric, class_name, value,
+            low, high FROM metrics WHERE run_id = ? ORDER BY part, metric, class_name""",
+    },
+    "explanations": {
+        "explanations": """
+            SELECT run_id, CASE purpose WHEN 'measured' THEN part END, image_id, explained_class, threshold,
+            checkpoint_sha256, layer, outcome, overlay, iou, energy_inside, pointing_hit, explained_at FROM
+            explanations WHERE run_id = ? ORDER BY part, image_id, explained_class, threshold""",
+    },
+    "late result": {
+        "late_results": """
+            SELECT run_id, attempt, CASE interval_method WHEN 'percentile' THEN part END, metric, class_name,
+            value, low, high, recorded_at FROM late_results WHERE run_id = ? AND attempt = ? ORDER BY part,
+            metric, class_name""",
     },
     "dataset": {
         "datasets": """
             SELECT fingerprint, kind, images, counts_json, notes_json, recorded_at FROM datasets WHERE
             fingerprint = ?""",
-        "image_attributes": """
-            SELECT data_fingerprint, image_id, attribute, value FROM image_attributes WHERE data_fingerprint
-            = ? ORDER BY image_id, attribute, value""",
     },
 }
 SEALED_BY = {
@@ -121,6 +164,9 @@ SEALED_BY = {
     "explained": "explanations",
     "late-result": "late result",
     "dataset": "dataset",
+    "study": "study",
+    "queued": "grid",
+    "grid": "grid",
 }
 
 
@@ -316,9 +362,10 @@ def check_seals(bundle: Bundle) -> str:
     for run in succeeded:
         require(("run", (run,)) in standing, f"run {run} has no seal")
     held, unknown = 0, 0
-    for subject, seal in standing.items():
-        for table, query in SEALS[subject[0]].items():
-            if digest_of_rows(bundle.ledger.execute(query, subject[1])) == seal.get(table):
+    for subject, (rule, seal) in standing.items():
+        require(rule in (RULE, FIRST_RULE), f"{named(subject)} is sealed by a rule that is not known here")
+        for table, query in queries_of(rule, subject[0]).items():
+            if digest_of_rows(rule, bundle.ledger.execute(query, subject[1])) == seal.get(table):
                 held += 1
                 continue
             hidden = (named(subject), table) in withheld and table in TABLES_WITH_A_MACHINE
@@ -433,9 +480,19 @@ CHECKS: dict[str, Callable[[Bundle], str]] = {
 }
 
 
-def standing_seals(ledger: sqlite3.Connection) -> dict[tuple[str, tuple[Any, ...]], dict[str, str]]:
-    """Return the last seal of each subject; a run that was queued again has none until it is settled."""
-    standing: dict[tuple[str, tuple[Any, ...]], dict[str, str]] = {}
+def queries_of(rule: str, kind: str) -> dict[str, str]:
+    """Return which rows of which tables a seal covers."""
+    if rule == RULE:
+        return SEALS[kind]
+    tables = {table: query for table, query in SEALS[kind].items() if table != "run_summaries"}
+    return dict(tables, **SEALS_OF_THE_FIRST_RULE.get(kind, {}))
+
+
+def standing_seals(
+    ledger: sqlite3.Connection,
+) -> dict[tuple[str, tuple[Any, ...]], tuple[str, dict[str, str]]]:
+    """Return the rule and the digests of each subject's last seal; a run that was queued again has none."""
+    standing: dict[tuple[str, tuple[Any, ...]], tuple[str, dict[str, str]]] = {}
     for row in ledger.execute("SELECT kind, run_id, attempt, details_json FROM events ORDER BY id"):
         details = json.loads(row["details_json"])
         if row["kind"] == "retried":
@@ -448,14 +505,18 @@ def standing_seals(ledger: sqlite3.Connection) -> dict[tuple[str, tuple[Any, ...
                 "explanations": (row["run_id"],),
                 "late result": (row["run_id"], row["attempt"]),
                 "dataset": (details.get("fingerprint"),),
+                "study": (),
+                "grid": (),
             }
-            standing[kind, keys[kind]] = details["seal"]
+            standing[kind, keys[kind]] = details.get("rule", FIRST_RULE), details["seal"]
     return standing
 
 
 def named(subject: tuple[str, tuple[Any, ...]]) -> str:
     """Say what is sealed, as boneexp does: "run 3", "late result of run 3, attempt 2"."""
     kind, key = subject
+    if kind in ("study", "grid"):
+        return f"the {kind}"
     if kind == "dataset":
         return f"dataset {str(key[0])[:12]}"
     if kind in ("run", "promotion"):
@@ -574,9 +635,9 @@ def digest_of(value: Any) -> str:
     return hashlib.sha256(text.encode("ascii")).hexdigest()
 
 
-def digest_of_rows(rows: Any) -> str:
+def digest_of_rows(rule: str, rows: Any) -> str:
     """Return a table's part of a seal: the SHA-256 over its rows, a JSON list on a line for each."""
-    digest = hashlib.sha256(f"{RULE}\n".encode("ascii"))
+    digest = hashlib.sha256(f"{rule}\n".encode("ascii"))
     for row in rows:
         text = json.dumps(tuple(row), separators=(",", ":"), default=repr)
         digest.update(f"{text}\n".encode())

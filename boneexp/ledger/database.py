@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from sqlalchemy import Connection
 
 SCHEMA = "0005"
-SEALED_SINCE = "0003"  # what ledgers of before have no seal for gets one when they are upgraded
 BUSY_TIMEOUT_S = 30
 
 
@@ -132,7 +131,8 @@ def upgrade(path: Path, now: float) -> Path | None:
     """Bring an old ledger to today's schema; return the backup made first, or None if it was current.
 
     Backup and migrations happen under one write lock, so nothing is written in between; what goes wrong on
-    the way leaves the ledger as it was. What was settled before there were seals is sealed as it is now.
+    the way leaves the ledger as it was. What today's rule of seals covers and an earlier one did not is
+    sealed as it is now, unless its old seal is broken.
 
     Raises:
         LedgerUnusable: there is no ledger, it is newer than this program, or it is no ledger; or the backup
@@ -141,6 +141,7 @@ def upgrade(path: Path, now: float) -> Path | None:
         Busy: another process held the write lock for longer than the timeout.
     """
     from boneexp.ledger.backup import back_up  # and what it needs: readers need none of it
+    from boneexp.ledger.history import seal_on_upgrade
 
     _require_file(path)
     with closing(_read_only(path)) as connection:
@@ -154,10 +155,7 @@ def upgrade(path: Path, now: float) -> Path | None:
             backup = path.with_name(f"{path.name}.schema-{found or 'none'}.{stamp}.backup")
             back_up(connection, backup)
             run_migrations(transaction)
-            if found < SEALED_SINCE:
-                from boneexp.ledger.history import seal_what_has_no_seal  # which imports this module
-
-                seal_what_has_no_seal(as_sqlite(transaction), now)
+            seal_on_upgrade(as_sqlite(transaction), found, now)
     _keep_a_log(path)
     return backup
 

@@ -7,11 +7,14 @@ from sqlite3 import Connection
 from typing import Any
 
 from boneexp.config import ExperimentSettings, RunSpec, SelectionSettings, canonical_json
-from boneexp.ledger.history import record_event
+from boneexp.errors import Damaged
+from boneexp.ledger.history import record_event, seal_if_changed
+from boneexp.ledger.seals import Subject, seal_holds
 from boneexp.ledger.statements import insert, insert_all, update
 
 MAX_ATTEMPTS = 3
 Row = dict[str, Any]
+GRID = Subject("grid", ())
 AMONG = "IN (SELECT value FROM json_each(?))"  # all values in one parameter: SQLite takes 32,766
 
 OUTDATED = f"""SELECT r.id FROM experiments e JOIN runs r ON r.experiment_ref = e.id
@@ -60,7 +63,12 @@ def enqueue(
     What was queued last is what `compare` shows: earlier settings of the same experiments stay in the
     ledger and stop being current. A new run is given up when its process has died `max_attempts` times in a
     row without an epoch.
+
+    Raises:
+        Damaged: somebody changed which runs are current, or names and notes, and queueing does not put that
+            right.
     """
+    untouched = seal_holds(connection, GRID) or not _has_runs(connection)
     by_hash = {spec.config_hash: spec for spec in specs}
     states = _states(connection, list(by_hash))
     _follow(connection, {key: by_hash[key] for key in states}, states)
@@ -69,6 +77,7 @@ def enqueue(
     _make_current(connection, by_hash)
     if added:
         record_event(connection, now, "queued", runs=added, config_hashes=list(by_hash))
+    _seal_grid(connection, untouched, now)
     names = {spec.experiment for spec in specs}
     outdated = tuple(row[0] for row in connection.execute(OUTDATED, (_listed(names),)))
     return Enqueued(tuple(added), len(specs) - len(added), outdated)
@@ -81,6 +90,7 @@ def record_dataset(connection: Connection, facts: DatasetFacts, now: float) -> N
     event seals what stands then.
     """
     values = {
+        "name": facts.name,
         "kind": facts.kind,
         "images": facts.images,
         "counts_json": canonical_json(facts.counts),
@@ -88,10 +98,10 @@ def record_dataset(connection: Connection, facts: DatasetFacts, now: float) -> N
     }
     known = _known_dataset(connection, facts.fingerprint, list(values))
     if known is None:
-        new = {"fingerprint": facts.fingerprint, "name": facts.name, "recorded_at": now}
+        new = {"fingerprint": facts.fingerprint, "recorded_at": now}
         insert(connection, "datasets", {**new, **values})
     else:
-        update(connection, "datasets", {"fingerprint": facts.fingerprint}, name=facts.name, **values)
+        update(connection, "datasets", {"fingerprint": facts.fingerprint}, **values)
     if known != (tuple(values.values()), sorted(set(facts.attributes))):
         _replace_attributes(connection, facts)
         counted = len(facts.attributes)
@@ -103,6 +113,7 @@ def record_study(
     selection: SelectionSettings,
     targets: Mapping[str, float],
     baseline: Mapping[str, float],
+    now: float,
 ) -> None:
     """Keep what decides the best experiment and what it is compared with, as the grid file says it now."""
     connection.execute("DELETE FROM selection_keys")
@@ -119,6 +130,22 @@ def record_study(
         for figure, value in figures.items()
     ]
     insert_all(connection, "study_figures", rows)
+    seal_if_changed(connection, "study", now)
+
+
+def _has_runs(connection: Connection) -> bool:
+    return connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
+
+
+def _seal_grid(connection: Connection, untouched: bool, now: float) -> None:
+    """Seal which runs are current; what was changed by hand before is never covered up by a new seal."""
+    if untouched:
+        seal_if_changed(connection, "grid", now)
+    elif not seal_holds(connection, GRID):
+        raise Damaged(
+            "tables runs and experiments: which runs are current, or names and notes, are not as they were "
+            "queued; nothing was queued; see it with: boneexp doctor"
+        )
 
 
 def _known_dataset(

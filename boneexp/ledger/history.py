@@ -6,10 +6,17 @@ over the rows that it settles, so that these cannot be changed without a trace e
 
 import hashlib
 from sqlite3 import Connection
-from typing import Any
+from typing import Any, Literal
 
 from boneexp.config import canonical_json
-from boneexp.ledger.seals import seal_of, subject_of_event, unsealed
+from boneexp.ledger.sealed_rows import RULE
+from boneexp.ledger.seals import (
+    Subject,
+    is_sealed_as_it_is,
+    seal_of,
+    subject_of_event,
+    to_be_sealed_by_upgrade,
+)
 from boneexp.ledger.statements import insert, insert_all
 from boneexp.results import WrittenFile
 
@@ -28,7 +35,7 @@ def record_event(
     """Append one event to the chain; rows that it settles must be written before, since it seals them."""
     subject = subject_of_event(kind, run_id, attempt, details)
     if subject is not None:
-        details["seal"] = seal_of(connection, subject)
+        details.update(rule=RULE, seal=seal_of(connection, subject))
     last = connection.execute("SELECT hash FROM events ORDER BY id DESC LIMIT 1").fetchone()
     previous = FIRST_HASH if last is None else last[0]
     details_json = canonical_json(details)
@@ -38,10 +45,16 @@ def record_event(
     insert(connection, "events", {**row, "previous_hash": previous, "hash": digest})
 
 
-def seal_what_has_no_seal(connection: Connection, now: float) -> None:
-    """Seal what was settled before there were seals, as it is now."""
-    for subject in unsealed(connection):
+def seal_on_upgrade(connection: Connection, schema: str, now: float) -> None:
+    """Seal by today's rule, as it is now, what the ledger's earlier `schema` sealed less of or not at all."""
+    for subject in to_be_sealed_by_upgrade(connection, schema):
         record_event(connection, now, "sealed", subject=subject.kind, **subject.columns())
+
+
+def seal_if_changed(connection: Connection, kind: Literal["study", "grid"], now: float) -> None:
+    """Seal what the study compares with, or which runs are current, once it is otherwise than before."""
+    if not is_sealed_as_it_is(connection, Subject(kind, ())):
+        record_event(connection, now, kind)
 
 
 def event_hash(

@@ -16,7 +16,8 @@ from typing import Any
 from boneexp.errors import Damaged, LedgerUnusable
 from boneexp.ledger.backup import back_up
 from boneexp.ledger.history import first_broken_event
-from boneexp.ledger.seals import QUERIES, broken_seals
+from boneexp.ledger.sealed_rows import RULE, RULES
+from boneexp.ledger.seals import broken_seals
 from boneexp.ledger.summaries import wrong_summaries
 
 WITHHELD = "withheld"
@@ -119,7 +120,8 @@ def _withhold(copy: sqlite3.Connection) -> Withheld:
     )
     copy.execute("COMMIT")
     changed = [
-        (str(each.subject), each.tables or tuple(QUERIES[each.subject.kind])) for each in broken_seals(copy)
+        (str(each.subject), each.tables or tuple(RULES[RULE][each.subject.kind]))
+        for each in broken_seals(copy)
     ]
     return Withheld(told.rowcount, tuple(changed))
 

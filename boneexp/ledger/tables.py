@@ -147,6 +147,7 @@ metrics = sa.Table(
     sa.Column("value", sa.Double),
     sa.Column("low", sa.Double),
     sa.Column("high", sa.Double),
+    sa.Column("interval_method", sa.Text, nullable=False, server_default="percentile"),
     sqlite_with_rowid=False,
 )
 
@@ -188,6 +189,7 @@ late_results = sa.Table(
     sa.Column("low", sa.Double),
     sa.Column("high", sa.Double),
     sa.Column("recorded_at", sa.Double, nullable=False),
+    sa.Column("interval_method", sa.Text, nullable=False, server_default="percentile"),
     sqlite_with_rowid=False,
 )
 
@@ -250,6 +252,8 @@ explanations = sa.Table(
     sa.Column("energy_inside", sa.Double),
     sa.Column("pointing_hit", sa.Boolean),
     sa.Column("explained_at", sa.Double, nullable=False),
+    sa.Column("purpose", sa.Text, primary_key=True, server_default="measured"),
+    _one_of("purpose", ("measured", "looked-at")),
 )
 
 study_figures = sa.Table(
@@ -258,6 +262,7 @@ study_figures = sa.Table(
     sa.Column("kind", sa.Text, primary_key=True),
     sa.Column("figure", sa.Text, primary_key=True),
     sa.Column("value", sa.Double, nullable=False),
+    sa.Column("images", sa.Integer),
     _one_of("kind", ("target", "baseline")),
 )
 
