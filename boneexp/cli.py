@@ -109,6 +109,8 @@ def queue(
         made = planned(grid, set_ or [], chosen, None if dry_run else artifacts, progress)
     known = _known_hashes(ledger)
     check_networks(made, known)
+    if notes := made.noted(ledger):
+        screen.talk(notes)
     if dry_run:
         rows = [{**row, "new": row["config_hash"] not in known} for row in made.rows()]
         return screen.as_json(rows) if json else screen.show(screen.plan_table(rows))
@@ -117,7 +119,12 @@ def queue(
     done = put_in_queue(made, open_ledger(ledger), artifacts, time.time(), max_attempts)
     if json:
         return screen.as_json(
-            {"queued": list(done.added), "known": done.known, "outdated": list(done.outdated)}
+            {
+                "queued": list(done.added),
+                "known": done.known,
+                "outdated": list(done.outdated),
+                "notes": made.notes(),
+            }
         )
     screen.data(f"{len(done.added)} queued, {done.known} already in {ledger}")
     if done.outdated:

@@ -15,6 +15,8 @@ from boneexp.ledger.enqueue import MAX_ATTEMPTS, DatasetFacts, Enqueued, enqueue
 from boneexp.planning import Plan, manifest_paths, narrowed, plan, write_manifests
 from boneexp.results import CLASS_NAMES
 
+NOTES_SHOWN = 10
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -38,6 +40,21 @@ class Planned:
             }
             for spec in self.plan.specs
         ]
+
+    def notes(self) -> list[str]:
+        """Return what is odd about the data and no error, with the name of the dataset or split."""
+        of_data = [f"{name}: {note}" for name, dataset in self.plan.datasets for note in dataset.notes]
+        of_splits = [f"{split.name}: {note}" for split, _ in self.plan.splits for note in split.notes]
+        return [*of_splits, *of_data]
+
+    def noted(self, ledger: Path) -> str:
+        """Return how many notes there are, the first ten, and where all are; "" where there is none."""
+        notes = self.notes()
+        lines = [f"  {note}" for note in notes[:NOTES_SHOWN]]
+        if len(notes) > NOTES_SHOWN:
+            query = "SELECT name, value FROM datasets, json_each(notes_json)"
+            lines.append(f'  and {len(notes) - NOTES_SHOWN} more, once queued: sqlite3 {ledger} "{query}"')
+        return "\n".join([f"Notes on the data: {len(notes)}", *lines]) if notes else ""
 
 
 def planned(

@@ -140,9 +140,11 @@ BAD_CELLS = {
     "age is '-1', not whole years up to 130 or blank": {"age": "-1"},
     "age is '12.5', not whole years up to 130 or blank": {"age": "12.5"},
     "gender is 'female', not M, F or blank": {"gender": "female"},
-    "unknown center '4'; the centers are 1, 2 and 3": {"center": "4"},
-    "unknown center 'A'; the centers are 1, 2 and 3": {"center": "A"},
-    "unknown center ''; the centers are 1, 2 and 3": {"center": ""},
+    "center is '-1', not a whole number up to 1,000,000": {"center": "-1"},
+    "center is '1.5', not a whole number up to 1,000,000": {"center": "1.5"},
+    "center is '1000001', not a whole number up to 1,000,000": {"center": "1000001"},
+    "center is 'A', not a whole number up to 1,000,000": {"center": "A"},
+    "center is '', not a whole number up to 1,000,000": {"center": ""},
     "label conflict: osteosarcoma is 1 and malignant is 0": {"osteosarcoma": 1},
 }
 
@@ -151,6 +153,84 @@ BAD_CELLS = {
 def test_a_bad_cell_is_named_with_its_row(root, reason, changes):
     write_table(root, rows(**changes))
     assert problems(root).places == (f"dataset.csv row 3 (IMG000002.jpeg): {reason}",)
+
+
+@pytest.mark.parametrize("center", ["4", "0", "17.0", "1000000"])
+def test_any_whole_number_is_a_center(root, center):
+    write_table(root, rows(center=center))
+    assert read_dataset(root).radiographs[1].center == int(float(center))
+
+
+AUTHORS_SPELLING = {
+    "ankle-joint": "ankle",
+    "knee-joint": "knee",
+    "hip-joint": "hip",
+    "wrist-joint": "wrist",
+    "elbow-joint": "elbow",
+    "shoulder-joint": "shoulder",
+    "lower limb": "lower limbs",
+}
+
+
+def renamed(names, **changes):
+    return [{names.get(name, name): value for name, value in one.items()} for one in rows(**changes)]
+
+
+def test_columns_as_the_authors_spell_them_elsewhere_are_read_and_noted(root):
+    write_table(root, renamed(AUTHORS_SPELLING, **{"knee-joint": 1}))
+    dataset = read_dataset(root)
+    assert dataset.radiographs[1].sites == ("femur", "knee-joint")
+    (note,) = dataset.notes
+    for usual, other in AUTHORS_SPELLING.items():
+        assert f"{usual!r} from {other!r}" in note
+
+
+def test_a_column_under_its_published_name_is_read_whatever_stands_beside_it(root):
+    write_table(root, [{**one, "knee": "not a flag", "hip": "1"} for one in rows()])
+    dataset = read_dataset(root)
+    assert dataset.notes == ()
+    assert dataset.radiographs[1].sites == ("femur",)
+
+
+def test_columns_that_nothing_uses_are_named_when_one_is_missing(root):
+    write_table(root, [{**one, "remark": "", "film": "1"} for one in renamed({"pelvis": "basin"})])
+    error = problems(root)
+    assert error.places == ("dataset.csv: the column 'pelvis' is missing",)
+    assert "columns that nothing uses: 'basin', 'remark', 'film'" in str(error)
+
+
+OPEN_QUOTES = {
+    "closed by a quotation mark rows later": ('"compare with March', 'lytic" margin'),
+    "never closed": ('"compare with March', ""),
+    "closed where the next remark begins": ('"compare', '"again"'),
+}
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+@pytest.mark.parametrize(("first", "second"), OPEN_QUOTES.values(), ids=OPEN_QUOTES)
+def test_a_quotation_mark_that_is_not_closed_loses_no_row(root, first, second, separator):
+    write_table(root, [{**one, "remark": ""} for one in rows()], delimiter=separator)
+    lines = (root / "dataset.csv").read_text().splitlines()
+    (root / "dataset.csv").write_text(
+        "\n".join([lines[0], lines[1] + first, lines[2], lines[3] + second, ""])
+    )
+    error = problems(root)
+    assert error.places[0].startswith("dataset.csv row 2")
+
+
+def test_quoted_cells_with_separators_or_with_line_breaks_are_fine(root):
+    remarks = ("lytic, with a margin", "seen\nagain", 'a "quoted" word')
+    write_table(root, [{**one, "remark": remark} for one, remark in zip(rows(), remarks, strict=True)])
+    assert len(read_dataset(root).radiographs) == 3
+
+
+def test_images_that_no_row_names_are_noted(root):
+    for number in range(20, 32):
+        write_image(root / "images" / f"IMG{number:06d}.jpeg", seed=number)
+    write_image(root / "images" / "._IMG000001.jpeg")
+    (note,) = read_dataset(root).notes
+    assert note.startswith("images that no row of the table names: 12 (IMG000020.jpeg, IMG000021.jpeg, ")
+    assert note.endswith("IMG000029.jpeg and 2 more)")
 
 
 CONFLICTS = {

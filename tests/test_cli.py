@@ -4,14 +4,20 @@ import csv
 import json
 import shutil
 import sqlite3
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import typer
 from conftest import new_study
+from tiny_dataset import dataset_of, write_dataset, write_image
 from typer.testing import CliRunner
 
 import boneexp
 from boneexp.cli import app
+from boneexp.ledger.database import reading
+from boneexp.planning import Plan
+from boneexp.queueing import Planned
 
 TEN = [
     "Experiment ID",
@@ -314,3 +320,27 @@ def test_phantom_writes_a_dataset_and_refuses_a_folder_of_others(tmp_path):
     assert refused.exit_code == 1
     assert "Error:" in refused.output
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+
+
+def test_queue_says_how_many_notes_the_data_have_the_first_ten_and_where_all_are():
+    notes = tuple(f"oddity {number}" for number in range(12))
+    dataset = replace(dataset_of([(label, 1, None, "") for label in range(3)]), notes=notes)
+    made = Planned(None, Plan((), (("own data", dataset),), ()))
+    lines = made.noted(Path("l.db")).splitlines()
+    assert lines[0] == "Notes on the data: 12"
+    assert lines[1:11] == [f"  own data: oddity {number}" for number in range(10)]
+    assert lines[11].startswith("  and 2 more, once queued: sqlite3 l.db ")
+    assert Planned(None, Plan((), (("own data", replace(dataset, notes=())),), ())).noted(Path("l.db")) == ""
+
+
+def test_queue_prints_and_returns_what_is_odd_about_the_data(study, tmp_path):
+    root = write_dataset(tmp_path / "set", "NBM" * 6)
+    write_image(root / "images" / "IMG000099.jpeg", seed=99)
+    asked = ("queue", "--set", f"data.root={root}", "--only", "E1", "--split", "stratified")
+    note = "images that no row of the table names: 1 (IMG000099.jpeg)"
+    assert note in study(*asked, "--dry-run").stderr
+    (kept,) = study.json(*asked)["notes"]
+    assert kept.endswith(note)
+    with reading(study.ledger) as connection:
+        query = "SELECT name || ': ' || value FROM datasets, json_each(notes_json)"
+        assert [row[0] for row in connection.execute(query)] == [kept]

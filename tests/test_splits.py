@@ -174,3 +174,11 @@ def test_real_radiographs_are_split_with_every_class_in_every_part():
     assert sizes(split) == [230, 49, 49]
     holdout = center_holdout(dataset, **HOLDOUT)
     assert by_class(dataset, holdout, "test") == [43, 41, 19]
+
+
+def test_centers_in_neither_list_are_noted():
+    dataset = dataset_of(
+        [(label, center, None, "") for center in (1, 2, 4) for label in range(3) for _ in range(4)]
+    )
+    split = center_holdout(dataset, train_centers=[1], test_centers=[2], ratios=(0.5, 0.5), seed=1)
+    assert split.notes == ("centers in neither train_centers nor test_centers, so unused: 4 (12 images)",)

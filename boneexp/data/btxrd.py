@@ -49,7 +49,8 @@ def read_dataset(
     """
     _check_root(root)
     path = table.table_path(root)
-    rows, problems = _rows(path, group_column)
+    read = table.read_table(path, group_column)
+    rows, problems = sorted(read.rows, key=lambda row: row.image_id), read.problems
     images, annotations = _images(root), _annotations(root)
     problems += [
         f"images/{row.image_id}: missing ({path.name} row {row.line})"
@@ -69,7 +70,9 @@ def read_dataset(
     if index_path and examined.news:
         remember(root, index_path, examined.news)
     strangers = len(annotations.keys() - {table.stem_of(row.image_id) for row in rows})
-    return _dataset(root, entries, strangers)
+    without_row = sorted({path.name for path in images.values()} - {pair.image.name for _, pair in found})
+    notes = (*read.notes, *_images_without_row(without_row))
+    return _dataset(root, entries, strangers, notes)
 
 
 def duplicates(dataset: "Dataset") -> tuple[tuple[int, ...], ...]:
@@ -94,14 +97,13 @@ def _check_root(root: Path) -> None:
     )
 
 
-def _rows(path: Path, group_column: str | None) -> tuple[Sequence[table.Row], list[str]]:
-    read = table.read_table(path, group_column)
-    return sorted(read.rows, key=lambda row: row.image_id), read.problems
-
-
 def _images(root: Path) -> Mapping[str, Path]:
     """Return the JPEGs under images/ by full name and, for those stored with another extension, by stem."""
-    paths = [path for path in sorted((root / "images").iterdir()) if path.suffix.lower() in (".jpeg", ".jpg")]
+    paths = [
+        path
+        for path in sorted((root / "images").iterdir())
+        if path.suffix.lower() in (".jpeg", ".jpg") and not path.name.startswith(".")
+    ]
     by_stem = {table.one_spelling(path.stem): path for path in reversed(paths)}
     return by_stem | {table.one_spelling(path.name): path for path in paths}
 
@@ -138,7 +140,9 @@ def _message(root: Path, problems: Sequence[str]) -> str:
     return "\n".join([f"{count} the dataset in {root} unusable:", *shown, *rest, advice])
 
 
-def _dataset(root: Path, entries: Sequence["_Entry"], strangers: int) -> "Dataset":
+def _dataset(
+    root: Path, entries: Sequence["_Entry"], strangers: int, table_notes: tuple[str, ...]
+) -> "Dataset":
     radiographs = tuple(_radiograph(entry) for entry in entries)
     content = [
         [
@@ -155,7 +159,7 @@ def _dataset(root: Path, entries: Sequence["_Entry"], strangers: int) -> "Datase
     kind = "BTXRD" if counts == BTXRD_COUNTS else "other"
     if (root / "PHANTOM.md").is_file():
         kind = "phantom"
-    notes = (*_same_pictures(radiographs), *_annotation_notes(entries, strangers))
+    notes = (*table_notes, *_same_pictures(radiographs), *_annotation_notes(entries, strangers))
     return Dataset(root, kind, radiographs, digest_of([READER_VERSION, content]), notes)
 
 
@@ -198,6 +202,12 @@ def _same_pictures(radiographs: Sequence[Radiograph]) -> Iterator[str]:
             likeness = "are the same picture" if len({one.sha256 for one in same}) == 1 else "look the same"
             classes = [CLASS_NAMES[one.label] for one in same]
             yield f"{_listed([one.image_id for one in same])} {likeness} with classes {_listed(classes)}"
+
+
+def _images_without_row(names: Sequence[str]) -> Iterator[str]:
+    if names:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        yield f"images that no row of the table names: {len(names)} ({', '.join(names[:_SHOWN])}{more})"
 
 
 def _annotation_notes(entries: Sequence["_Entry"], strangers: int) -> Iterator[str]:

@@ -62,7 +62,8 @@ def center_holdout(
             kept.append(training)
     dealt = _dealt(dataset, kept, dict(zip(PARTS, ratios, strict=False)), seed)
     dealt |= {index: "test" for index, center in enumerate(centers) if center in test_centers}
-    return _split("center_holdout", dataset, dealt, _left_out(dataset, left_out))
+    notes = (*_left_out(dataset, left_out), *_unused_centers(dataset, {*train_centers, *test_centers}))
+    return _split("center_holdout", dataset, dealt, notes)
 
 
 def write_manifest(split: "Split", dataset: Dataset, path: Path) -> None:
@@ -143,6 +144,14 @@ def _left_out(dataset: Dataset, indices: Sequence[int]) -> tuple[str, ...]:
     names = sorted(dataset.radiographs[index].image_id for index in indices)
     shown = ", ".join(names[:10]) + (", …" if len(names) > 10 else "")
     return (f"left out of training, being tied to images of the test centers: {shown} ({len(names)} in all)",)
+
+
+def _unused_centers(dataset: Dataset, used: set[int]) -> tuple[str, ...]:
+    counts = {center: sum(by_class) for center, by_class in dataset.counts.items() if center not in used}
+    if not counts:
+        return ()
+    listed = ", ".join(f"{center} ({images} images)" for center, images in counts.items())
+    return (f"centers in neither train_centers nor test_centers, so unused: {listed}",)
 
 
 def _split(name: str, dataset: Dataset, dealt: Mapping[int, str], notes: tuple[str, ...] = ()) -> "Split":

@@ -19,7 +19,6 @@ from boneexp.files import content_of
 from boneexp.results import CLASS_NAMES
 
 NORMAL, BENIGN, MALIGNANT = range(len(CLASS_NAMES))
-CENTERS = (1, 2, 3)
 SITES = (
     *("hand", "ulna", "radius", "humerus", "foot", "tibia", "fibula", "femur", "hip bone", "ankle-joint"),
     *("knee-joint", "hip-joint", "wrist-joint", "elbow-joint", "shoulder-joint"),
@@ -36,11 +35,22 @@ FLAGS = (
     *(*REGIONS, *VIEWS),
 )
 COLUMNS = ("image_id", "center", "age", "gender", *FLAGS)
+# As the tables in the repository of BTXRD's authors spell them.
+SYNONYMS = {
+    "ankle": "ankle-joint",
+    "knee": "knee-joint",
+    "hip": "hip-joint",
+    "wrist": "wrist-joint",
+    "elbow": "elbow-joint",
+    "shoulder": "shoulder-joint",
+    "lower limbs": "lower limb",
+}
 
 LARGEST_CSV_BYTES = 32_000_000
 MOST_ROWS = 100_000
 MOST_COLUMNS = 1_000
 LAST_LINE = 1_048_576  # of a sheet; blank lines can go on for ever
+LARGEST_CENTER = 1_000_000
 LONGEST_NAME_BYTES = 200  # a file's name has 255, and boneexp adds to it
 
 _FLAG = {"0": False, "0.0": False, "false": False, "1": True, "1.0": True, "true": True}
@@ -74,8 +84,8 @@ def read_table(path: Path, group_column: str | None = None) -> "Table":
         raise DataInvalid(
             f"{path} is empty; it should hold BTXRD's 37 columns and a row per image", [path.name]
         )
-    header = lines[0][1]
     needed = [*COLUMNS, *([group_column] if group_column else [])]
+    header, notes = _with_usual_names(lines[0][1])
     _check_header(path, header, needed)
     place_of = {column: header.index(column) for column in needed}
     if len(lines) == 1:
@@ -89,7 +99,8 @@ def read_table(path: Path, group_column: str | None = None) -> "Table":
             wrong.insert(0, f"{len(cells)} cells under {len(header)} columns")
         problems += [f"{path.name} row {line} ({_short(row.image_id)}): {reason}" for reason in wrong]
         rows.append(row)
-    return Table(tuple(row for row in rows if _is_plain_name(row.image_id)), problems + _repeated(path, rows))
+    usable = tuple(row for row in rows if _is_plain_name(row.image_id))
+    return Table(usable, problems + _repeated(path, rows), notes)
 
 
 def one_spelling(name: str) -> str:
@@ -122,16 +133,40 @@ def _csv_rows(path: Path) -> Iterator[Line]:
     text = io.StringIO(_csv_text(path), newline="")
     header = text.readline()
     text.seek(0)
-    reader = csv.reader(text, delimiter=max(",;\t", key=header.count))
-    start = 1
+    delimiter = max(",;\t", key=header.count)
+    reader = csv.reader(text, delimiter=delimiter)
+    start, open_quotes = 1, []
     try:
         for cells in reader:
+            if any(_spans_rows(cell, delimiter) for cell in cells):
+                open_quotes.append((start, reader.line_num))
             yield start, [cell.strip() for cell in cells[: MOST_COLUMNS + 1]]
             start = reader.line_num + 1
     except csv.Error as error:
         raise DataInvalid(
-            f"{path} row {start} cannot be read: {error}", [f"{path.name} row {start}"]
+            f"{path} row {start} cannot be read: {error}; is a quotation mark in it not closed?",
+            [f"{path.name} row {start}"],
         ) from error
+    if open_quotes:
+        raise _open_quotes(path, open_quotes)
+
+
+def _spans_rows(cell: str, delimiter: str) -> bool:
+    """Whether a cell holds line breaks and separators: rows that a quotation mark swallowed, most likely."""
+    return delimiter in cell and ("\n" in cell or "\r" in cell)
+
+
+def _open_quotes(path: Path, spans: Sequence[tuple[int, int]]) -> DataInvalid:
+    """Say which cells swallow rows; `spans` are the first and the last line of each."""
+    places = [f"{path.name} row {first}" for first, _ in spans]
+    shown = [f"  row {first}: a cell runs on to row {last}" for first, last in spans[:10]]
+    more = [f"  and {len(spans) - 10} more"] if len(spans) > 10 else []
+    lines = "\n".join([*shown, *more])
+    return DataInvalid(
+        f"{path} has cells that hold line breaks and separators, so rows would be lost; close the quotation "
+        f'mark that begins each, write a mark in a quoted cell as "", or take the break out:\n{lines}',
+        places,
+    )
 
 
 def _csv_text(path: Path) -> str:
@@ -149,6 +184,18 @@ def _csv_text(path: Path) -> str:
         return content.decode("latin-1")  # Excel's plain "CSV" in Europe
 
 
+def _with_usual_names(header: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Return the header with the authors' other spellings replaced by the published ones, and a note.
+
+    A column that is there under its published name stays, and so does one beside it.
+    """
+    renamed = {name: usual for name, usual in SYNONYMS.items() if name in header and usual not in header}
+    if not renamed:
+        return list(header), ()
+    pairs = ", ".join(f"{usual!r} from {name!r}" for name, usual in renamed.items())
+    return [renamed.get(name, name) for name in header], (f"columns under another name: {pairs}",)
+
+
 def _check_header(path: Path, header: Sequence[str], needed: Sequence[str]) -> None:
     problems = [
         f"{path.name}: the column {column!r} is {_absence(column, header)}"
@@ -156,8 +203,15 @@ def _check_header(path: Path, header: Sequence[str], needed: Sequence[str]) -> N
         if header.count(column) != 1
     ]
     if problems:
-        text = "\n  ".join(problems[:10] + (["…"] if len(problems) > 10 else []))
+        unused = [repr(_short(name)) for name in dict.fromkeys(header) if name and name not in needed]
+        others = [f"columns that nothing uses: {_few(unused)}"] if unused else []
+        text = "\n  ".join([*problems[:10], *(["…"] if len(problems) > 10 else []), *others])
         raise DataInvalid(f"the header of {path} is not BTXRD's; rename the columns:\n  {text}", problems)
+
+
+def _few(names: Sequence[str], most: int = 20) -> str:
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
 
 
 def _absence(column: str, header: Sequence[str]) -> str:
@@ -214,9 +268,10 @@ def _flags(cell: Mapping[str, str], wrong: list[str]) -> Iterator[tuple[str, boo
 
 def _center(text: str, wrong: list[str]) -> int:
     center = _whole(text)
-    if center not in CENTERS:
-        wrong.append(f"unknown center {_short(text)!r}; the centers are 1, 2 and 3")
-    return center or 0
+    if center is None or center > LARGEST_CENTER:
+        wrong.append(f"center is {_short(text)!r}, not a whole number up to {LARGEST_CENTER:,}")
+        return 0
+    return center
 
 
 def _age(text: str, wrong: list[str]) -> int | None:
@@ -286,7 +341,8 @@ class Row:
 
 @dataclass(frozen=True)
 class Table:
-    """The rows whose image_id can be a file, and one line for each thing that is wrong."""
+    """The rows whose image_id can be a file, one line for each thing that is wrong, and what is only odd."""
 
     rows: tuple[Row, ...]
     problems: list[str]
+    notes: tuple[str, ...] = ()
