@@ -251,6 +251,12 @@ def compare(
         bool, typer.Option("--subgroups", help="By centre, site, sex, age band and so on.")
     ] = False,
     seeds: Annotated[bool, typer.Option("--seeds", help="Spread over seeds and over experiments.")] = False,
+    calibration: Annotated[
+        bool, typer.Option("--calibration", help="Calibration, net benefit, PPV and NPV.")
+    ] = False,
+    prevalence: Annotated[
+        float | None, typer.Option(help="With --calibration: malignant images per image where it is used.")
+    ] = None,
     metric: Annotated[
         str,
         typer.Option(help="Of one figure: log_loss, malignant_auroc, benign_sensitivity and so on."),
@@ -260,7 +266,7 @@ def compare(
         str, typer.Option(help="percentile as stored, or from the predictions: bca or wilson.")
     ] = "percentile",
     only: Annotated[
-        str, typer.Option(help="With --paired or --subgroups: just these experiments, E1,E2.")
+        str, typer.Option(help="With --paired, --subgroups or --calibration: just these, E1,E2.")
     ] = "",
     sql: Annotated[bool, typer.Option("--sql", help="Print the queries instead of what they find.")] = False,
     ledger: LedgerPath = LEDGER,
@@ -270,18 +276,24 @@ def compare(
     md: Markdown = False,
 ) -> None:
     """Compare the experiments, name the best by the study's rule, and write comparison.csv and .json."""
-    kinds = {"paired": paired, "subgroups": subgroups, "seeds": seeds}
+    kinds = {"paired": paired, "subgroups": subgroups, "seeds": seeds, "calibration": calibration}
     asked = [kind for kind, wanted in kinds.items() if wanted]
     _require_one_of("part", part, ("test", "val"))
     _require_one_of("intervals", intervals, ("percentile", "bca", "wilson"))
     if len(asked) > 1 or (asked or metric) and intervals != "percentile":
-        raise typer.BadParameter("--paired, --subgroups, --seeds and --intervals go one at a time")
-    if only and not (paired or subgroups):
-        raise typer.BadParameter("--only goes with --paired or --subgroups")
+        raise typer.BadParameter(
+            "--paired, --subgroups, --seeds, --calibration and --intervals go one at a time"
+        )
+    if calibration and metric:
+        raise typer.BadParameter("--metric does not go with --calibration, which has figures of its own")
+    if only and not (paired or subgroups or calibration):
+        raise typer.BadParameter("--only goes with --paired, --subgroups or --calibration")
+    if prevalence is not None and not (calibration and 0 < prevalence < 1):
+        raise typer.BadParameter("--prevalence goes with --calibration, and lies between 0 and 1")
     from boneexp import comparing
 
     kind = asked[0] if asked else "figure" if metric else ""
-    request = comparing.Request(kind, metric, part, intervals, tuple(_names(only)))
+    request = comparing.Request(kind, metric, part, intervals, tuple(_names(only)), prevalence)
     queries: list[str] = []
     with reading(ledger) as connection:
         connection.set_trace_callback(queries.append if sql else None)

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+from boneexp.analysis.calibrated import PREVALENCES, Calibration, calibration_of
 from boneexp.analysis.choice import MOST_CANDIDATES, MOST_RUNS, Verdict, verdict_of
 from boneexp.analysis.evaluated import Evaluated, evaluated_runs
 from boneexp.analysis.figures import Figure, figure_named
@@ -17,11 +18,23 @@ from boneexp.analysis.refined import refined
 from boneexp.analysis.spread import FigureSpread, seed_spreads
 from boneexp.errors import BoneexpError, NothingToDo, RunNotFound
 from boneexp.evaluation.intervals import FEW
-from boneexp.evaluation.subgroups import FEWEST
+from boneexp.evaluation.recalibration import Recalibration
+from boneexp.evaluation.reported import WANTED_CLASS
+from boneexp.evaluation.subgroups import FEWEST_NEEDED
 from boneexp.ledger import evidence
+from boneexp.results import AT_BOUND, is_at_bound
 from boneexp.selection import Comparison, compared, label
 
 Row = dict[str, Any]
+CALIBRATION_NOTES = (
+    "Of several seeds the run with the lowest validation loss. Beside the expected calibration error (ece) "
+    "stands its mean if the probabilities were true, and the p-value of that (consistency resampling); "
+    "scaled: after the temperature that validation chose.",
+    "Slope 1 and intercept 0 are perfect; a slope below 1: probabilities too extreme; an intercept below 0: "
+    "too high. Scaled Brier: 1 is perfect, 0 is what the class frequencies alone give.",
+    "Net benefit is per image, at the part's own prevalence; acting on no image gives 0. PPV and NPV are of "
+    "the most probable class, the prevalence taken as known.",
+)
 
 
 @dataclass(frozen=True)
@@ -33,6 +46,7 @@ class Request:
     part: str = "test"
     intervals: str = "percentile"
     only: tuple[str, ...] = ()  # experiments to ask about; all where none is named
+    prevalence: float | None = None  # of malignant images where a model is to be used, for "calibration"
 
 
 @dataclass(frozen=True)
@@ -110,6 +124,7 @@ def answer_of_tests(evaluated: Evaluated, tests: Sequence[PairedTest], part: str
             "test": each.test,
             "p": each.p_value,
             "p_holm": each.adjusted_p,
+            "false_claim": each.false_claim,
             "verdict": "differ" if each.is_significant else "cannot be told apart",
         }
         for each in tests
@@ -117,6 +132,8 @@ def answer_of_tests(evaluated: Evaluated, tests: Sequence[PairedTest], part: str
     notes = [
         "Differences are the second less the first; the interval is the paired bootstrap's "
         f"({evaluated.confidence:.0%}, {evaluated.resamples:,} resamples).",
+        "false_claim is the probability that the one that looks better is not, if nothing was known before "
+        "(at most 0.5; not adjusted for the number of comparisons).",
         f"p_holm is adjusted over all comparisons of the same figure; below {LEVEL} the two differ.",
         *_elsewhere(evaluated.elsewhere),
     ]
@@ -143,7 +160,7 @@ def subgroup_answer(connection: sqlite3.Connection, found: Comparison, request: 
     )
     gaps = tuple(vars(gap) for gap in generalisation_gaps(evaluated, figures))
     notes = [
-        f"Below {FEWEST} images their number alone is shown; figures of a class need {FEWEST} of the class.",
+        f"{FEWEST_NEEDED}.",
         f"Figures of fewer than {FEW} images are little more than anecdotes; intervals hold less often.",
         "Many subgroups are many chances to find something: a gap in one of twenty is no finding.",
         *_elsewhere(evaluated.elsewhere),
@@ -169,8 +186,8 @@ def seed_answer(connection: sqlite3.Connection, _found: Comparison, request: Req
             "between_seeds_sd": each.study.seed_sd,
             "between_experiments_sd": each.study.experiment_sd,
             "experiment_share": each.study.experiment_share,
-            "gap": each.study.gap,
-            "gap_error": each.study.gap_error,
+            "gap": each.study.gap if _has_best(each) else None,
+            "gap_error": each.study.gap_error if _has_best(each) else None,
         }
         for each in spreads
     )
@@ -186,7 +203,63 @@ def figure_answer(connection: sqlite3.Connection, _found: Comparison, request: R
         for row in evidence.metric_figures(connection, part, figure.metric, figure.class_name)
     )
     better = "lower is better" if figure.lower_is_better else "higher is better"
-    return Answer({f"{label(figure.name)}, {_part(part)}": rows}, (f"{better}; several seeds: their mean.",))
+    if not figure.has_direction:
+        better = "chosen on validation: neither higher nor lower is better"
+    notes = [f"{better}; several seeds: their mean.", *_at_bound(connection, figure, part)]
+    return Answer({f"{label(figure.name)}, {_part(part)}": rows}, tuple(notes))
+
+
+def calibration_answer(connection: sqlite3.Connection, found: Comparison, request: Request) -> Answer:
+    """Return whether each experiment's probabilities can be believed, and what acting on them is worth."""
+    evaluated = _evaluated(connection, found, request)
+    stated = PREVALENCES if request.prevalence is None else (request.prevalence,)
+    runs = [
+        (
+            {"split": split, "experiment": name, "run": run.run},
+            calibration_of(connection, run.run, request.part, stated),
+        )
+        for split in evaluated.splits
+        for name in evaluated.experiments
+        for run in evaluated.of(name, split)[:1]
+    ]
+    part = _part(request.part)
+    tables = {
+        f"Calibration, {part}": tuple({**about, **_calibration_row(each)} for about, each in runs),
+        f"Calibration slope and intercept, {part}": tuple(
+            {**about, **_recalibration_row(one)} for about, each in runs for one in each.classes
+        ),
+        f"Net benefit of acting on {WANTED_CLASS}, {part}": tuple(
+            {**about, **vars(one), "treat_none": 0.0} for about, each in runs for one in each.curve
+        ),
+        f"PPV and NPV of {WANTED_CLASS} by prevalence, {part}": tuple(
+            {**about, **vars(one)} for about, each in runs for one in each.predictive
+        ),
+    }
+    return Answer(tables, (*CALIBRATION_NOTES, *_elsewhere(evaluated.elsewhere)))
+
+
+def _calibration_row(each: Calibration) -> Row:
+    return {
+        "images": each.images,
+        "ece": each.plain.value,
+        "ece_if_calibrated": each.plain.expected,
+        "p": each.plain.p_value,
+        "scaled_brier": each.scaled_brier,
+        "temperature": each.temperature,
+        "at_bound": "at the bound of its search" if each.temperature_at_bound else "no",
+        "scaled_ece": each.scaled.value,
+        "scaled_ece_if_calibrated": each.scaled.expected,
+        "scaled_p": each.scaled.p_value,
+    }
+
+
+def _recalibration_row(one: Recalibration) -> Row:
+    figures = {
+        f"{name}{end}": getattr(estimate, key)
+        for name, estimate in (("slope", one.slope), ("intercept", one.intercept))
+        for key, end in (("value", ""), ("low", "_low"), ("high", "_high"))
+    }
+    return {"class": one.class_name, "images": one.images, **figures}
 
 
 def with_intervals(connection: sqlite3.Connection, found: Comparison, request: Request) -> Comparison:
@@ -233,9 +306,26 @@ def _estimates(figures: Sequence[Figure], values: Sequence[Any]) -> Row:
 
 
 def _seed_notes(each: FigureSpread) -> list[str]:
+    if not _has_best(each):
+        return []
     where = f"{each.split.replace('center_holdout', 'centre-holdout')} {label(each.figure)}"
     one_seed = "has one seed"
     return [note if one_seed in note else f"{where}: {note}" for note in each.study.warnings]
+
+
+def _has_best(each: FigureSpread) -> bool:
+    """Whether one experiment can be ahead of another in a figure at all."""
+    return figure_named(each.figure).has_direction
+
+
+def _at_bound(connection: sqlite3.Connection, figure: Figure, part: str) -> list[str]:
+    """Name every run whose temperature is an end of its search."""
+    rows = evidence.metric_values(connection, part, figure.metric, figure.class_name)
+    return [
+        f"{row['experiment']}, {label(row['split'])}, seed {row['seed']}: {row['value']:.3f} {AT_BOUND}."
+        for row in rows
+        if is_at_bound(figure.metric, row["value"])
+    ]
 
 
 def _elsewhere(names: Sequence[str]) -> list[str]:
@@ -253,4 +343,5 @@ ANSWERS: dict[str, Callable[[sqlite3.Connection, Comparison, Request], Answer]] 
     "subgroups": subgroup_answer,
     "seeds": seed_answer,
     "figure": figure_answer,
+    "calibration": calibration_answer,
 }

@@ -181,8 +181,9 @@ class PromotionSettings(Settings):
     calibration_metric: Literal["", "expected_calibration_error", "log_loss", "brier_score"] = (
         "expected_calibration_error"
     )
-    calibration_at_most: Annotated[float, Field(ge=0)] = 0.1
+    calibration_at_most: Annotated[float, Field(ge=0)] = 0.0
     temperature_scaling: bool = False
+    non_inferiority_margin: OpenShare = 0.0
     leakage: bool = True
 
 

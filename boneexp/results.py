@@ -7,6 +7,15 @@ SplitName = Literal["stratified", "center_holdout"]
 SPLITS: tuple[SplitName, ...] = ("stratified", "center_holdout")
 CLASS_NAMES = ("Normal", "Benign", "Malignant")
 PARTS = ("train", "val", "test")
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 20.0  # between which it is searched for
+AT_BOUND = "(at the bound of its search)"
+
+
+def is_at_bound(metric: str, value: float | None) -> bool:
+    """Whether a figure is a temperature at an end of its search, where the log loss still fell."""
+    if metric != "temperature" or value is None:
+        return False
+    return value <= LOWEST_TEMPERATURE or value >= HIGHEST_TEMPERATURE
 
 
 @dataclass(frozen=True)

@@ -121,6 +121,8 @@ def run_detail(
     row: Row, attempts: Sequence[Row], metrics: Sequence[Row], files: Sequence[Row]
 ) -> "list[Any]":
     """Return one run in detail: its facts, attempts, metrics and files."""
+    from boneexp.results import AT_BOUND, is_at_bound
+
     facts = empty_table("fact", "value", title=f"Run {row['run']}")
     for key in (
         "experiment",
@@ -146,7 +148,12 @@ def run_detail(
         figures = empty_table("test metric", "class", "value", "interval")
         for each in metrics:
             interval = "" if each["low"] is None else f"{each['low']:.3f}-{each['high']:.3f}"
-            figures.add_row(each["metric"], each["class_name"] or "all", share(each["value"]), interval)
+            value = (
+                f"{share(each['value'])} {AT_BOUND}" if is_at_bound(each["metric"], each["value"]) else None
+            )
+            figures.add_row(
+                each["metric"], each["class_name"] or "all", value or share(each["value"]), interval
+            )
         parts.append(figures)
     if files:
         listed = empty_table("file", "kind", "SHA-256", "bytes")

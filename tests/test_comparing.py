@@ -316,7 +316,15 @@ def study(four, tmp_path):
 
 
 @pytest.mark.parametrize(
-    "question", [("--paired",), ("--subgroups",), ("--seeds",), ("--metric", "log_loss"), ("--part", "val")]
+    "question",
+    [
+        ("--paired",),
+        ("--subgroups",),
+        ("--seeds",),
+        ("--calibration",),
+        ("--metric", "log_loss"),
+        ("--part", "val"),
+    ],
 )
 def test_each_question_is_answered_in_every_format_and_changes_nothing(study, question):
     before = study.ledger.read_bytes()

@@ -7,6 +7,7 @@ import sqlite3
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from boneexp.analysis.detectable import Detectable, detectable_differences
 from boneexp.analysis.evaluated import Evaluated, evaluated_runs
 from boneexp.analysis.figures import figure_named
 from boneexp.analysis.pairs import LEVEL, SEED, PairedTest, paired_tests
@@ -30,6 +31,7 @@ class Verdict:
     curse: WinnersCurse | None
     uses: tuple[dict[str, Any], ...]  # rows of test_part_uses
     notes: tuple[str, ...]  # why something is not known
+    detectable: tuple[Detectable, ...] = ()  # what the part can show at all
 
     def as_json(self) -> dict[str, Any]:
         """Return it ready for json.dumps."""
@@ -40,6 +42,7 @@ class Verdict:
             "tests_against_best": [asdict(test) for test in self.tests],
             "winners_curse": None if self.curse is None else asdict(self.curse),
             "test_part_uses": list(self.uses),
+            "detectable_differences": [asdict(each) for each in self.detectable],
             "notes": list(self.notes),
         }
 
@@ -50,7 +53,7 @@ class Verdict:
 
     def sentences(self) -> list[str]:
         """Return all that is to be said, in order."""
-        said = (self.ties(), self.optimism(), self.looks(), *self.notes)
+        said = (self.ties(), self.optimism(), self.power(), self.looks(), *self.notes)
         return [sentence for sentence in said if sentence]
 
     def ties(self) -> str:
@@ -96,6 +99,23 @@ class Verdict:
         reached = "" if figure is None else f", which has {figure:.3f} on the test part"
         return f"The validation part would choose {_listed(chosen)}{reached}."
 
+    def power(self) -> str:
+        """Say how small a difference these images can show."""
+        if not self.detectable:
+            return ""
+        by_split = [
+            f"{label(split)} {', '.join(_shown(each) for each in self.detectable if each.split == split)}"
+            for split in dict.fromkeys(each.split for each in self.detectable)
+        ]
+        pairs = max(each.pairs for each in self.detectable)
+        how = "as if two models erred independently of each other"
+        if pairs:
+            how = f"from how much the experiments agree, {pairs} pair{'s' * (pairs > 1)}"
+        return (
+            "Smallest difference that the images show with 80 % power (two-sided 5 %, one comparison, "
+            f"{how}): {'; '.join(by_split)}."
+        )
+
     def looks(self) -> str:
         """Say how often the test parts were looked at, and used to choose."""
         if not self.uses:
@@ -115,15 +135,17 @@ def verdict_of(connection: sqlite3.Connection, comparison: Comparison) -> Verdic
     deciding = comparison.order[0] if comparison.order else ""
     best, notes = comparison.best, _few_images(connection)
     tests: tuple[PairedTest, ...] = ()
+    detectable: tuple[Detectable, ...] = ()
     curse = None
-    if len(ranked) > 1 and best is not None:
-        if len(ranked) > MOST_CANDIDATES or _runs(comparison) > MOST_RUNS:
-            notes.append(
-                f"Ties and the winner's optimism are computed for up to {MOST_CANDIDATES} experiments and "
-                f"{MOST_RUNS} runs; this grid has more."
-            )
-        else:
-            evaluated = evaluated_runs(connection, ranked)
+    if len(ranked) > MOST_CANDIDATES or _runs(comparison) > MOST_RUNS:
+        notes.append(
+            f"Ties, the winner's optimism and the smallest difference shown are computed for up to "
+            f"{MOST_CANDIDATES} experiments and {MOST_RUNS} runs; this grid has more."
+        )
+    elif ranked:
+        evaluated = evaluated_runs(connection, ranked)
+        detectable = detectable_differences(evaluated, comparison.selected_on)
+        if len(ranked) > 1 and best is not None:
             split, metric = split_of(deciding)
             tests = paired_tests(
                 evaluated, [figure_named(metric)], part=comparison.selected_on, splits=[split], against=best
@@ -134,7 +156,8 @@ def verdict_of(connection: sqlite3.Connection, comparison: Comparison) -> Verdic
                     "Not every experiment has all runs that the rule asks for: no optimism is estimated."
                 )
     uses = tuple(evidence.test_part_uses(connection))
-    return Verdict(best, comparison.selected_on, deciding, tests, curse, uses, tuple(notes))
+    about = (best, comparison.selected_on, deciding, tests, curse, uses, tuple(notes))
+    return Verdict(*about, detectable)
 
 
 def _few_images(connection: sqlite3.Connection) -> list[str]:
@@ -170,6 +193,11 @@ def _criterion(figure: str) -> Criterion:
     split, metric = split_of(figure)
     named = figure_named(metric)
     return Criterion(split, named.metric, named.class_name)
+
+
+def _shown(each: Detectable) -> str:
+    difference = "none" if each.difference is None else f"{each.difference:.3f}"
+    return f"{label(each.figure)} {difference}"
 
 
 def _times(count: int) -> str:

@@ -8,10 +8,10 @@ from functools import cached_property
 import numpy as np
 
 from boneexp.errors import Damaged
-from boneexp.evaluation.inputs import Predictions, predictions_of
-from boneexp.evaluation.reported import drawn_groups
+from boneexp.evaluation.inputs import Predictions
+from boneexp.evaluation.reported import predictions_of_rows
 from boneexp.ledger import evidence
-from boneexp.results import CLASS_NAMES, SPLITS
+from boneexp.results import SPLITS
 
 
 @dataclass(frozen=True)
@@ -86,18 +86,19 @@ def _most_frequent_set(rows: list[evidence.Row], split: str) -> str:
 
 
 def _run(connection: sqlite3.Connection, row: evidence.Row) -> EvaluatedRun:
-    parts = {part: _predictions(connection, row["run"], part) for part in ("val", "test")}
+    parts = {part: predictions_of_run(connection, row["run"], part) for part in ("val", "test")}
     about = (row["run"], row["experiment"], row["split"], row["seed"], row["test_set"])
     return EvaluatedRun(*about, parts)
 
 
-def _predictions(connection: sqlite3.Connection, run_id: int, part: str) -> Predictions:
-    rows = evidence.part_predictions(connection, run_id, part)
-    ids, groups, labels = ([row[place] for row in rows] for place in range(3))
+def predictions_of_run(connection: sqlite3.Connection, run_id: int, part: str) -> Predictions:
+    """Return what a run said of the images of a part.
+
+    Raises:
+        Damaged: its rows are not what a finished run leaves.
+    """
     try:
-        probabilities = np.array([row[3:] for row in rows], float)
-        numbers = np.array([CLASS_NAMES.index(label) for label in labels])
-        return predictions_of(numbers, probabilities, CLASS_NAMES, ids, drawn_groups(groups, ids))
+        return predictions_of_rows(evidence.part_predictions(connection, run_id, part))
     except (TypeError, ValueError) as error:
         raise Damaged(
             f"run {run_id} has predictions of its {part} part that no run leaves ({error}); "

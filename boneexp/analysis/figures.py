@@ -6,7 +6,10 @@ from dataclasses import dataclass
 from boneexp.errors import FigureUnknown
 from boneexp.evaluation.metrics import LOWER_IS_BETTER
 from boneexp.evaluation.reported import figure_columns
+from boneexp.evaluation.thresholds import OPERATING
 from boneexp.results import CLASS_NAMES
+
+SETTINGS = ("temperature", *(metric for metric in OPERATING if metric.startswith("threshold_")))
 
 
 @dataclass(frozen=True)
@@ -25,6 +28,11 @@ class Figure:
     def lower_is_better(self) -> bool:
         """Whether a small value is a good one."""
         return self.metric.removesuffix("_tempered") in LOWER_IS_BETTER
+
+    @property
+    def has_direction(self) -> bool:
+        """Whether more or less of it is better at all; it is not of a threshold or a temperature."""
+        return self.metric not in SETTINGS
 
 
 def figure_named(name: str) -> Figure:

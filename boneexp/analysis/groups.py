@@ -10,7 +10,7 @@ from boneexp.analysis.pairs import COMPARED, SEED
 from boneexp.errors import FigureUnknown
 from boneexp.evaluation.differences import differences_of_drawn, drawn_figures
 from boneexp.evaluation.metrics import metric_columns
-from boneexp.evaluation.subgroups import Subgroup, subgroups
+from boneexp.evaluation.subgroups import FEWEST, Subgroup, subgroups, support
 from boneexp.ledger import evidence
 from boneexp.results import CLASS_NAMES, MetricValue
 
@@ -30,12 +30,15 @@ class SubgroupFigures:
     images: int
     malignant_images: int
     figures: tuple[MetricValue, ...]  # in the order that was asked for
-    few: tuple[str, ...]  # classes of fewer than 20 images, "all classes" first
+    few: tuple[str, ...]  # classes of fewer than 20 images, or patients; "all classes" first
 
 
 @dataclass(frozen=True)
 class GeneralisationGap:
-    """A figure on the centre-holdout test part less that on the stratified one; None where undefined."""
+    """A figure on the centre-holdout test part less that on the stratified one.
+
+    None where it is undefined, or rests on too few images of either part.
+    """
 
     experiment: str
     figure: str
@@ -150,9 +153,14 @@ def _gaps(evaluated: Evaluated, name: str, figures: Sequence[Figure]) -> list[Ge
         for each in differences_of_drawn(near, far, evaluated.confidence, "unpaired bootstrap")
     }
     columns = metric_columns(near.class_names)
+    supports = [support(of[0]) for of in parts]
     found = []
     for figure in figures:
-        place = columns.index((figure.metric, figure.class_name))
+        column = figure.metric, figure.class_name
+        if min(behind[column] for behind in supports) < FEWEST:
+            found.append(GeneralisationGap(name, figure.name, None, None, None, None, None))
+            continue
+        place = columns.index(column)
         ends = (_known(near.values[place]), _known(far.values[place]))
         each = differences[figure]
         found.append(GeneralisationGap(name, figure.name, *ends, each.value, each.low, each.high))

@@ -15,13 +15,16 @@ from boneexp.analysis.evaluated import Evaluated
 from boneexp.analysis.figures import Figure
 from boneexp.errors import FigureUnknown
 from boneexp.evaluation.differences import Drawn, differences_of_drawn, drawn_figures, permuted_differences
+from boneexp.evaluation.false_claims import false_claim, false_claim_of_test
 from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.metrics import RANKED, metric_columns
 from boneexp.evaluation.paired import Difference, delong_differences, holm, mcnemar_differences
+from boneexp.evaluation.power import correct
 from boneexp.results import CLASS_NAMES
 
 SEED = 42  # of all draws here, so that two people see the same figures
 LEVEL = 0.05
+SHARES = ("accuracy", "sensitivity")  # of images, so that counts of them tell which of two is better
 COMPARED = (Figure("accuracy"), Figure("macro_auroc"), Figure("sensitivity", "Malignant"))
 
 
@@ -41,6 +44,7 @@ class PairedTest:
     p_value: float | None
     test: str
     adjusted_p: float | None  # Holm over the comparisons of this figure
+    false_claim: float | None = None  # that the one with the higher figure is not the better one
 
     @property
     def is_significant(self) -> bool:
@@ -112,8 +116,27 @@ def _tests_of_split(
             p_value, test = tests.get(figure, (size.p_value, size.test))
             estimate = (size.value, size.low, size.high)
             about = (split, part, figure.name, first, second, _images(models[first][0], figure))
-            found.append(PairedTest(*about, *estimate, p_value, test, None))
+            wrong = _false_claim(models[first], models[second], figure, p_value)
+            found.append(PairedTest(*about, *estimate, p_value, test, None, wrong))
     return found
+
+
+def _false_claim(
+    first: Sequence[Predictions], second: Sequence[Predictions], figure: Figure, p_value: float | None
+) -> float | None:
+    """Return the probability that the one with the higher figure is not the better one.
+
+    From counts where they tell it all: one run of each, independent images, a share of images.
+    """
+    one, other = first[0], second[0]
+    if len(first) > 1 or len(second) > 1 or one.groups is not None or figure.metric not in SHARES:
+        return false_claim_of_test(p_value)
+    images = np.ones(len(one.labels), bool)
+    if figure.class_name:
+        images = one.labels == one.class_names.index(figure.class_name)
+    right = correct(one)[images], correct(other)[images]
+    counts = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
+    return false_claim(*counts) if images.any() else None
 
 
 def _images(predictions: Predictions, figure: Figure) -> int:

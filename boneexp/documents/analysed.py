@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Collection
 from dataclasses import dataclass
 
+from boneexp.analysis.calibrated import Calibration, calibration_of
 from boneexp.analysis.choice import MOST_RUNS
 from boneexp.analysis.evaluated import evaluated_runs
 from boneexp.analysis.groups import (
@@ -28,6 +29,7 @@ class Analysed:
     seeds: Answer | None = None
     subgroups: tuple[SubgroupFigures, ...] = ()  # of the subject's chosen runs, on their test parts
     gaps: tuple[GeneralisationGap, ...] = ()  # of the subject
+    calibration: tuple[Calibration, ...] = ()  # of the subject's chosen runs, on their test parts
 
 
 def analysed(
@@ -54,6 +56,7 @@ def analysed(
         if max(finished.values(), default=0) > 1
         else None,
         *about_one,
+        calibration=tuple(calibration_of(connection, run) for run in chosen),
     )
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from typing import Any
 
+from boneexp.analysis.calibrated import Calibration
 from boneexp.analysis.figures import Figure
 from boneexp.documents.facts import Facts, Subject
 from boneexp.documents.wording import (
@@ -13,6 +14,7 @@ from boneexp.documents.wording import (
     signed,
     split_label,
     table,
+    temperature,
 )
 from boneexp.evaluation.intervals import FEW
 from boneexp.evaluation.metrics import LOWER_IS_BETTER
@@ -27,7 +29,7 @@ def paired_table(facts: Facts, experiment: str = "") -> Table:
     rows = facts.analysed.paired.rows if facts.analysed.paired else []
     header = ["Split", "Figure", "First", "Second", "Images", "Second less first"]
     wanted = (row for row in rows if experiment in ("", row["first"], row["second"]))
-    return table([*header, "Test", "p", "p_holm", "Verdict"], (_pair(row) for row in wanted))
+    return table([*header, "Test", "p", "p_holm", "False claim", "Verdict"], (_pair(row) for row in wanted))
 
 
 def best_table(facts: Facts) -> Table:
@@ -95,12 +97,78 @@ def calibration_table(subject: Subject) -> Table:
             metric_label(metric),
             run.estimate("test", metric).shown,
             run.estimate("test", f"{metric}_tempered").shown,
-            share(run.estimate("test", "temperature").value),
+            temperature(run.estimate("test", "temperature").value),
         ]
         for split, run in subject.chosen.items()
         for metric in LOWER_IS_BETTER
     )
     return table(["Split", "Figure", "As they are", "After temperature scaling", "Temperature"], rows)
+
+
+def consistency_table(facts: Facts) -> Table:
+    """Return the expected calibration error beside its mean if the probabilities were true."""
+    rows = (
+        [split, how, share(tested.value), share(tested.expected), p_value(tested.p_value), brier]
+        for split, each in _calibrations(facts)
+        for how, tested, brier in (
+            ("as they are", each.plain, share(each.scaled_brier)),
+            ("after temperature scaling", each.scaled, ""),
+        )
+    )
+    header = ["Split", "Probabilities", "Expected calibration error", "Its mean if they were true"]
+    return table([*header, "p", "Scaled Brier score"], rows)
+
+
+def recalibration_table(facts: Facts) -> Table:
+    """Return calibration slope and intercept of each class."""
+    rows = (
+        [
+            split,
+            one.class_name,
+            one.images,
+            signed(one.slope.value, one.slope.low, one.slope.high),
+            signed(one.intercept.value, one.intercept.low, one.intercept.high),
+        ]
+        for split, each in _calibrations(facts)
+        for one in each.classes
+    )
+    return table(["Split", "Class", "Images", "Slope", "Intercept"], rows)
+
+
+def decision_table(facts: Facts) -> Table:
+    """Return the net benefit of acting on malignant images, by threshold probability."""
+    found = _calibrations(facts)
+    header = ["Threshold"]
+    for split, _ in found:
+        header += [f"{split}: model", f"{split}: act on all"]
+    rows = []
+    for points in zip(*(each.curve for _, each in found if each.curve), strict=True):
+        cells = [cell for point in points for cell in (f"{point.model:+.4f}", f"{point.treat_all:+.4f}")]
+        rows.append([f"{points[0].threshold:g}", *cells])
+    return table(header, rows if all(each.curve for _, each in found) else [])
+
+
+def predictive_table(facts: Facts) -> Table:
+    """Return PPV and NPV of the class Malignant at several prevalences."""
+    rows = (
+        [
+            split,
+            f"{one.prevalence:.3f}{' (of the test part)' if one.prevalence == each.prevalence else ''}",
+            share(one.ppv, one.ppv_low, one.ppv_high),
+            share(one.npv, one.npv_low, one.npv_high),
+        ]
+        for split, each in _calibrations(facts)
+        for one in each.predictive
+    )
+    return table(["Split", "Prevalence of malignant images", "PPV", "NPV"], rows)
+
+
+def _calibrations(facts: Facts) -> list[tuple[str, Calibration]]:
+    """Return the calibration of each chosen run with its split, in the documents' order."""
+    by_run = {each.run: each for each in facts.analysed.calibration}
+    chosen = facts.subject.chosen.items() if facts.subject else ()
+    found = ((split_label(split), by_run.get(run.row["run"])) for split, run in chosen)
+    return [(split, each) for split, each in found if each is not None]
 
 
 def operating_table(subject: Subject) -> Table:
@@ -142,5 +210,6 @@ def _pair(row: Row) -> list[Any]:
         row["test"],
         p_value(row["p"]),
         p_value(row["p_holm"]),
+        p_value(row["false_claim"]),
         row["verdict"],
     ]

@@ -3,7 +3,8 @@
 from boneexp.analysis.choice import MOST_RUNS
 from boneexp.documents.facts import Facts, RunFacts
 from boneexp.documents.wording import UNKNOWN, counted, listed, split_label
-from boneexp.evaluation.subgroups import FEWEST
+from boneexp.evaluation.subgroups import FEWEST_NEEDED
+from boneexp.results import is_at_bound
 
 FEW_IMAGES = 200  # below this, one image moves a class's sensitivity by half a point or more
 
@@ -102,6 +103,27 @@ def calibration(facts: Facts) -> str:
     )
 
 
+def believed(facts: Facts) -> str:
+    """Return how to read the consistency test."""
+    said = (
+        "The expected calibration error of a model whose probabilities are true is not 0 on so few images; "
+        "beside it stands its mean if each label were drawn from its image's probabilities. p is the chance "
+        "of an error as large then (consistency resampling). The scaled Brier score is 1 at best, and 0 for "
+        "the class frequencies alone."
+    )
+    at_bound = [
+        split_label(split)
+        for split, run in (facts.subject.chosen.items() if facts.subject else ())
+        if is_at_bound("temperature", run.estimate("test", "temperature").value)
+    ]
+    if not at_bound:
+        return said
+    return (
+        f"{said} The temperature of the {listed(at_bound)} split lies at the bound of its search: validation "
+        "would have it more extreme still, so what it gives is no calibration."
+    )
+
+
 def looks(facts: Facts) -> str:
     """Return how often the test parts were evaluated, and decided upon."""
     return facts.verdict.looks() or "No test part has been evaluated yet."
@@ -131,7 +153,7 @@ def subgroups(facts: Facts) -> str:
             f"up to {MOST_RUNS} of an experiment."
         )
     return (
-        f"Below {FEWEST} images their number alone is shown; figures of a class need {FEWEST} of the class. "
+        f"{FEWEST_NEEDED}. "
         "Many subgroups are many chances to find something: a gap in one of twenty is no finding."
     )
 

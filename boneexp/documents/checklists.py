@@ -129,6 +129,12 @@ def paired_tests(facts: Facts) -> str | None:
     return "" if facts.analysed.paired or facts.verdict.tests else None
 
 
+def smallest_difference(facts: Facts) -> str | None:
+    """Tell whether it is known what the test parts can show; why they are so large is a person's to tell."""
+    known = any(each.difference is not None for each in facts.verdict.detectable)
+    return "the smallest difference shown with 80 % power, not how the size was decided" if known else None
+
+
 def in_subgroups(facts: Facts) -> str | None:
     """Return of which subgroups there are figures."""
     known = list(dict.fromkeys(each.attribute for each in facts.analysed.subgroups))

@@ -20,6 +20,7 @@ from boneexp.documents.checklists import (
     paired_tests,
     report,
     several_seeds,
+    smallest_difference,
     software_known,
     wrong_calls,
 )
@@ -51,7 +52,12 @@ CLAIM = (
     item("18", "Agreement between and within annotators", own=REFERENCE),
     item("19", "How images were dealt out to the parts", report("Methods", described)),
     item("20", "Level at which the parts share nothing", report("Methods", level_of_parts)),
-    item("21", "Intended sample size, and how it was decided", own=("Sample size",)),
+    item(
+        "21",
+        "Intended sample size, and how it was decided",
+        report("Which differences are real", smallest_difference),
+        own=("Sample size",),
+    ),
     item("22", "Model in detail: inputs, outputs, layers", card("Model details", described)),
     item("23", "Software with versions", card("Model details", software_known)),
     item("24", "Weights at the start", card("Model details", described)),

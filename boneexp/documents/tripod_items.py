@@ -17,6 +17,7 @@ from boneexp.documents.checklists import (
     of_btxrd,
     paired_tests,
     report,
+    smallest_difference,
 )
 from boneexp.documents.claim_items import AVAILABILITY, BACKGROUND, COLLECTION, PROTOCOL, REFERENCE
 
@@ -42,7 +43,12 @@ TRIPOD_AI = (
     item("9a", "Choice of predictors", report("Methods")),
     item("9b", "Definition of the predictors", report("Methods")),
     item("9c", "Who assessed predictors that need judgement", report("Methods")),
-    item("10", "Sample size, and whether it suffices", own=("Sample size",)),
+    item(
+        "10",
+        "Sample size, and whether it suffices",
+        report("Which differences are real", smallest_difference),
+        own=("Sample size",),
+    ),
     item("11", "Missing data", report("Methods")),
     item("12a", "How the data were used and dealt out", report("Methods", level_of_parts)),
     item("12b", "How predictors were transformed", report("Methods", has_grid)),

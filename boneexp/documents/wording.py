@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 from markupsafe import Markup
 
+from boneexp.results import AT_BOUND, is_at_bound
+
 UNKNOWN = "not reported"
 RESEARCH_ONLY = "Research use only, not for clinical use."
 
@@ -111,6 +113,11 @@ def share(value: float | None, low: float | None = None, high: float | None = No
     if low is None or high is None:
         return f"{value:.3f}"
     return f"{value:.3f} ({low:.3f}{' to ' if low < 0 else '-'}{high:.3f})"
+
+
+def temperature(value: float | None) -> str:
+    """Return a temperature, marked where the search for it ended at a bound."""
+    return f"{share(value)} {AT_BOUND}" if is_at_bound("temperature", value) else share(value)
 
 
 def signed(value: float | None, low: float | None = None, high: float | None = None) -> str:

@@ -1,12 +1,15 @@
 """All figures of one run: each part's metrics, and on the test part what was chosen on validation."""
 
 from collections.abc import Sequence
+from typing import Any
 
-from boneexp.evaluation.inputs import Predictions
+import numpy as np
+
+from boneexp.evaluation.inputs import Predictions, predictions_of
 from boneexp.evaluation.metrics import evaluated, metric_columns
 from boneexp.evaluation.temperature import TEMPERED, tempered_values
 from boneexp.evaluation.thresholds import OPERATING, operating_values
-from boneexp.results import MetricValue
+from boneexp.results import CLASS_NAMES, MetricValue
 
 WANTED_CLASS = "Malignant"  # whose threshold is taken on validation
 
@@ -58,3 +61,15 @@ def drawn_groups(groups: Sequence[str], image_ids: Sequence[str]) -> tuple[str, 
         f"group {group}" if group else f"image {image_id}"
         for group, image_id in zip(groups, image_ids, strict=True)
     )
+
+
+def predictions_of_rows(rows: Sequence[tuple[Any, ...]]) -> Predictions:
+    """Return predictions from rows of (image, group, label, three probabilities).
+
+    Raises:
+        TypeError, ValueError: the rows are not what a finished run leaves.
+    """
+    ids, groups, labels = ([row[place] for row in rows] for place in range(3))
+    probabilities = np.array([row[3:] for row in rows], float)
+    numbers = np.array([CLASS_NAMES.index(label) for label in labels])
+    return predictions_of(numbers, probabilities, CLASS_NAMES, ids, drawn_groups(groups, ids))

@@ -1,4 +1,4 @@
-"""Figures of some of the images: a centre, a body region, an age band. The fewer, the less is said."""
+"""Figures of some of the images: a centre, a body region, an age band. What rests on few is not shown."""
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
@@ -7,11 +7,16 @@ import numpy as np
 
 from boneexp.evaluation.inputs import Predictions, some_of
 from boneexp.evaluation.intervals import FEW
-from boneexp.evaluation.metrics import evaluated
+from boneexp.evaluation.metrics import OVERALL, PER_CLASS, evaluated
 from boneexp.results import MetricValue
 
 ALL = "all classes"
-FEWEST = 10  # images below which a subgroup's figures are not shown
+FEWEST = 10  # units (groups where they are known, or images) below which a figure is not shown
+FEWEST_NEEDED = (
+    f"A figure is shown where it rests on {FEWEST} images or more (patients, where groups are known): a "
+    "sensitivity on those of the class, a specificity on the others, a precision on those called so, an "
+    "AUROC on both sides, a macro AUROC on each class"
+)
 
 
 @dataclass(frozen=True)
@@ -22,7 +27,7 @@ class Subgroup:
     images: int
     class_images: tuple[int, ...]  # in the order of the classes
     values: tuple[MetricValue, ...]
-    few: tuple[str, ...]  # classes with some images but fewer than FEW; ALL first where it has so few in all
+    few: tuple[str, ...]  # classes with some units but fewer than FEW; ALL first where it has so few in all
 
 
 def subgroups(
@@ -37,9 +42,9 @@ def subgroups(
 ) -> tuple[Subgroup, ...]:
     """Return every metric within each subgroup, with intervals of draws within it.
 
-    Subgroups may overlap (an image can show two body regions) and need not cover all images. Below `fewest`
-    images nothing but their number is given; a class's figures need that many images of the class, and its
-    specificity that many of others.
+    Subgroups may overlap (an image can show two body regions) and need not cover all images. A figure is
+    given where it rests on at least `fewest` units (`support`); below that many in all, nothing but the
+    number of images is.
 
     Args:
         predictions: of one part, with image ids.
@@ -58,35 +63,68 @@ def subgroups(
     """
     if not predictions.image_ids or fewest < 1:
         raise ValueError(f"{len(predictions.image_ids)} image ids, fewest {fewest}: each must be at least 1")
-    found = []
-    for name, ids in members.items():
-        inside = np.isin(predictions.image_ids, list(ids))
-        counts = np.bincount(predictions.labels[inside], minlength=len(predictions.class_names))
-        values: tuple[MetricValue, ...] = ()
-        if inside.sum() >= fewest:
-            part = some_of(predictions, inside)
-            values = evaluated(part, seed=seed, resamples=resamples, confidence=confidence, method=method)
-        named = dict(zip(predictions.class_names, counts.tolist(), strict=True))
-        found.append(_subgroup(name, named, values, fewest))
-    return tuple(found)
-
-
-def _subgroup(name: str, counts: Mapping[str, int], values: tuple[MetricValue, ...], fewest: int) -> Subgroup:
-    images = sum(counts.values())
-    shown = tuple(
-        value
-        if _images_behind(value, counts) >= fewest
-        else MetricValue(value.metric, value.class_name, None, None, None)
-        for value in values
+    return tuple(
+        _subgroup(predictions, name, ids, fewest, settings=(seed, resamples, confidence, method))
+        for name, ids in members.items()
     )
-    few = tuple(each for each, count in {ALL: images, **counts}.items() if 0 < count < FEW)
-    return Subgroup(name, images, tuple(counts.values()), shown, few)
 
 
-def _images_behind(value: MetricValue, counts: Mapping[str, int]) -> int:
-    """Return how many images a figure rests on: those of its class, or of the others, or all."""
-    images = sum(counts.values())
-    if not value.class_name:
-        return images
-    own = counts[value.class_name]
-    return images - own if value.metric == "specificity" else own
+def support(predictions: Predictions) -> dict[tuple[str, str], int]:
+    """Return on how many units each metric rests: groups where images have any, else images.
+
+    Those of the class for its sensitivity, its F1; of the others for its specificity; those called so for its
+    precision; the fewer of both sides for its AUROC and average precision; for a mean over classes, those of
+    its smallest class. By (metric, class name), as `boneexp.evaluation.metrics.metric_columns` names them.
+    """
+    units, called = predictions.unit_numbers, predictions.probabilities.argmax(axis=1)
+
+    def counted(images: np.ndarray) -> int:
+        return len(np.unique(units[images]))
+
+    found: dict[tuple[str, str], int] = {}
+    sides = []
+    for label, name in enumerate(predictions.class_names):
+        own = predictions.labels == label
+        positives, negatives = counted(own), counted(~own)
+        sides.append((positives, negatives))
+        behind = {
+            "sensitivity": positives,
+            "f1": positives,
+            "specificity": negatives,
+            "precision": counted(called == label),
+        }
+        found |= {(metric, name): behind.get(metric, min(positives, negatives)) for metric in PER_CLASS}
+    everything = counted(np.ones(len(units), bool))
+    present = min(positives for positives, _ in sides if positives)
+    smallest = {"macro_auroc": min(map(min, sides)), "balanced_accuracy": present, "macro_f1": present}
+    return found | {(metric, ""): smallest.get(metric, everything) for metric in OVERALL}
+
+
+def _subgroup(
+    predictions: Predictions,
+    name: str,
+    ids: Collection[str],
+    fewest: int,
+    settings: tuple[int, int, float, str],
+) -> Subgroup:
+    inside = np.isin(predictions.image_ids, list(ids))
+    images = np.bincount(predictions.labels[inside], minlength=len(predictions.class_names)).tolist()
+    if not inside.any():
+        return Subgroup(name, 0, tuple(images), (), ())
+    part = some_of(predictions, inside)
+    units = part.unit_numbers
+    counts = {ALL: len(np.unique(units))} | {
+        each: len(np.unique(units[part.labels == label])) for label, each in enumerate(part.class_names)
+    }
+    values: tuple[MetricValue, ...] = ()
+    if counts[ALL] >= fewest:
+        seed, resamples, confidence, method = settings
+        behind = support(part)
+        values = tuple(
+            value
+            if behind[value.metric, value.class_name] >= fewest
+            else MetricValue(value.metric, value.class_name, None, None, None)
+            for value in evaluated(part, seed=seed, resamples=resamples, confidence=confidence, method=method)
+        )
+    few = tuple(each for each, count in counts.items() if 0 < count < FEW)
+    return Subgroup(name, int(inside.sum()), tuple(images), values, few)

@@ -10,9 +10,9 @@ import numpy as np
 from boneexp.evaluation.calibration import LEAST_PROBABILITY
 from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.metrics import LOWER_IS_BETTER, evaluated
-from boneexp.results import MetricValue
+from boneexp.results import HIGHEST_TEMPERATURE, LOWEST_TEMPERATURE, MetricValue
 
-LOWEST, HIGHEST = 0.05, 20.0
+LOWEST, HIGHEST = LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE
 TEMPERED = ("temperature", *(f"{metric}_tempered" for metric in LOWER_IS_BETTER))
 
 

@@ -9,14 +9,14 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from boneexp.config import PromotionSettings
-from boneexp.evaluation.intervals import wilson_interval
+from boneexp.gate.calibration import calibration_condition
 from boneexp.gate.conditions import Condition
+from boneexp.gate.noninferior import not_inferior
+from boneexp.gate.subgroups import worst_subgroups
 from boneexp.ledger import conditions
 from boneexp.ledger.views import Row
 from boneexp.selection import Comparison, data_warning, label, split_of
 
-CONFIDENCE = 0.95  # of the intervals beside a subgroup's figure
-SUBGROUP_FIGURES = {"accuracy": "images", "malignant_sensitivity": "malignant_images"}  # of how many images
 SAME_PICTURE = ("the same picture", "look the same")  # as the reader of the data puts it
 
 
@@ -30,14 +30,11 @@ def statistical_conditions(
     runs = [conditions.chosen_run(connection, run_id) for run_id in run_ids]
     for figure in policy.above_baseline:
         yield _above_baseline(connection, runs, figure, comparison.baseline.get(figure))
+    yield from not_inferior(connection, runs, comparison, policy)
     if policy.subgroups:
-        rows = [row for run in runs for row in conditions.subgroup_rows(connection, run["run"])]
-        rows = [row for row in rows if row["attribute"] in policy.subgroups and row["value"] != "not known"]
-        floors = (policy.least_accuracy, policy.least_malignant_sensitivity)
-        for metric, floor in zip(SUBGROUP_FIGURES, floors, strict=True):
-            yield _worst_subgroup(rows, metric, floor, policy)
+        yield from worst_subgroups(connection, runs, policy)
     if policy.calibration_metric:
-        yield _calibration(connection, runs, policy)
+        yield calibration_condition(connection, runs, policy)
     if policy.leakage:
         yield _patients_apart(connection, runs)
         yield _parts_apart(connection, runs)
@@ -66,38 +63,6 @@ def _above_baseline(
     if low == high:
         found = f"{found}; an interval without width proves nothing"
     return Condition(name, "statistical", asked, low > baseline and low != high, found)
-
-
-def _worst_subgroup(rows: Sequence[Row], metric: str, floor: float, policy: PromotionSettings) -> Condition:
-    """Judge the subgroup with the lowest figure; those with too few images are counted, and not judged."""
-    counted = SUBGROUP_FIGURES[metric]
-    judged = [row for row in rows if row[counted] >= policy.smallest_subgroup]
-    few = sum(0 < row[counted] < policy.smallest_subgroup for row in rows)
-    left_out = f"; {few} of fewer than {policy.smallest_subgroup} images not judged" if few else ""
-    name, asked = f"worst-subgroup {metric}", f"{label(metric)} of the worst subgroup: at least {floor:g}"
-    if not judged:
-        return Condition(name, "statistical", asked, None, f"no subgroup is large enough{left_out}")
-    worst = min(judged, key=lambda row: (row[metric], -row[counted]))
-    low, high = wilson_interval(round(worst[metric] * worst[counted]), worst[counted], CONFIDENCE)
-    where = f"{worst['attribute']} {worst['value']} ({label(worst['split'])})"
-    found = f"{worst[metric]:.3f} ({low:.3f}-{high:.3f}) of {worst[counted]} images, {where}"
-    found = f"{found}; {len(judged)} subgroup{'s' * (len(judged) > 1)} judged{left_out}"
-    return Condition(name, "statistical", asked, worst[metric] >= floor, found)
-
-
-def _calibration(connection: sqlite3.Connection, runs: Sequence[Row], policy: PromotionSettings) -> Condition:
-    stored = f"{policy.calibration_metric}{'_tempered' * policy.temperature_scaling}"
-    scaled = " after temperature scaling" if policy.temperature_scaling else ""
-    asked = f"{label(policy.calibration_metric)}{scaled}: at most {policy.calibration_at_most:g}"
-    values = {run["split"]: conditions.test_metric(connection, run["run"], stored) for run in runs}
-    shown = [
-        f"{'not reported' if value is None else f'{value:.3f}'} ({label(split)})"
-        for split, value in values.items()
-    ]
-    known = [value for value in values.values() if value is not None]
-    met = all(value <= policy.calibration_at_most for value in known)
-    unknown = met and len(known) < len(values)
-    return Condition("calibration", "statistical", asked, None if unknown else met, ", ".join(shown))
 
 
 def _patients_apart(connection: sqlite3.Connection, runs: Sequence[Row]) -> Condition:
