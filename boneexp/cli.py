@@ -34,6 +34,7 @@ from boneexp.options import (
     LedgerPath,
     Markdown,
     Part,
+    Root,
 )
 
 if TYPE_CHECKING:
@@ -90,6 +91,9 @@ def queue(
     set_: Annotated[
         list[str] | None, typer.Option("--set", help="Override a key: training.batch_size=8. Repeatable.")
     ] = None,
+    root: Annotated[
+        str, typer.Option("--root", help="Folder of the dataset, in place of data.root of the grid file.")
+    ] = "",
     max_attempts: Annotated[
         int, typer.Option(min=1, help="Deaths in a row without an epoch after which a new run is given up.")
     ] = 3,
@@ -100,13 +104,14 @@ def queue(
 ) -> None:
     """Put every new combination of the grid in the queue; what is there already stays as it is."""
     from boneexp.progress import counting
-    from boneexp.queueing import check_networks, planned, put_in_queue
+    from boneexp.queueing import check_networks, planned, put_in_queue, with_root
 
     chosen = (_names(only), _names(split), _seeds(seeds))
+    overrides = with_root(set_ or [], root)
     if not dry_run and ledger.is_file():
         _finish_cut_short((ledger, artifacts, grid, DOCS))
     with counting("checking the images") as progress:
-        made = planned(grid, set_ or [], chosen, None if dry_run else artifacts, progress)
+        made = planned(grid, overrides, chosen, None if dry_run else artifacts, progress)
     known = _known_hashes(ledger)
     check_networks(made, known)
     if notes := made.noted(ledger):
@@ -151,6 +156,7 @@ def run(
             help="Seconds after which a silent worker loses its run.",
         ),
     ] = 120,
+    root: Root = "",
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
@@ -170,7 +176,8 @@ def run(
     from boneexp.progress import run_progress
 
     with run_progress() as announce:
-        place = Workplace(ledger, artifacts, Computing(device, kernels), announce, lease_s=lease)
+        computing = Computing(device, kernels)
+        place = Workplace(ledger, artifacts, computing, announce, lease_s=lease, root=_absolute(root))
         limit = None if all_ else 1
         tally = run_local(place, workers=workers, limit=limit, run_id=run_id)
     if json:
@@ -371,6 +378,7 @@ def gradcam(
     ] = "stratified",
     images: Annotated[str, typer.Option(help="Just these images: IMG000001.jpeg,IMG000002.jpeg.")] = "",
     count: Annotated[int, typer.Option(min=1, max=1000, help="Overlays per class and outcome.")] = 3,
+    root: Root = "",
     device: Device = "auto",
     grid: GridPath = GRID,
     docs: DocsPath = DOCS,
@@ -385,7 +393,7 @@ def gradcam(
 
     place = Place(ledger, artifacts, grid, docs)
     _finish_cut_short((ledger, artifacts, grid, docs), required=experiment is None)
-    request = explaining.Request(experiment, split, _names(images), count, device)
+    request = explaining.Request(experiment, split, _names(images), count, device, _absolute(root))
     with counting("Grad-CAM") as progress:
         done = explaining.explain_and_record(ledger, artifacts, request, progress, time.time())
     written = list(done.galleries)
@@ -472,9 +480,7 @@ def reproduce(
     *,
     run_id: Annotated[int, typer.Argument(metavar="RUN", help="A run that has succeeded.")],
     device: Device = "auto",
-    root: Annotated[
-        str, typer.Option("--root", help="Where the data lie now, if not where the run had them.")
-    ] = "",
+    root: Root = "",
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
@@ -486,7 +492,7 @@ def reproduce(
     from boneexp.reproducing import reproduce as run_again
 
     with run_progress() as announce:
-        found = run_again(Workplace(ledger, artifacts, Computing(device), announce), run_id, root)
+        found = run_again(Workplace(ledger, artifacts, Computing(device), announce), run_id, _absolute(root))
     if isinstance(found, str):
         raise typer.Exit(_exit_code(found, 0, 0))
     if json:
@@ -827,6 +833,11 @@ def _answered(answer: "Answer", json: bool, csv: bool, md: bool) -> None:
     from boneexp.compared_tables import answer_parts
 
     return screen.show(*answer_parts(answer))
+
+
+def _absolute(root: str) -> str:
+    """Return the folder as every process finds it; "" where none is named."""
+    return str(Path(root).expanduser().resolve()) if root else ""
 
 
 def _names(text: str) -> list[str]:

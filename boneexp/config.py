@@ -223,6 +223,11 @@ class RunSpec(Settings):
     split_digest: str
     weights_sha256: str = ""
 
+    def with_data_at(self, root: str) -> Self:
+        """Return the spec with its data elsewhere; that changes neither hash nor fingerprint."""
+        data = self.settings.data.model_copy(update={"root": root})
+        return self.model_copy(update={"settings": self.settings.model_copy(update={"data": data})})
+
     def experiment_identity(self) -> dict[str, Any]:
         """Return what all runs of this experiment share and what decides their results."""
         settings = self.settings.model_dump(

@@ -83,7 +83,7 @@ def dataset_of(spec: RunSpec, artifacts: Path, report: Report | None = None) -> 
         raise DataInvalid(
             f"the data in {root} have changed since this run was queued (fingerprint "
             f"{dataset.fingerprint[:12]}, queued with {spec.data_fingerprint[:12]}); "
-            "bring the old data back, or queue the grid again"
+            "bring the old data back, name the folder that has them with --root DIR, or queue the grid again"
         )
     split = study_split(dataset, spec.split)
     if split.digest != spec.split_digest:

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from boneexp.artifacts import RunFolder
-from boneexp.config import RunSpec
 from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.explain import Explained, Explanation, Question, explain
 from boneexp.gridfile import nearest
 from boneexp.ledger import views
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.explanations import record_explanations
+from boneexp.ledger.places import spec_now
 from boneexp.ledger.promotions import standing
 from boneexp.results import CLASS_NAMES, SPLITS
 
@@ -31,6 +31,7 @@ class Request:
     images: Sequence[str]
     count: int
     device: str
+    root: str = ""  # where the data lie now; "" for where they were last queued from
 
 
 @dataclass(frozen=True)
@@ -75,7 +76,7 @@ def explain_and_record(
     """
     with reading(ledger) as connection:
         run = _chosen_run(connection, request)
-        spec = RunSpec.model_validate_json(views.spec_json(connection, run["run"]))
+        spec = spec_now(connection, run["run"], request.root)
         sha256 = str(views.checkpoint_of(connection, run["run"])[1])
         questions = _questions(views.prediction_rows(connection, run["run"]), request)
     folder = RunFolder(artifacts, run["folder"])

@@ -36,6 +36,10 @@ Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")]
 Markdown = Annotated[bool, typer.Option("--md", help="Print a Markdown table on stdout.")]
 Part = Annotated[str, typer.Option("--part", help="Of which part: test or val.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Root = Annotated[
+    str,
+    typer.Option("--root", help="Where the data lie now, if not where they lay when the grid was queued."),
+]
 Device = Annotated[
     str, typer.Option("--device", envvar="BONEEXP_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
 ]

@@ -1,5 +1,6 @@
 """`queue`, from the grid file to rows in the ledger: read, check, plan; then write once."""
 
+import json
 from collections.abc import Callable, Container, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,11 @@ class Planned:
             query = "SELECT name, value FROM datasets, json_each(notes_json)"
             lines.append(f'  and {len(notes) - NOTES_SHOWN} more, once queued: sqlite3 {ledger} "{query}"')
         return "\n".join([f"Notes on the data: {len(notes)}", *lines]) if notes else ""
+
+
+def with_root(overrides: Sequence[str], root: str) -> list[str]:
+    """Return the overrides of a grid file with its data at `root`; unchanged for ""."""
+    return [*overrides, *([f"data.root={json.dumps(root, ensure_ascii=False)}"] if root else [])]
 
 
 def planned(

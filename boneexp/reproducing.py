@@ -21,6 +21,7 @@ from boneexp.engines.local import look_ahead
 from boneexp.errors import BoneexpError, DataInvalid, RunNotFinished
 from boneexp.ledger import views
 from boneexp.ledger.database import reading
+from boneexp.ledger.places import spec_now
 from boneexp.ledger.queue import Claim
 from boneexp.ledger.seals import results_hold
 from boneexp.readiness import Readiness, Waiting
@@ -105,7 +106,7 @@ def reproduce(place: Workplace, run_id: int, root: str = "") -> Reproduction | s
     Args:
         place: ledger, artifacts, device, and who hears how far it is.
         run_id: a run that has succeeded.
-        root: where the data lie now; "" for where the spec says.
+        root: where the data lie now; "" for where they were last queued from.
 
     Raises:
         RunNotFound, RunNotFinished: there is no such run, or it has not succeeded.
@@ -113,8 +114,8 @@ def reproduce(place: Workplace, run_id: int, root: str = "") -> Reproduction | s
         DeviceUnavailable, DiskTooSmall: it cannot be run here.
         BoneexpError: it failed this time; the message says of what.
     """
-    stored = _stored(place.ledger, run_id)
-    spec = _with_root(RunSpec.model_validate_json(stored.spec_json), root)
+    stored = _stored(place.ledger, run_id, root)
+    spec = stored.spec
     place = _as_then(place, stored.versions)
     waiting = Waiting(spec.settings.model_dump_json(), spec.data_fingerprint, stored.images, 1)
     ready = look_ahead(place, (waiting,), f"boneexp reproduce {run_id}")
@@ -143,7 +144,7 @@ class _Stored:
     """What the ledger has of the run."""
 
     row: views.Row
-    spec_json: str
+    spec: RunSpec
     versions: Mapping[str, str]
     images: int
     metrics: Sequence[views.Row]
@@ -151,7 +152,7 @@ class _Stored:
     sealed: bool
 
 
-def _stored(ledger: Path, run_id: int) -> _Stored:
+def _stored(ledger: Path, run_id: int, root: str) -> _Stored:
     with reading(ledger) as connection:
         row = views.run_row(connection, run_id)
         if row["state"] != "succeeded":
@@ -159,24 +160,15 @@ def _stored(ledger: Path, run_id: int) -> _Stored:
                 f"run {run_id} is {row['state']}, and only one that has succeeded can be run again; "
                 "see: boneexp status"
             )
-        spec_json = views.spec_json(connection, run_id)
         return _Stored(
             row=row,
-            spec_json=spec_json,
+            spec=spec_now(connection, run_id, root),
             versions=json.loads(views.attempt_rows(connection, run_id)[-1]["versions_json"]),
             images=views.images_of(connection, run_id),
             metrics=views.metric_rows(connection, run_id),
             predictions=views.prediction_rows(connection, run_id),
             sealed=results_hold(connection, run_id),
         )
-
-
-def _with_root(spec: RunSpec, root: str) -> RunSpec:
-    """Return the spec with its data elsewhere; that changes neither hash nor fingerprint."""
-    if not root:
-        return spec
-    data = spec.settings.data.model_copy(update={"root": root})
-    return spec.model_copy(update={"settings": spec.settings.model_copy(update={"data": data})})
 
 
 def _new_folder(artifacts: Path, run_id: int) -> RunFolder:

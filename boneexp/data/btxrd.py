@@ -91,8 +91,8 @@ def _check_root(root: Path) -> None:
         raise DataInvalid(f"{root} has no folder images/; did you mean {inner[0].parent}?", [str(root)])
     missing = "has no folder images/" if root.is_dir() else "does not exist"
     raise DataInvalid(
-        f"the dataset folder {root} {missing}; set data.root in experiments.toml "
-        f"or give --set data.root=DIR, or try a synthetic one: boneexp data phantom --out DIR",
+        f"the dataset folder {root} {missing}; name the folder with --root DIR or as data.root in "
+        f"experiments.toml, or try a synthetic one: boneexp data phantom --out DIR",
         [str(root)],
     )
 

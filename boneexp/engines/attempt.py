@@ -63,6 +63,7 @@ class Workplace:
     announce: Announce
     stop: StopFlag = field(default_factory=StopFlag)
     lease_s: float = LEASE_S
+    root: str = ""  # where the data lie now; "" for where each run was queued with
     threads: int = 0  # of each attempt; 0 leaves it to torch
     work: Callable[..., Outcome] = work  # what a child does
 

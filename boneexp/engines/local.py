@@ -20,6 +20,7 @@ from boneexp.engines.processes import free_dead_runs_here, this_worker
 from boneexp.errors import DiskTooSmall
 from boneexp.ledger import views
 from boneexp.ledger.database import reading, writing
+from boneexp.ledger.places import claimed_at
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.readiness import SMALL_FILES_BYTES, Readiness, Waiting, readiness
 from boneexp.results import Failed, Killed, News
@@ -162,6 +163,8 @@ def _work_through(place: Workplace, crew: _Crew, worker: Worker) -> None:
         _check_room(place, crew.ready, AGAIN)
         with writing(place.ledger) as connection:
             claim = claim_next(connection, worker, time.time(), place.lease_s, wanted)
+            if claim is not None and place.root:
+                claim = claimed_at(connection, claim, place.root)
         if claim is None and wanted != crew.run_id:
             wanted = crew.run_id  # the run that is to go on went to another worker, or was cancelled
             continue
