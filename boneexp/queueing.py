@@ -12,7 +12,15 @@ from boneexp.data.btxrd import Dataset
 from boneexp.errors import GridInvalid, WeightsUnavailable
 from boneexp.gridfile import Grid, load_grid
 from boneexp.ledger.database import writing
-from boneexp.ledger.enqueue import MAX_ATTEMPTS, DatasetFacts, Enqueued, enqueue, record_dataset, record_study
+from boneexp.ledger.enqueue import (
+    ALL_NOTES,
+    MAX_ATTEMPTS,
+    DatasetFacts,
+    Enqueued,
+    enqueue,
+    record_dataset,
+    record_study,
+)
 from boneexp.planning import Plan, manifest_paths, narrowed, plan, write_manifests
 from boneexp.results import CLASS_NAMES
 
@@ -53,8 +61,8 @@ class Planned:
         notes = self.notes()
         lines = [f"  {note}" for note in notes[:NOTES_SHOWN]]
         if len(notes) > NOTES_SHOWN:
-            query = "SELECT name, value FROM datasets, json_each(notes_json)"
-            lines.append(f'  and {len(notes) - NOTES_SHOWN} more, once queued: sqlite3 {ledger} "{query}"')
+            rest = len(notes) - NOTES_SHOWN
+            lines.append(f'  and {rest} more, once queued: sqlite3 {ledger} "{ALL_NOTES}"')
         return "\n".join([f"Notes on the data: {len(notes)}", *lines]) if notes else ""
 
 

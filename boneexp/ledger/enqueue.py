@@ -13,6 +13,7 @@ from boneexp.ledger.seals import Subject, seal_holds
 from boneexp.ledger.statements import insert, insert_all, update
 
 MAX_ATTEMPTS = 3
+ALL_NOTES = "SELECT name, value FROM datasets, json_each(notes_json)"  # for a person to paste
 Row = dict[str, Any]
 GRID = Subject("grid", ())
 AMONG = "IN (SELECT value FROM json_each(?))"  # all values in one parameter: SQLite takes 32,766
