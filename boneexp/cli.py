@@ -210,7 +210,7 @@ def status(
         _mention_cut_short(connection)
     if every:
         return _machine_readable([_with_place(row, artifacts) for row in rows], json, csv)
-    screen.show(screen.status_table(rows, time.time(), sum(counts.values())))
+    screen.show(*screen.status_parts(rows, time.time(), sum(counts.values()), screen.console().width))
     if waiting := counts.get("queued"):
         screen.talk(f"{waiting} waiting; run them with: boneexp run --all")
     return None
@@ -922,7 +922,8 @@ def _status_now(ledger: Path) -> tuple[Any, bool]:
         rows = views.status_rows(connection, screen.MOST_RUNS)
         counts = views.state_counts(connection)
     final = not counts.keys() & {"queued", "running"}
-    return screen.status_table(rows, time.time(), sum(counts.values())), final
+    parts = screen.status_parts(rows, time.time(), sum(counts.values()), screen.console().width)
+    return screen.together(parts), final
 
 
 def _machine_readable(rows: list[dict[str, Any]], json: bool, csv: bool) -> None:

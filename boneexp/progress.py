@@ -9,11 +9,11 @@ from boneexp.results import News
 from boneexp.screen import console, duration, escaped, talk
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from rich.console import RenderableType
 
 
-def watch(render: Callable[[], tuple["Table", bool]], every_s: float) -> None:
-    """Show a table anew every `every_s` seconds until it is final; once where there is no terminal."""
+def watch(render: Callable[[], tuple["RenderableType", bool]], every_s: float) -> None:
+    """Show a table again every `every_s` seconds until it is final; once where there is no terminal."""
     from rich.live import Live
 
     terminal = console()

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from boneexp.reproducing import Reproduction
 
 Row = dict[str, Any]
+WIDE = 130  # columns of a terminal from which status has a column for everything
 MOST_RUNS = 300  # rows of status that are shown: two milliseconds each
 MOST_PLANNED = 1000  # rows of the plan that are shown: rich takes about a millisecond for each
 STATE_COLOURS = {
@@ -73,15 +74,68 @@ def show(*parts: "RenderableType") -> None:
         out.print(part)
 
 
+def together(parts: "Sequence[RenderableType]") -> "RenderableType":
+    """Return the parts as one, below one another."""
+    from rich.console import Group
+
+    return Group(*parts)
+
+
+def status_parts(rows: Sequence[Row], now: float, of: int, width: int) -> "list[Any]":
+    """Return the runs as a table for a terminal of `width` columns; `of` is how many there are.
+
+    Where the whole table would cut numbers, seeds are left out if they are all the same, and what else is to
+    be said of a run stands below on a line of its own.
+    """
+    if width >= WIDE:
+        return [status_table(rows, now, of)]
+    remarks = [f"run {row['run']}: {remark}" for row in rows if (remark := _remark(row, now))]
+    return [_narrow_status_table(rows, of), *(escaped(remark) for remark in remarks)]
+
+
+def _narrow_status_table(rows: Sequence[Row], of: int) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    seeds = len({row["seed"] for row in rows}) > 1
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("run", overflow="fold", min_width=3)
+    for name in ("experiment", "split", *(["seed"] if seeds else []), "state", "epochs"):
+        table.add_column(name, overflow="fold")
+    for name in ("accu-\nracy", "macro\nAUROC", "mal.\nsens."):
+        table.add_column(name, no_wrap=True, min_width=len("0.000"))
+    table.caption = _more(len(rows), of)
+    for row in rows:
+        table.add_row(
+            str(row["run"]),
+            escaped(f"{row['experiment']} {row['name']}".strip()),
+            row["split"],
+            *([str(row["seed"])] if seeds else []),
+            f"[{STATE_COLOURS[row['state']]}]{row['state']}[/]",
+            f"{row['epochs_done'] or 0}/{row['epochs_planned']}",
+            *(share(row[figure]) for figure in ("accuracy", "macro_auroc", "malignant_sensitivity")),
+        )
+    return table
+
+
+def _remark(row: Row, now: float) -> str:
+    """Return what the narrow table has no column for; "" where there is nothing to say."""
+    attempts = f"{row['attempts']} attempts" if row["attempts"] > 1 else ""
+    return "; ".join(part for part in (attempts, _what(row, now)) if part)
+
+
+def _more(shown: int, of: int) -> str | None:
+    return f"and {of - shown:,} more; all of them with --json or --csv" if shown < of else None
+
+
 def status_table(rows: Sequence[Row], now: float, of: int) -> "Table":
     """Return the table of these runs; `of` is how many there are."""
-    table = empty_table(
-        "run", "experiment", "split", "seed", "state", "epochs", "attempts", "accuracy", "macro AUROC"
-    )
-    for column in ("mal. sens.", "time", "what"):
-        table.add_column(column)
-    if len(rows) < of:
-        table.caption = f"and {of - len(rows):,} more; all of them with --json or --csv"
+    table = empty_table("run", "experiment", "split", "seed", "state", "epochs", "attempts")
+    for column in ("accuracy", "macro AUROC", "mal. sens."):
+        table.add_column(column, overflow="fold", min_width=len("0.000"))
+    for column in ("time", "what"):
+        table.add_column(column, overflow="fold")
+    table.caption = _more(len(rows), of)
     for row in rows:
         table.add_row(
             str(row["run"]),
