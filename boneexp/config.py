@@ -14,6 +14,8 @@ from boneexp.results import SPLITS, SplitName
 
 HASH_VERSION = "boneexp-run-1"
 Decoding = Literal["full", "scaled"]
+Lesion = Literal["outline", "box", "union"]
+LESION_BEFORE: Lesion = "union"  # before it was a setting
 COMPARED = ("accuracy", "macro_auroc", "malignant_sensitivity")
 COMPARISON_FIGURES = tuple(f"{split}_{figure}" for split in SPLITS for figure in COMPARED)
 REFERENCE_FIGURES = (
@@ -70,6 +72,7 @@ class DataSettings(Settings):
     name: ShortText = "BTXRD"
     image_size: Annotated[int, Field(ge=16, le=2048)] = 224
     decoding: Decoding = "full"
+    lesion: Lesion = "outline"
     clahe_clip_limit: Positive = 2.0
     clahe_tiles: Annotated[int, Field(ge=1, le=64)] = 8
     mean: Channels = (0.485, 0.456, 0.406)
@@ -223,6 +226,16 @@ class RunSpec(Settings):
     split_digest: str
     weights_sha256: str = ""
 
+    @model_validator(mode="before")
+    @classmethod
+    def _of_before_there_was_a_choice(cls, values: Any) -> Any:
+        """Read a spec from before `data.lesion` was a setting: all shapes made up the lesion."""
+        settings = values.get("settings") if isinstance(values, dict) else None
+        if isinstance(settings, dict) and isinstance(settings.get("data"), dict):
+            data = {"lesion": LESION_BEFORE, **settings["data"]}
+            return {**values, "settings": {**settings, "data": data}}
+        return values
+
     def with_data_at(self, root: str) -> Self:
         """Return the spec with its data elsewhere; that changes neither hash nor fingerprint."""
         data = self.settings.data.model_copy(update={"root": root})
@@ -237,6 +250,8 @@ class RunSpec(Settings):
             settings["model"]["pretrained"] = self.weights_sha256
         if settings["data"]["decoding"] == "full":
             del settings["data"]["decoding"]  # was the only way once: runs from then keep their hash
+        if settings["data"]["lesion"] == LESION_BEFORE or not settings["training"]["annotations"]:
+            del settings["data"]["lesion"]  # the same; and without annotations it decides nothing
         return {
             "version": HASH_VERSION,
             "experiment": self.experiment,

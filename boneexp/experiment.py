@@ -16,7 +16,7 @@ from boneexp.config import RunSpec
 from boneexp.data.btxrd import Dataset
 from boneexp.data.prepared import Prepared
 from boneexp.data.splits import Split
-from boneexp.data.study import study_dataset, study_images, study_split
+from boneexp.data.study import check_annotated, study_dataset, study_images, study_split
 from boneexp.errors import DataInvalid, WeightsUnavailable
 from boneexp.evaluation.inputs import Predictions, predictions_of
 from boneexp.evaluation.reported import drawn_groups, run_figures
@@ -151,6 +151,8 @@ def _course(
 ) -> Course:
     dataset, split, prepared = data
     settings = spec.settings
+    if settings.training.annotations:
+        check_annotated(dataset, split, spec.experiment)
     labels = dataset.labels
     val_rows = split.indices("val")
     return Course(

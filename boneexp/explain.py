@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from boneexp.artifacts import RunFolder
-from boneexp.config import RunSpec
+from boneexp.config import Lesion, RunSpec
 from boneexp.data.radiograph import Radiograph, lesion_mask, read_grey
 from boneexp.data.study import study_images
 from boneexp.evaluation.overlap import energy_inside, iou_at, pointing_hit
@@ -72,10 +72,13 @@ def explain(
     checkpoint: tuple[Path, str],
     questions: Sequence[Question],
     *,
+    lesion: Lesion,
     device: str,
     progress: Callable[[int, int], None],
 ) -> Explained:
     """Answer the questions with the checkpoint (path, SHA-256), and write overlays and galleries.
+
+    `lesion` says which of the annotated shapes a heat map is held against.
 
     Raises:
         Damaged: the checkpoint is not the one that was recorded.
@@ -96,7 +99,7 @@ def explain(
     panels: dict[tuple[str, str], list[Panel]] = {}
     for done, (question, row, heatmap) in enumerate(zip(questions, rows, maps, strict=True), start=1):
         radiograph = dataset.radiographs[row]
-        explanation, panel = _answer(question, radiograph, heatmap, layer, folder)
+        explanation, panel = _answer(question, (radiograph, lesion), heatmap, layer, folder)
         answers.append(explanation)
         if panel is not None:
             panels.setdefault((CLASS_NAMES[question.explained], question.outcome), []).append(panel)
@@ -105,12 +108,17 @@ def explain(
 
 
 def _answer(
-    question: Question, radiograph: Radiograph, heatmap: np.ndarray, layer: str, folder: RunFolder
+    question: Question,
+    image: tuple[Radiograph, Lesion],
+    heatmap: np.ndarray,
+    layer: str,
+    folder: RunFolder,
 ) -> tuple[Explanation, Panel | None]:
+    radiograph, which = image
     large = np.clip(cv2.resize(heatmap, (SIDE_PX, SIDE_PX), interpolation=cv2.INTER_LINEAR), 0, 1)
     lesion = None
     if radiograph.annotation_path is not None:
-        lesion = lesion_mask(radiograph.annotation_path, SIDE_PX, SIDE_PX)
+        lesion = lesion_mask(radiograph.annotation_path, SIDE_PX, SIDE_PX, which, radiograph)
     iou = None if lesion is None else {level: iou_at(large, lesion, level) for level in THRESHOLDS}
     energy = None if lesion is None or not large.any() else energy_inside(large, lesion)
     hit = None if lesion is None else pointing_hit(large, lesion)

@@ -81,7 +81,10 @@ def explain_and_record(
         questions = _questions(views.prediction_rows(connection, run["run"]), request)
     folder = RunFolder(artifacts, run["folder"])
     checkpoint = (artifacts / run["checkpoint"], sha256)
-    found = explain(spec, folder, checkpoint, questions, device=request.device, progress=progress)
+    lesion = spec.settings.data.lesion
+    found = explain(
+        spec, folder, checkpoint, questions, lesion=lesion, device=request.device, progress=progress
+    )
     rows = [row for each in found.explanations for row in _rows(each)]
     with writing(ledger) as connection:
         record_explanations(connection, run["run"], sha256, rows, now)

@@ -9,7 +9,7 @@ from boneexp.artifacts import inside, sha256_of
 from boneexp.config import ExperimentSettings, RunSpec, SplitSpec
 from boneexp.data.btxrd import Dataset
 from boneexp.data.splits import Split, write_manifest
-from boneexp.data.study import study_dataset, study_split
+from boneexp.data.study import check_annotated, study_dataset, study_split
 from boneexp.errors import GridInvalid, WeightsUnavailable
 from boneexp.gridfile import Grid, nearest
 
@@ -31,7 +31,7 @@ def plan(grid: Grid, artifacts: Path | None, progress: Callable[[int, int], None
 
     Raises:
         GridInvalid: it spans more runs than a ledger is for.
-        DataInvalid: the dataset is wrong somewhere; nothing is planned.
+        DataInvalid: the dataset is wrong somewhere, or lacks the annotations that an experiment trains with.
         WeightsUnavailable: a weights file is not there.
     """
     runs = len(grid.experiments) * len(grid.splits) * len(grid.seeds)
@@ -56,6 +56,8 @@ def plan(grid: Grid, artifacts: Path | None, progress: Callable[[int, int], None
             if (dataset.fingerprint, split.name) not in dealt:
                 dealt[dataset.fingerprint, split.name] = study_split(dataset, split)
             deal = dealt[dataset.fingerprint, split.name]
+            if settings.training.annotations:
+                check_annotated(dataset, deal, identifier)
             specs += [
                 _spec((identifier, settings, digest), split, seed, (dataset, deal)) for seed in grid.seeds
             ]

@@ -463,12 +463,19 @@ def test_paths_and_pictures_are_taken_out_of_texts():
     assert kept.endswith("data:image/svg+xml,%3Csvg%3E")
 
 
+@pytest.mark.parametrize("lesion", ["outline", "union", None])
+@pytest.mark.parametrize("annotations", [True, False])
 @pytest.mark.parametrize("decoding", ["full", "scaled"])
 @pytest.mark.parametrize("weights_sha256", ["", "5" * 64])
-def test_the_verifier_names_an_outcome_as_boneexp_does(decoding, weights_sha256):
+def test_the_verifier_names_an_outcome_as_boneexp_does(decoding, annotations, lesion, weights_sha256):
+    """`lesion` is None for a spec from before it was a setting."""
     from settled_ledger import specs
 
-    design = {"E1": {"name": "plain", "data": {"decoding": decoding}}}
+    data = {"decoding": decoding, "lesion": lesion or "union"}
+    design = {"E1": {"name": "plain", "data": data, "training": {"annotations": annotations}}}
     for spec in specs(design, (42, 43), ("stratified", "center_holdout"), "f" * 64):
         weighted = spec.model_copy(update={"weights_sha256": weights_sha256})
-        assert verify.config_hash(json.loads(weighted.model_dump_json())) == weighted.config_hash
+        kept = json.loads(weighted.model_dump_json())
+        if lesion is None:
+            del kept["settings"]["data"]["lesion"]
+        assert verify.config_hash(kept) == weighted.config_hash

@@ -3,6 +3,7 @@
 The same examples each time; with `BONEEXP_FUZZ=10000` in the environment so many new ones of each kind.
 """
 
+import base64
 import io
 import json
 import math
@@ -10,6 +11,8 @@ import os
 import zipfile
 from pathlib import Path
 
+import cv2
+import numpy as np
 import openpyxl
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -19,7 +22,9 @@ from tiny_dataset import SQUARE, row, write_image
 from boneexp.config import REFERENCE_FIGURES, ExperimentSettings, SplitsSettings
 from boneexp.data.audit import image_facts
 from boneexp.data.btxrd import COLUMNS
-from boneexp.data.radiograph import lesion_mask, lesion_shapes, read_grey
+from boneexp.data.labelme import LEAST_POINTS
+from boneexp.data.lesions import Picture
+from boneexp.data.radiograph import drawing_of, lesion_mask, read_grey
 from boneexp.data.table import read_table
 from boneexp.errors import BoneexpError
 from boneexp.gridfile import GridText, load_grid
@@ -151,11 +156,15 @@ def test_any_bytes_as_a_workbook(folder, content, group):
 
 # Annotations and images
 
+PNG = cv2.imencode(".png", np.eye(9, dtype=np.uint8))[1].tobytes()
 odd = st.sampled_from([0, 1, -1, 0.5, 1e308, 10**400, math.nan, math.inf, None, True, "40", [], {}])
 numbers = st.integers(-60, 90) | odd | st.floats()
 points = st.lists(numbers, min_size=2, max_size=2) | st.lists(st.integers(-60, 90), min_size=2, max_size=2)
 shapes = st.fixed_dictionaries(
-    {"shape_type": st.sampled_from(["polygon", "rectangle"]), "points": st.lists(points, max_size=6)}
+    {"shape_type": st.sampled_from([*LEAST_POINTS, "point", None]), "points": st.lists(points, max_size=6)},
+    optional={
+        "mask": st.just(base64.b64encode(PNG).decode()) | damaged(PNG).map(base64.b64encode).map(bytes.decode)
+    },
 )
 documents = st.fixed_dictionaries(
     {
@@ -177,12 +186,20 @@ SOUND = json.dumps(
 ).encode()
 
 
+PICTURE = Picture(24, 20, 6)
+
+
 def outlined(folder, content):
     """Try an annotation as outlines and as a mask: both are refused, or neither."""
-    outlines = tried(folder / "IMG1.json", content, lesion_shapes)
-    mask = tried(folder / "IMG1.json", content, lambda path: lesion_mask(path, 24, 20))
-    assert (outlines is None) == (mask is None)
-    assert mask is None or mask.any() == bool(outlines)
+    drawn = tried(folder / "IMG1.json", content, lambda path: drawing_of(path, PICTURE))
+    for lesion in ("outline", "box", "union"):
+        mask = tried(
+            folder / "IMG1.json",
+            content,
+            lambda path, lesion=lesion: lesion_mask(path, 24, 20, lesion, PICTURE),
+        )
+        assert (drawn is None) == (mask is None)
+        assert mask is None or mask.any() == bool(drawn.shapes)
 
 
 @fuzzed

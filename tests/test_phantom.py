@@ -168,11 +168,20 @@ def test_some_lesions_reach_over_the_edge_and_some_images_have_several(written):
         for shape in annotation["shapes"]
     ]
     assert any(over) or any(beyond)
-    assert any(len(annotation["shapes"]) > 1 for annotation in written.annotations.values())
+    assert any(len(annotation["shapes"]) > 2 for annotation in written.annotations.values())
+
+
+def test_each_lesion_is_drawn_twice_as_in_btxrd(written):
+    for annotation in written.annotations.values():
+        shapes = annotation["shapes"]
+        for box, outline in zip(shapes[::2], shapes[1::2], strict=True):
+            assert (box["shape_type"], outline["shape_type"]) == ("rectangle", "polygon")
+            assert box["label"] == outline["label"]
+            corners, points = np.sort(box["points"], axis=0), np.array(outline["points"])
+            assert corners == pytest.approx(np.array([points.min(axis=0), points.max(axis=0)]))
 
 
 def test_rectangles_have_their_corners_in_any_order(written):
-    assert {shape["shape_type"] for shape in written.shapes()} == {"polygon", "rectangle"}
     corners = [np.array(shape["points"]) for shape in written.shapes() if shape["shape_type"] == "rectangle"]
     assert len({tuple(np.sign(second - first)) for first, second in corners}) > 1
 

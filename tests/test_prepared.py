@@ -83,7 +83,8 @@ def test_the_setting_reaches_the_cache(dataset, tmp_path):
 
 
 def test_a_cache_from_before_there_was_a_choice_keeps_its_name():
-    assert cache_folder(Path(), "f" * 64, Recipe(224, 2.0, 8)).name == "b61fcb74549fc0b6acf74fde"
+    before = Recipe(224, 2.0, 8, "full", "union")
+    assert cache_folder(Path(), "f" * 64, before).name == "b61fcb74549fc0b6acf74fde"
 
 
 def test_the_arrays_are_mapped_and_cannot_be_written_to(dataset, folder):
@@ -122,7 +123,7 @@ def test_a_cache_in_a_read_only_folder_is_used_without_the_lock(dataset, folder,
 
 
 @pytest.mark.parametrize(
-    "change", [{"size_px": 33}, {"clip_limit": 3.0}, {"tiles": 5}, {"decoding": "scaled"}]
+    "change", [{"size_px": 33}, {"clip_limit": 3.0}, {"tiles": 5}, {"decoding": "scaled"}, {"lesion": "box"}]
 )
 def test_other_settings_have_a_cache_of_their_own(dataset, folder, change):
     first = prepare(dataset, folder, **SETTINGS)

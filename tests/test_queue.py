@@ -1,3 +1,4 @@
+import json
 import multiprocessing
 import sqlite3
 import time
@@ -5,6 +6,7 @@ import time
 import pytest
 import specs as make
 
+from boneexp.config import RunSpec
 from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.ledger import views
 from boneexp.ledger.database import open_ledger, reading, writing
@@ -81,6 +83,28 @@ def test_what_was_queued_before_decoding_was_a_setting_keeps_its_hash():
     before = "6de80dcb3513f33f17e179f19d97095e22c48f6b2b8431f1bc7a55a4f2c67f94"
     assert make.spec().config_hash == make.spec(data={"decoding": "full"}).config_hash == before
     assert make.spec(data={"decoding": "scaled"}).config_hash != before
+
+
+def test_the_lesion_decides_runs_with_annotations_and_no_others():
+    plain, annotated = {"annotations": False}, {"annotations": True}
+    hashes = {
+        (lesion, used["annotations"]): make.spec(data={"lesion": lesion}, training=used).config_hash
+        for lesion in ("outline", "box", "union")
+        for used in (plain, annotated)
+    }
+    assert len({hashes[lesion, True] for lesion in ("outline", "box", "union")}) == 3
+    assert len({hashes[lesion, False] for lesion in ("outline", "box", "union")}) == 1
+    assert make.spec(training=annotated).config_hash == hashes["outline", True]
+
+
+def test_a_run_from_before_the_lesion_was_a_setting_took_every_shape_and_keeps_its_hash():
+    before = "ada4b88850b0cebb7f54c5e7d92ab29409c5c84b9e0302dbf469a2201634d0fb"
+    spec = json.loads(make.spec(training={"annotations": True}).model_dump_json())
+    del spec["settings"]["data"]["lesion"]
+    read = RunSpec.model_validate_json(json.dumps(spec))
+    assert read.settings.data.lesion == "union"
+    assert read.config_hash == before
+    assert RunSpec.model_validate_json(read.model_dump_json()) == read
 
 
 def test_each_run_of_an_experiment_and_split_has_a_folder_of_its_own(ledger):

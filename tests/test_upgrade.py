@@ -150,12 +150,19 @@ def test_the_old_grid_queued_again_is_known_and_breaks_no_seal(old):
     upgrade(old, now=0)
     with closing(sqlite3.connect(old)) as connection:
         runs = connection.execute("SELECT COUNT(*) FROM runs").fetchone()
-    settled_ledger(old, experiments=("E1", "E2", "E3", "E4"), names={"E1": "another name"}, settle=False)
+    grid = ("E1", "E2", "E3", "E4")
+    before = dict.fromkeys(grid, {"data": {"lesion": "union"}})  # as it was before this was a setting
+    settled_ledger(old, experiments=grid, names={"E1": "another name"}, designs=before, settle=False)
     with reading(old) as connection:
         assert tuple(connection.execute("SELECT COUNT(*) FROM runs").fetchone()) == runs
         assert list(broken_seals(connection)) == []
         query = "SELECT name, json_extract(settings_json, '$.name') FROM experiments WHERE experiment = 'E1'"
         assert tuple(connection.execute(query).fetchone()) == ("another name", "another name")
+        annotated = connection.execute("SELECT COUNT(*) FROM experiments WHERE annotations").fetchone()[0]
+    settled_ledger(old, experiments=grid, settle=False)
+    with reading(old) as connection:
+        new = "SELECT COUNT(*) FROM runs WHERE id > ?"
+        assert connection.execute(new, runs).fetchone()[0] == 2 * annotated > 0  # on both splits
 
 
 def test_a_migration_that_fails_in_the_middle_leaves_the_old_schema_and_every_row(old, tmp_path, monkeypatch):

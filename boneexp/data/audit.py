@@ -15,22 +15,23 @@ from typing import Any
 
 import cv2
 import numpy as np
-from PIL.JpegImagePlugin import JpegImageFile
 
 from boneexp.artifacts import write_text
+from boneexp.data.labelme import LEFT_OUT_LABELS, LONGEST_FRAME_PX
+from boneexp.data.lesions import Drawing, Picture, drawing
 from boneexp.data.radiograph import (
     LARGEST_ANNOTATION_BYTES,
     LARGEST_IMAGE_BYTES,
     Grey,
-    drawing,
     jpeg_of,
+    picture_of,
 )
 from boneexp.data.threads import Progress, in_order
 from boneexp.files import content_of
 
-INDEX_VERSION = "boneexp-index-1"
+INDEX_VERSION = "boneexp-index-2"
 LARGEST_INDEX_BYTES = 100_000_000
-_ORIENTATION = 0x0112  # EXIF tag; 5 to 8 lie on their side
+_ANY_PICTURE = Picture(LONGEST_FRAME_PX, LONGEST_FRAME_PX)  # for an annotation whose image is damaged
 _WANTED_PX = (128, 128)  # libjpeg decodes to the smallest eighth that still covers this: several times faster
 
 
@@ -46,8 +47,8 @@ def examine(
     keys = [_key(root, pair.image) for pair in pairs]
 
     def look(place: int) -> tuple["ImageFacts", "AnnotationFacts"]:
-        remembered = known.get(keys[place])
-        return remembered or image_facts(pairs[place].image), annotation_facts(pairs[place].annotation)
+        image = known.get(keys[place]) or image_facts(pairs[place].image)
+        return image, annotation_facts(pairs[place].annotation, image)
 
     facts = list(in_order(look, range(len(pairs)), workers, progress))
     found = {key: image for key, (image, _) in zip(keys, facts, strict=True) if key and not image.problem}
@@ -79,30 +80,29 @@ def image_facts(path: Path) -> "ImageFacts":
         image = jpeg_of(content)
     except ValueError as error:
         return ImageFacts(sha256, problem=str(error))
-    width, height = image.size
+    picture = picture_of(image)
     try:
         image.draft("L", _WANTED_PX)
         grey = np.asarray(image.convert("L"))
     except (OSError, SyntaxError, ValueError, struct.error) as error:
         return ImageFacts(sha256, problem=f"truncated JPEG ({error})")
-    if _lies_on_its_side(image):
-        grey, height, width = grey.T, width, height
-    return ImageFacts(sha256, phash(grey), height, width)
+    if picture.orientation >= 5:  # lies on its side
+        grey = grey.T
+    return ImageFacts(sha256, phash(grey), picture.height_px, picture.width_px, picture.orientation)
 
 
-def annotation_facts(path: Path | None) -> "AnnotationFacts":
-    """Return what the LabelMe file holds, or its problem; the facts of nothing for None."""
+def annotation_facts(path: Path | None, image: "ImageFacts") -> "AnnotationFacts":
+    """Return what the LabelMe file says of an image, or its problem; the facts of nothing for None."""
     if path is None:
         return AnnotationFacts()
     try:
         content = content_of(path, LARGEST_ANNOTATION_BYTES)
-        drawn = drawing(content)
+        drawn = drawing(content, image if not image.problem else _ANY_PICTURE)
     except OSError as error:
         return AnnotationFacts(problem=f"cannot be read ({error.strerror})")
     except ValueError as error:
         return AnnotationFacts(problem=str(error))
-    sha256 = hashlib.sha256(content).hexdigest()
-    return AnnotationFacts(sha256, len(drawn.outlines), drawn.frame_height, drawn.frame_width)
+    return AnnotationFacts(hashlib.sha256(content).hexdigest(), drawn)
 
 
 def phash(grey: Grey) -> str:
@@ -116,14 +116,6 @@ def phash(grey: Grey) -> str:
     thumbnail = cv2.resize(np.ascontiguousarray(grey), (32, 32), interpolation=cv2.INTER_AREA)
     low = cv2.dct(thumbnail.astype(np.float32))[:8, :8].flatten()
     return np.packbits(low > np.median(low[1:])).tobytes().hex()
-
-
-def _lies_on_its_side(image: JpegImageFile) -> bool:
-    with suppress(
-        OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error
-    ):  # broken EXIF turns nothing
-        return image.getexif().get(_ORIENTATION) in (5, 6, 7, 8)
-    return False
 
 
 def _key(root: Path, path: Path) -> str:
@@ -148,7 +140,14 @@ def _read_index(root: Path, index_path: Path | None) -> Mapping[str, "ImageFacts
 
 def _typed(facts: dict[str, Any]) -> dict[str, Any]:
     kinds = {name: type(value) for name, value in facts.items()}
-    if kinds != {"sha256": str, "phash": str, "height_px": int, "width_px": int, "problem": str}:
+    if kinds != {
+        "sha256": str,
+        "phash": str,
+        "height_px": int,
+        "width_px": int,
+        "orientation": int,
+        "problem": str,
+    }:
         raise ValueError("not facts of an image")
     return facts
 
@@ -177,15 +176,31 @@ class ImageFacts:
     phash: str = ""
     height_px: int = 0
     width_px: int = 0
+    orientation: int = 1
     problem: str = ""
 
 
 @dataclass(frozen=True)
 class AnnotationFacts:
-    """What an annotation is; `sha256` is "" where there is none, and `shapes` counts the outlines."""
+    """What an annotation is; `sha256` is "" and `drawn` None where there is none, or none that is sound."""
 
     sha256: str = ""
-    shapes: int = 0
-    frame_height: float = 0
-    frame_width: float = 0
+    drawn: Drawing | None = None
     problem: str = ""
+
+    @property
+    def has_lesion(self) -> bool:
+        """Whether a lesion is drawn."""
+        return self.drawn is not None and bool(self.drawn.shapes)
+
+    @property
+    def identity(self) -> str:
+        """The digest of the file, and how it is read where that was otherwise before; "" without a lesion."""
+        if self.drawn is None or not self.drawn.shapes:
+            return ""
+        others = {
+            "turned": self.drawn.turning == "turned",
+            "turned boxes": any(shape.is_turned for shape in self.drawn.shapes),
+            "labels left out": any(label in self.drawn.left_out for label in LEFT_OUT_LABELS),
+        }
+        return ", ".join([self.sha256, *(how for how, is_so in others.items() if is_so)])

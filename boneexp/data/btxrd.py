@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from boneexp.config import digest_of
 from boneexp.data import table
+from boneexp.data.annotation_files import annotation_files
+from boneexp.data.annotation_notes import Annotated, annotation_notes
 from boneexp.data.audit import AnnotationFacts, ImageFacts, Pair, examine, remember
 from boneexp.data.radiograph import Radiograph
 from boneexp.data.threads import Progress
@@ -23,8 +25,12 @@ from boneexp.results import CLASS_NAMES
 COLUMNS = table.COLUMNS
 READER_VERSION = "boneexp-data-1"
 BTXRD_COUNTS = {1: (1593, 1110, 235), 2: (259, 214, 76), 3: (27, 201, 31)}
+OF_THE_TABLE = "Correct the table where it is wrong."
+OF_IMAGES = "For missing or damaged files unpack the download again."
+OF_ANNOTATIONS = (
+    "Open a wrong annotation in LabelMe and save it again, or move it away: its image then has no lesion."
+)
 _SHOWN = 10
-_ASPECT_TOLERANCE = 0.02
 
 
 def read_dataset(
@@ -51,28 +57,32 @@ def read_dataset(
     path = table.table_path(root)
     read = table.read_table(path, group_column)
     rows, problems = sorted(read.rows, key=lambda row: row.image_id), read.problems
-    images, annotations = _images(root), _annotations(root)
-    problems += [
+    images = _images(root)
+    annotations = annotation_files(root, {table.stem_of(row.image_id) for row in rows})
+    missing = [
         f"images/{row.image_id}: missing ({path.name} row {row.line})"
         for row in rows
         if _image_of(row, images) is None
     ]
     found = [
-        (row, Pair(image, annotations.get(table.stem_of(row.image_id))))
+        (row, Pair(image, annotations.by_stem.get(table.stem_of(row.image_id))))
         for row in rows
         if (image := _image_of(row, images))
     ]
     examined = examine(root, [pair for _, pair in found], index_path, workers, progress)
     entries = [_Entry(row, pair, *known) for (row, pair), known in zip(found, examined.facts, strict=True)]
-    problems += [problem for entry in entries for problem in _problems(root, entry)]
-    if problems:
-        raise DataInvalid(_message(root, problems), problems)
+    by_advice = {
+        OF_THE_TABLE: problems,
+        OF_IMAGES: missing + [problem for entry in entries for problem in _image_problems(root, entry)],
+        OF_ANNOTATIONS: [problem for entry in entries for problem in _annotation_problems(root, entry)],
+    }
+    if everything := [problem for each in by_advice.values() for problem in each]:
+        raise DataInvalid(_message(root, by_advice), everything)
     if index_path and examined.news:
         remember(root, index_path, examined.news)
-    strangers = len(annotations.keys() - {table.stem_of(row.image_id) for row in rows})
     without_row = sorted({path.name for path in images.values()} - {pair.image.name for _, pair in found})
     notes = (*read.notes, *_images_without_row(without_row))
-    return _dataset(root, entries, strangers, notes)
+    return _dataset(root, entries, annotations.strangers, notes)
 
 
 def duplicates(dataset: "Dataset") -> tuple[tuple[int, ...], ...]:
@@ -112,31 +122,27 @@ def _image_of(row: table.Row, images: Mapping[str, Path]) -> Path | None:
     return images.get(row.image_id) or images.get(table.stem_of(row.image_id))
 
 
-def _annotations(root: Path) -> Mapping[str, Path]:
-    """Return the annotation files by stem; BTXRD's zip nests the folder in itself."""
-    folder = root / "Annotations"
-    paths = [*sorted((folder / "Annotations").glob("*.json")), *sorted(folder.glob("*.json"))]
-    # macOS leaves "._IMG000001.json" beside a file.
-    return {table.one_spelling(path.stem): path for path in paths if not path.name.startswith(".")}
-
-
-def _problems(root: Path, entry: "_Entry") -> Iterator[str]:
+def _image_problems(root: Path, entry: "_Entry") -> Iterator[str]:
     if entry.image.problem:
         yield f"{entry.files.image.relative_to(root).as_posix()}: {entry.image.problem}"
+
+
+def _annotation_problems(root: Path, entry: "_Entry") -> Iterator[str]:
     if not entry.files.annotation:
         return
     annotation = entry.files.annotation.relative_to(root).as_posix()
     if entry.annotation.problem:
         yield f"{annotation}: {entry.annotation.problem}"
-    if entry.row.label == table.NORMAL and entry.drawn:
+    if entry.row.label == table.NORMAL and entry.annotation.has_lesion:
         yield f"{annotation}: label conflict: a lesion is drawn, and row {entry.row.line} says Normal"
 
 
-def _message(root: Path, problems: Sequence[str]) -> str:
+def _message(root: Path, by_advice: Mapping[str, Sequence[str]]) -> str:
+    problems = [problem for each in by_advice.values() for problem in each]
     count = "1 problem makes" if len(problems) == 1 else f"{len(problems)} problems make"
     shown = [f"  {problem}" for problem in problems[:_SHOWN]]
     rest = [f"  and {len(problems) - _SHOWN} more"] if len(problems) > _SHOWN else []
-    advice = "Mend the table where it is wrong; for missing or damaged files unpack the download again."
+    advice = " ".join(words for words, found in by_advice.items() if found)
     return "\n".join([f"{count} the dataset in {root} unusable:", *shown, *rest, advice])
 
 
@@ -151,7 +157,7 @@ def _dataset(
             one.center,
             one.group,
             one.sha256,
-            entry.annotation.sha256 if entry.drawn else "",
+            entry.annotation.identity,
         ]
         for one, entry in zip(radiographs, entries, strict=True)
     ]
@@ -159,7 +165,11 @@ def _dataset(
     kind = "BTXRD" if counts == BTXRD_COUNTS else "other"
     if (root / "PHANTOM.md").is_file():
         kind = "phantom"
-    notes = (*table_notes, *_same_pictures(radiographs), *_annotation_notes(entries, strangers))
+    annotated = [
+        Annotated(one, entry.files.annotation, entry.annotation)
+        for one, entry in zip(radiographs, entries, strict=True)
+    ]
+    notes = (*table_notes, *_same_pictures(radiographs), *annotation_notes(root, annotated, strangers))
     return Dataset(root, kind, radiographs, digest_of([READER_VERSION, content]), notes)
 
 
@@ -168,7 +178,7 @@ def _radiograph(entry: "_Entry") -> Radiograph:
     return Radiograph(
         image_id=row.image_id,
         image_path=entry.files.image,
-        annotation_path=entry.files.annotation if entry.drawn else None,
+        annotation_path=entry.files.annotation if entry.annotation.has_lesion else None,
         center=row.center,
         label=row.label,
         age=row.age,
@@ -182,6 +192,7 @@ def _radiograph(entry: "_Entry") -> Radiograph:
         phash=facts.phash,
         height_px=facts.height_px,
         width_px=facts.width_px,
+        orientation=facts.orientation,
     )
 
 
@@ -210,26 +221,6 @@ def _images_without_row(names: Sequence[str]) -> Iterator[str]:
         yield f"images that no row of the table names: {len(names)} ({', '.join(names[:_SHOWN])}{more})"
 
 
-def _annotation_notes(entries: Sequence["_Entry"], strangers: int) -> Iterator[str]:
-    bare = [entry.row.image_id for entry in entries if entry.row.label != table.NORMAL and not entry.drawn]
-    if bare:
-        tumours = sum(entry.row.label != table.NORMAL for entry in entries)
-        yield f"{len(bare)} of {tumours} tumour images have no annotated lesion, {bare[0]} the first"
-    if strangers:
-        yield f"{strangers} annotation files belong to no row of the table"
-    for entry in entries:
-        drawn, image = entry.annotation, entry.image
-        if entry.drawn and not _same_aspect(drawn, image):
-            frame = f"{drawn.frame_width:g} x {drawn.frame_height:g}"
-            size = f"{image.width_px} x {image.height_px}"
-            yield f"{entry.row.image_id} is {size}, and its annotation's frame {frame}"
-
-
-def _same_aspect(drawn: AnnotationFacts, image: ImageFacts) -> bool:
-    expected = drawn.frame_height * image.width_px
-    return abs(drawn.frame_width * image.height_px - expected) <= _ASPECT_TOLERANCE * expected
-
-
 def _listed(names: Sequence[str]) -> str:
     return f"{', '.join(names[:-1])} and {names[-1]}"
 
@@ -240,11 +231,6 @@ class _Entry:
     files: Pair
     image: ImageFacts
     annotation: AnnotationFacts
-
-    @property
-    def drawn(self) -> bool:
-        """Whether the annotation holds a lesion."""
-        return self.annotation.shapes > 0
 
 
 @dataclass(frozen=True)

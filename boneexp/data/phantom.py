@@ -139,12 +139,20 @@ def _write_picture(folder: Path, file_name: str, patient: Patient, drawing: "Dra
 
 
 def _annotation(file_name: str, patient: Patient, drawing: "Drawing") -> dict[str, object]:
-    """Return the annotation as LabelMe 5 writes it: polygons, or every fourth patient rectangles."""
+    """Return the annotation as LabelMe 5 writes it, with each lesion twice as BTXRD has it."""
     height, width = drawing.film.shape
+    shapes = [
+        shape
+        for place, outline in enumerate(drawing.outlines)
+        for shape in (
+            _shape(patient, "rectangle", _clicked(outline, patient.index + place)),
+            _shape(patient, "polygon", outline),
+        )
+    ]
     return {
         "version": "5.4.1",
         "flags": {},
-        "shapes": [_shape(outline, patient, place) for place, outline in enumerate(drawing.outlines)],
+        "shapes": shapes,
         "imagePath": file_name,
         "imageData": None,
         "imageHeight": height,
@@ -152,19 +160,20 @@ def _annotation(file_name: str, patient: Patient, drawing: "Drawing") -> dict[st
     }
 
 
-def _shape(outline: Outline, patient: Patient, place: int) -> dict[str, object]:
-    points = outline
-    if patient.has_rectangles:
-        # LabelMe keeps a rectangle's corners in the order of the clicks: any two opposite ones.
-        x, y = np.sort(outline[:, 0])[[0, -1]], np.sort(outline[:, 1])[[0, -1]]
-        clicks = (patient.index // 4 + place) % 4
-        points = np.stack([x[:: 1 - 2 * (clicks % 2)], y[:: 1 - 2 * (clicks // 2)]], axis=1)
+def _clicked(outline: Outline, number: int) -> Outline:
+    """Return two opposite corners of the outline's box, as LabelMe keeps them: in the order of the clicks."""
+    x, y = np.sort(outline[:, 0])[[0, -1]], np.sort(outline[:, 1])[[0, -1]]
+    clicks = number % 4
+    return np.stack([x[:: 1 - 2 * (clicks % 2)], y[:: 1 - 2 * (clicks // 2)]], axis=1)
+
+
+def _shape(patient: Patient, shape_type: str, points: Outline) -> dict[str, object]:
     return {
         "label": patient.subtype,
         "points": points.tolist(),
         "group_id": None,
         "description": "",
-        "shape_type": "rectangle" if patient.has_rectangles else "polygon",
+        "shape_type": shape_type,
         "flags": {},
     }
 

@@ -166,8 +166,3 @@ class Patient:
     def is_cut(self) -> bool:
         """Whether the lesion's outline leaves the image."""
         return self.index % 11 == 3
-
-    @property
-    def has_rectangles(self) -> bool:
-        """Whether lesions are marked by rectangles instead of outlines."""
-        return self.index % 4 == 1

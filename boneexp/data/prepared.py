@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boneexp.artifacts import inside, sha256_of, write_text
-from boneexp.config import DataSettings, Decoding, digest_of
+from boneexp.config import DataSettings, Decoding, Lesion, digest_of
 from boneexp.data.btxrd import Dataset
 from boneexp.data.radiograph import LARGEST_IMAGE_BYTES, Grey, Radiograph, clahe, grey_of, lesion_mask
 from boneexp.data.threads import Progress, in_order
@@ -46,6 +46,7 @@ def prepare(
     clip_limit: float,
     tiles: int,
     decoding: Decoding = "full",
+    lesion: Lesion = "outline",
     workers: int | None = None,
     progress: Progress | None = None,
 ) -> "Prepared":
@@ -58,6 +59,7 @@ def prepare(
         clip_limit: of CLAHE, which runs at the size that was decoded.
         tiles: CLAHE's regions along each side.
         decoding: at full size, or scaled down as far as `Recipe.least_px` lets it.
+        lesion: which of the annotated shapes make up a lesion.
         workers: threads; None for one per core.
         progress: called with (images done, images in all), and only while building.
 
@@ -66,7 +68,7 @@ def prepare(
         Damaged: the cache's place is a symbolic link.
         OSError: the disk is full or refuses.
     """
-    recipe = Recipe(size_px, float(clip_limit), tiles, decoding)
+    recipe = Recipe(size_px, float(clip_limit), tiles, decoding, lesion)
     place = cache_folder(folder, dataset.fingerprint, recipe)
     if (found := _opened(inside(folder, place.name), dataset)) is not None:
         return found
@@ -86,7 +88,13 @@ def cache_folder(folder: Path, fingerprint: str, recipe: "Recipe") -> Path:
 
 def recipe_of(settings: DataSettings) -> "Recipe":
     """Return what an experiment's data settings ask for."""
-    return Recipe(settings.image_size, settings.clahe_clip_limit, settings.clahe_tiles, settings.decoding)
+    return Recipe(
+        settings.image_size,
+        settings.clahe_clip_limit,
+        settings.clahe_tiles,
+        settings.decoding,
+        settings.lesion,
+    )
 
 
 def prepared_grey(radiograph: Radiograph, recipe: "Recipe") -> Grey:
@@ -142,9 +150,11 @@ def _build(
     part = place.with_name(f"{place.name}.{os.getpid()}.part")
     part.mkdir()
     size = (recipe.size_px, recipe.size_px)
-    annotations = [one.annotation_path for one in dataset.radiographs if one.annotation_path]
+    annotations = [(one.annotation_path, one) for one in dataset.radiographs if one.annotation_path]
     greys = in_order(lambda one: prepared_grey(one, recipe), dataset.radiographs, workers, progress)
-    masks = in_order(lambda path: lesion_mask(path, *size), annotations, workers)
+    masks = in_order(
+        lambda annotated: lesion_mask(annotated[0], *size, recipe.lesion, annotated[1]), annotations, workers
+    )
     try:
         digests = {
             PIXELS: _write_array(part / PIXELS, "|u1", (len(dataset.radiographs), *size), greys),
@@ -185,12 +195,16 @@ def _locked(path: Path) -> Iterator[None]:
 
 @dataclass(frozen=True)
 class Recipe:
-    """What is done to each image: CLAHE at the size decoded, then resizing to size_px x size_px."""
+    """What is done to each image: CLAHE at the size decoded, then resizing to size_px x size_px.
+
+    `lesion` says which annotated shapes make up its mask.
+    """
 
     size_px: int
     clip_limit: float
     tiles: int
     decoding: Decoding = "full"
+    lesion: Lesion = "outline"
 
     @property
     def least_px(self) -> float:
@@ -200,9 +214,9 @@ class Recipe:
         return max(SCALED_AT_LEAST * self.size_px, TILE_AT_LEAST_PX * self.tiles)
 
     def identity(self) -> dict[str, Any]:
-        """Return what names a cache; "full" was the only way once, so caches from then keep their name."""
-        named = asdict(self)
-        return named if self.decoding != "full" else {k: v for k, v in named.items() if k != "decoding"}
+        """Return what names a cache, without what was the only way once: older caches keep their name."""
+        once = {"decoding": "full", "lesion": "union"}
+        return {key: value for key, value in asdict(self).items() if once.get(key) != value}
 
 
 @dataclass(frozen=True)

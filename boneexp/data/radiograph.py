@@ -1,22 +1,22 @@
 """One radiograph: what the table says of it, its grey levels, and where its lesion lies.
 
-Outlines are kept as fractions of the frame they were drawn on, so they fit the image at any size. A few bytes
-can stand for gigabytes of pixels or hours of drawing: what a file says of its size is looked at first.
+A few bytes can stand for gigabytes of pixels: what a file says of its size is looked at first.
 """
 
-import json
 import math
 import struct
+from contextlib import suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 from PIL.JpegImagePlugin import JpegImageFile
 
+from boneexp.config import Lesion
+from boneexp.data.lesions import Drawing, Picture, Pictured, drawing, filled, lesion_of, touches
 from boneexp.errors import DataInvalid
 from boneexp.files import content_of
 
@@ -25,21 +25,15 @@ MOST_PIXELS = 100_000_000
 LEAST_SIDE_PX = 16
 MOST_SCANS = 32  # of a progressive JPEG, each of which goes over every pixel; about ten are usual
 LARGEST_ANNOTATION_BYTES = 64_000_000  # LabelMe can put the image into it
-MOST_VALUES = 100_000
-MOST_SHAPES = 1_000
-MOST_POINTS = 10_000  # filling takes their square: some seconds at worst
-LONGEST_FRAME_PX = 100_000
 
 Grey = NDArray[np.uint8]  # (height, width)
-Outline = NDArray[np.float64]  # (points, 2): x, y as fractions of width and height
-LEAST_POINTS = {"polygon": 3, "rectangle": 2}
 _REDUCED = {
     1: cv2.IMREAD_GRAYSCALE,
     2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
     4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
     8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
 }
-_SHIFT = 8  # fillPoly takes whole numbers: 1/256 of a pixel
+_ORIENTATION = 0x0112  # EXIF tag
 
 
 def read_grey(path: Path) -> Grey:
@@ -110,149 +104,75 @@ def clahe(grey: Grey, clip_limit: float, tiles: int) -> Grey:
     return np.asarray(equalizer.apply(grey), dtype=np.uint8)
 
 
-def lesion_shapes(annotation_path: Path) -> list[Outline]:
-    """Return the outlines of a LabelMe file; a rectangle comes back as its four corners.
+def lesion_mask(
+    annotation_path: Path,
+    height_px: int,
+    width_px: int,
+    lesion: Lesion = "outline",
+    picture: Pictured | None = None,
+) -> NDArray[np.bool_]:
+    """Return (height_px, width_px) bools, True on the annotated lesion.
 
-    Points are fractions of the file's own imageWidth and imageHeight and may lie slightly outside 0 to 1.
+    What lies outside the image is cut off; the tiniest lesion keeps one pixel. A file without shapes gives
+    a mask without True.
+
+    Args:
+        annotation_path: a LabelMe file.
+        height_px: of the mask, whatever the size of the image.
+        width_px: likewise.
+        lesion: which shapes count, as `lesion_of` says.
+        picture: the image's size and EXIF orientation; None for those of the image that lies beside.
+
+    Raises:
+        DataInvalid: the annotation cannot be used.
+    """
+    drawn = drawing_of(annotation_path, picture or _picture_beside(annotation_path, height_px, width_px))
+    inside = [shape for shape in lesion_of(drawn.shapes, lesion) if touches(shape)]
+    mask = np.zeros((height_px, width_px), dtype=np.uint8)
+    for shape in inside:
+        mask |= filled(shape, height_px, width_px)
+    if inside and not mask.any():
+        x, y = inside[0].rings[0].mean(axis=0).clip(0, 1) * (width_px - 1, height_px - 1)
+        mask[round(y), round(x)] = 1
+    return mask.astype(np.bool_)
+
+
+def drawing_of(annotation_path: Path, picture: Pictured) -> Drawing:
+    """Return what a LabelMe file says of a picture.
 
     Raises:
         DataInvalid: the file is missing or not what `drawing` accepts.
     """
     try:
-        return drawing(content_of(annotation_path, LARGEST_ANNOTATION_BYTES)).outlines
+        return drawing(content_of(annotation_path, LARGEST_ANNOTATION_BYTES), picture)
     except (OSError, ValueError) as error:
         raise DataInvalid(f"{annotation_path}: {_said(error)}", [str(annotation_path)]) from error
 
 
-def lesion_mask(annotation_path: Path, height_px: int, width_px: int) -> NDArray[np.bool_]:
-    """Return (height_px, width_px) bools, True on the union of the annotated polygons and rectangles.
-
-    What lies outside the image is cut off; the tiniest lesion keeps one pixel. A file without shapes gives
-    a mask without True.
-
-    Raises:
-        DataInvalid: the annotation cannot be used.
-    """
-    mask = np.zeros((height_px, width_px), dtype=np.uint8)
-    inside = [outline for outline in lesion_shapes(annotation_path) if _touches_image(outline)]
-    for outline in inside:
-        # A pixel's centre has whole coordinates for OpenCV, and half ones in the annotation's frame.
-        points = outline * (width_px, height_px) - 0.5
-        cv2.fillPoly(mask, [np.round(points * 2**_SHIFT).astype(np.int32)], 1, shift=_SHIFT)
-    if inside and not mask.any():
-        x, y = inside[0].mean(axis=0).clip(0, 1) * (width_px - 1, height_px - 1)
-        mask[round(y), round(x)] = 1
-    return mask.astype(np.bool_)
+def _picture_beside(annotation_path: Path, height_px: int, width_px: int) -> Picture:
+    """Return the facts of the annotation's image, in BTXRD's layout or beside it; else what is asked for."""
+    parent = annotation_path.parent
+    for folder in (parent, parent.parent / "images", parent.parent.parent / "images"):
+        for name in (f"{annotation_path.stem}.jpeg", f"{annotation_path.stem}.jpg"):
+            with suppress(OSError, ValueError):
+                return picture_of(jpeg_of(content_of(folder / name, LARGEST_IMAGE_BYTES)))
+    return Picture(height_px, width_px)
 
 
-def drawing(content: bytes) -> "Drawing":
-    """Return what a LabelMe file's bytes say.
-
-    Raises:
-        ValueError: saying what is wrong: not JSON, no list of shapes, a frame without size, an unknown
-            shape_type, too few points, a point that is no finite number or lies far outside; too much of all.
-    """
-    document = _document(content)
-    if not isinstance(document, dict) or not isinstance(document.get("shapes"), list):
-        raise ValueError("no list of shapes in it, so it is no LabelMe annotation")
-    height, width = _side(document, "imageHeight"), _side(document, "imageWidth")
-    if len(document["shapes"]) > MOST_SHAPES:
-        raise ValueError(f"{len(document['shapes']):,} shapes, and {MOST_SHAPES:,} are the most that is read")
-    outlines = [
-        _outline(shape, f"shape {place}") / (width, height)
-        for place, shape in enumerate(document["shapes"], 1)
-    ]
-    if (points := sum(map(len, outlines))) > MOST_POINTS:
-        raise ValueError(f"{points:,} points, and {MOST_POINTS:,} are the most that is read")
-    if outlines and not any(_touches_image(outline) for outline in outlines):
-        raise ValueError("every shape lies outside the image")
-    if any(np.abs(outline - 0.5).max() > 1.5 for outline in outlines):
-        raise ValueError("a point lies more than a whole image outside the image")
-    return Drawing(height, width, outlines)
-
-
-def _document(content: bytes) -> Any:
-    values = sum(map(content.count, (b",", b"[", b"{")))  # before any of them takes memory
-    if values > MOST_VALUES:
-        raise ValueError(f"about {values:,} values, and {MOST_VALUES:,} are the most that is read")
-    try:
-        return json.loads(content, object_pairs_hook=_without_repetition)
-    except (ValueError, RecursionError) as error:
-        raise ValueError(f"not valid JSON ({error})") from error
-
-
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found = dict(pairs)
-    if len(found) < len(pairs):
-        raise ValueError("a key is there twice in one object, so which counts is not said")
-    return found
-
-
-def _side(document: dict[str, Any], key: str) -> float:
-    side = _finite(document.get(key))
-    if side is None or not 1 <= side <= LONGEST_FRAME_PX:
-        said = _short(document.get(key))
-        raise ValueError(f"{key} is {said}, not a number of pixels from 1 to {LONGEST_FRAME_PX:,}")
-    return side
-
-
-def _outline(shape: Any, where: str) -> Outline:
-    """Return the corners of one shape, in pixels of the annotation's frame."""
-    kind = shape.get("shape_type", "polygon") if isinstance(shape, dict) else None  # LabelMe's own default
-    if not isinstance(kind, str) or kind not in LEAST_POINTS:
-        raise ValueError(
-            f"{where} has the unknown shape_type {_short(kind)}; polygon and rectangle are known"
-        )
-    points = shape.get("points")
-    if not isinstance(points, list) or len(points) < LEAST_POINTS[kind]:
-        found = len(points) if isinstance(points, list) else 0
-        raise ValueError(f"{where} is a {kind} with {found} points, and needs {LEAST_POINTS[kind]}")
-    corners = np.array([_point(point, where) for point in points])
-    return _rectangle(corners) if kind == "rectangle" else corners
-
-
-def _point(point: Any, where: str) -> tuple[float, float]:
-    pair = [_finite(number) for number in point] if isinstance(point, list) else []
-    if len(pair) != 2 or pair[0] is None or pair[1] is None:
-        raise ValueError(f"{where} has a point that is not two finite numbers: {_short(point)}")
-    return pair[0], pair[1]
-
-
-def _finite(number: object) -> float | None:
-    if isinstance(number, bool) or not isinstance(number, int | float):
-        return None
-    try:
-        return float(number) if math.isfinite(number) else None
-    except OverflowError:  # a whole number beyond the range of floats
-        return None
-
-
-def _short(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 40 else f"{text[:37]}..."
+def picture_of(image: JpegImageFile) -> Picture:
+    """Return the size at which an image is shown, and its EXIF orientation."""
+    orientation = 1
+    with suppress(
+        OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error
+    ):  # a broken one is none
+        said = image.getexif().get(_ORIENTATION)
+        orientation = said if isinstance(said, int) and 1 <= said <= 8 else 1
+    width, height = image.size if orientation < 5 else image.size[::-1]
+    return Picture(height, width, orientation)
 
 
 def _said(error: OSError | ValueError) -> str:
     return str(getattr(error, "strerror", None) or error)
-
-
-def _rectangle(corners: Outline) -> Outline:
-    """Return the four corners of the box around `corners`, which may come in any order."""
-    (left, top), (right, bottom) = corners.min(axis=0), corners.max(axis=0)
-    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
-
-
-def _touches_image(outline: Outline) -> bool:
-    return bool((outline.max(axis=0) >= 0).all() and (outline.min(axis=0) <= 1).all())
-
-
-@dataclass(frozen=True)
-class Drawing:
-    """A LabelMe file: the frame it was drawn on, and its outlines as fractions of that frame."""
-
-    frame_height: float
-    frame_width: float
-    outlines: list[Outline]
 
 
 @dataclass(frozen=True)
@@ -260,7 +180,7 @@ class Radiograph:
     """One image: a row of the table, joined with its files.
 
     `label` is an index in CLASS_NAMES, `group` is "" without a grouping column, `phash` is 16 hex digits,
-    height and width are those of the image as `read_grey` gives it.
+    height and width are those of the image as `read_grey` gives it, and `orientation` is its EXIF's.
     """
 
     image_id: str
@@ -279,3 +199,4 @@ class Radiograph:
     phash: str
     height_px: int
     width_px: int
+    orientation: int = 1

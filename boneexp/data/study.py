@@ -8,6 +8,7 @@ from boneexp.config import DataSettings, SplitSpec, StratifiedSettings
 from boneexp.data.btxrd import Dataset, read_dataset
 from boneexp.data.prepared import Prepared, prepare
 from boneexp.data.splits import Split, center_holdout, stratified
+from boneexp.errors import DataInvalid
 
 Progress = Callable[[int, int], None]
 
@@ -34,6 +35,24 @@ def study_split(dataset: Dataset, spec: SplitSpec) -> Split:
     )
 
 
+def check_annotated(dataset: Dataset, split: Split, experiment: str) -> None:
+    """Check that training with lesion annotations has some to train with.
+
+    Raises:
+        DataInvalid: no image of the training part has an annotated lesion.
+    """
+    if any(dataset.radiographs[row].annotation_path for row in split.indices("train")):
+        return
+    raise DataInvalid(
+        f"{experiment} trains with lesion annotations (training.annotations = true), and no image of the "
+        f"{split.name} split's training part has one: it would be an experiment without them. LabelMe files "
+        f"named like the images are looked for in {dataset.root}/Annotations/, in any capitals, beside the "
+        "images and beside the table; put them there, or set training.annotations = false for "
+        f"experiments.{experiment}",
+        [str(dataset.root)],
+    )
+
+
 def study_images(
     dataset: Dataset, settings: DataSettings, artifacts: Path, progress: Progress | None = None
 ) -> Prepared:
@@ -45,5 +64,6 @@ def study_images(
         clip_limit=settings.clahe_clip_limit,
         tiles=settings.clahe_tiles,
         decoding=settings.decoding,
+        lesion=settings.lesion,
         progress=progress,
     )

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from boneexp.analysis.choice import Verdict, verdict_of
-from boneexp.config import REFERENCE_FIGURES
+from boneexp.config import LESION_BEFORE, REFERENCE_FIGURES
 from boneexp.documents.analysed import Analysed, analysed
 from boneexp.documents.wording import share
 from boneexp.ledger import evidence, views
@@ -211,9 +211,10 @@ def setting_of(settings: Mapping[str, Any], dotted: str) -> Any:
 
 
 def _settings(row: Row) -> dict[str, Any]:
-    """Return an experiment's settings; those from before `data.decoding` was one were decoded in full."""
+    """Return an experiment's settings, with what held before a setting of `data` was one."""
     settings: dict[str, Any] = json.loads(row["settings_json"])
-    return {**settings, "data": {"decoding": "full", **settings.get("data", {})}}
+    before = {"decoding": "full", "lesion": LESION_BEFORE}
+    return {**settings, "data": {**before, **settings.get("data", {})}}
 
 
 def _subject(connection: sqlite3.Connection, comparison: Comparison, promotion: Row | None) -> Subject | None:

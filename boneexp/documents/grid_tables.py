@@ -32,6 +32,7 @@ RECIPE = {
     "training.rotation_degrees": "Rotation at most, degrees either way",
     "training.dim_factor": "Left of the pixels outside the lesion, in annotated copies",
     "data.decoding": "Decoding",
+    "data.lesion": "Lesion",
     "data.clahe_clip_limit": "CLAHE clip limit",
     "data.clahe_tiles": "CLAHE tiles per side",
     "data.mean": "Channel means taken off",
@@ -42,6 +43,11 @@ RECIPE = {
 DECODING = {
     "full": "at full size, CLAHE there",
     "scaled": "large JPEGs at a half, quarter or eighth of their size, CLAHE there",
+}
+LESIONS = {
+    "outline": "its outline; a bounding box only where no outline lies in it",
+    "box": "its bounding box",
+    "union": "every shape of its annotation, bounding boxes included",
 }
 _NAMES_AND_PLACES = ("data.root", "data.name")
 
@@ -160,6 +166,8 @@ def setting_shown(settings: Mapping[str, Any], dotted: str) -> Any:
         return f"the file {PurePath(value).name}"
     if dotted == "data.decoding":
         return DECODING.get(value, value)
+    if dotted == "data.lesion":
+        return LESIONS.get(value, value)
     return "none" if value == "" else value
 
 

@@ -22,7 +22,11 @@ from boneexp.evaluation.metrics import OVERALL, PER_CLASS
 from boneexp.results import CLASS_NAMES
 from boneexp.selection import Row
 
-ALSO = {"model.pretrained": "Weights at the start", "data.decoding": "Decoding of the images"}
+ALSO = {
+    "model.pretrained": "Weights at the start",
+    "data.decoding": "Decoding of the images",
+    "data.lesion": "Lesion",
+}
 
 
 def details_table(subject: Subject) -> Table:

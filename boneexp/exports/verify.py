@@ -530,6 +530,8 @@ def config_hash(spec: Any) -> str:
     settings["data"] = {key: value for key, value in settings["data"].items() if key not in ("root", "name")}
     if settings["data"].get("decoding") == "full":  # was the only way once, and is not part of the hash
         del settings["data"]["decoding"]
+    if settings["data"].get("lesion") == "union" or not settings["training"]["annotations"]:
+        settings["data"].pop("lesion", None)  # was the only way once; decides nothing without annotations
     if spec["weights_sha256"]:
         settings["model"] = dict(settings["model"], pretrained=spec["weights_sha256"])
     identity = {key: spec[key] for key in ("experiment", "data_fingerprint", "seed", "split_digest")}
