@@ -192,7 +192,9 @@ def seed_answer(connection: sqlite3.Connection, _found: Comparison, request: Req
         for each in spreads
     )
     tables = {f"Seeds, {_part(request.part)}": rows, "Where the spread comes from": variances}
-    return Answer(tables, tuple(dict.fromkeys(note for each in spreads for note in _seed_notes(each))))
+    notes = [note for each in spreads for note in _seed_notes(each)]
+    at_bound = _at_bound(connection, figure_named(request.metric), request.part) if request.metric else []
+    return Answer(tables, tuple(dict.fromkeys([*notes, *at_bound])))
 
 
 def figure_answer(connection: sqlite3.Connection, _found: Comparison, request: Request) -> Answer:
@@ -206,6 +208,10 @@ def figure_answer(connection: sqlite3.Connection, _found: Comparison, request: R
     if not figure.has_direction:
         better = "chosen on validation: neither higher nor lower is better"
     notes = [f"{better}; several seeds: their mean.", *_at_bound(connection, figure, part)]
+    if figure.metric.startswith("expected_calibration_error"):
+        notes.append(
+            "It is not 0 for true probabilities either: see its mean then with compare --calibration."
+        )
     return Answer({f"{label(figure.name)}, {_part(part)}": rows}, tuple(notes))
 
 

@@ -19,9 +19,13 @@ from boneexp.analysis.figures import known_figures
 from boneexp.analysis.groups import generalisation_gaps
 from boneexp.analysis.pairs import paired_tests
 from boneexp.comparing import Request, compare_as_asked
+from boneexp.config import PromotionSettings
 from boneexp.documents.wording import temperature
 from boneexp.evaluation.false_claims import false_claim, false_claim_of_test
+from boneexp.evaluation.paired import mcnemar_differences
 from boneexp.evaluation.power import least_paired_difference
+from boneexp.gate.noninferior import not_inferior
+from boneexp.ledger import conditions
 from boneexp.ledger.database import reading
 from boneexp.results import CLASS_NAMES
 from boneexp.selection import compared
@@ -124,6 +128,8 @@ def test_neither_more_nor_less_of_a_threshold_or_a_temperature_is_better(study):
         said = " ".join(answered(study.ledger, kind="figure", metric=name).notes)
         assert "neither higher nor lower is better" in said
         assert answered(study.ledger, kind="seeds", metric=name).notes == ()
+    of_error = answered(study.ledger, kind="figure", metric="expected_calibration_error").notes
+    assert (of_error[0].split(";")[0], len(of_error)) == ("lower is better", 2)
     for name, better in (
         ("log_loss_tempered", "lower"),
         ("malignant_sensitivity_at_90_specificity", "higher"),
@@ -148,6 +154,7 @@ def test_a_temperature_at_the_bound_of_its_search_is_marked_wherever_it_is_print
     notes = answered(study.ledger, kind="figure", metric="temperature").notes
     assert f"E2, stratified, seed 42: 20.000 {marked}." in notes
     assert len(notes) == 2
+    assert answered(study.ledger, kind="seeds", metric="temperature").notes == notes[1:]
     assert temperature(20.0) == f"20.000 {marked}"
     assert temperature(0.05) == f"0.050 {marked}"
     assert temperature(19.99) == "19.990"
@@ -224,3 +231,71 @@ def test_a_gap_that_rests_on_few_images_of_either_part_is_not_shown(tmp_path):
     assert gaps["accuracy"].gap is not None
     for name in ("macro_auroc", "malignant_sensitivity"):  # nine malignant images of the other centres
         assert (gaps[name].stratified, gaps[name].center_holdout, gaps[name].gap) == (None, None, None)
+
+
+def test_a_class_of_few_patients_is_warned_of_and_nothing_is_said_of_acting_on_it(tmp_path):
+    ledger = settled_ledger(tmp_path / "ledger.db", ("E1",), splits=("stratified",))
+    with sqlite3.connect(ledger) as connection:
+        rows = connection.execute(
+            "SELECT image_id, label FROM predictions WHERE part = 'test' ORDER BY image_id"
+        ).fetchall()
+        groups = [(f"p{number // 2}", image) for number, (image, label) in enumerate(rows)]
+        connection.executemany("UPDATE predictions SET group_id = ? WHERE image_id = ?", groups)
+    with reading(ledger) as connection:
+        notes = verdict_of(connection, compared(connection)).notes
+        few = calibration_of(connection, 1)
+    assert "stratified test part, Malignant: 5 groups, fewer than 20" in [
+        note.split(";")[0] for note in notes
+    ]
+    assert "stratified test part, Normal: 15 groups, fewer than 20" in [note.split(";")[0] for note in notes]
+    assert (few.curve, few.predictive) == ((), ())
+    assert few.classes[2].slope.value is None
+    assert few.classes[0].slope.value is not None
+
+
+def test_a_margin_holds_the_candidate_against_what_is_promoted_now_or_else_the_baseline(study):
+    def judged(run, margin, figures=("stratified_accuracy", "stratified_macro_auroc")):
+        policy = PromotionSettings(non_inferiority_margin=margin, above_baseline=figures)
+        with reading(study.ledger) as connection:
+            runs = [conditions.chosen_run(connection, run)]
+            return list(not_inferior(connection, runs, compared(connection), policy))
+
+    assert judged(1, 0.0) == []
+    baseline = judged(1, 0.1)
+    assert [each.name for each in baseline] == [
+        "non-inferior stratified_accuracy",
+        "non-inferior stratified_macro_auroc",
+    ]
+    assert baseline[0].asked == "stratified accuracy: less than 0.1 below the baseline"
+    study("promote", "E2")
+    with reading(study.ledger) as connection:
+        evaluated = evaluated_runs(connection)
+        promoted, candidate = (evaluated.of(name, "stratified")[0].parts["test"] for name in ("E2", "E1"))
+    low = mcnemar_differences(promoted, candidate)[0].low
+    assert low < -0.02
+    beside = judged(1, -low + 0.005)[0]
+    assert (beside.asked.endswith("below E2, which is promoted now"), beside.met) == (True, True)
+    assert judged(1, -low - 0.005)[0].met is False
+    assert judged(1, 0.9)[1].met is True
+    assert judged(3, 0.1)[0].asked.endswith("below the baseline")  # it is itself what is promoted
+    with sqlite3.connect(study.ledger) as connection:
+        connection.execute("UPDATE metrics SET value = 0.1 WHERE run_id = 3 AND metric = 'log_loss'")
+    assert judged(1, 0.9)[0].met is None
+    assert "run 3 is not as it was sealed" in judged(1, 0.9)[0].found
+
+
+def test_a_margin_is_asked_of_a_promotion_and_of_no_baseline_and_other_images_nothing_is_known(
+    study, tmp_path
+):
+    study.grid.write_text(
+        "[promotion]\nenforce = true\nabove_baseline = ['center_holdout_malignant_specificity']\n"
+        "subgroups = []\ncalibration_metric = ''\nleakage = false\nnon_inferiority_margin = 0.05\n"
+    )
+    said = study("promote", "E1", code=6).stderr
+    assert "below the baseline: not known; nothing else is promoted, and the study names no baseline" in said
+    other = settled_ledger(tmp_path / "other.db", ("E1",), kind="phantom")
+    policy = PromotionSettings(non_inferiority_margin=0.2, above_baseline=("stratified_accuracy",))
+    with reading(other) as connection:
+        runs = [conditions.chosen_run(connection, 1)]
+        (found,) = not_inferior(connection, runs, compared(connection), policy)
+    assert found.met is None

@@ -57,7 +57,8 @@ def test_every_pair_stands_in_the_report_as_compare_has_it_and_those_of_the_subj
     for row in answer.rows:
         size = signed(row["difference"], row["low"], row["high"])
         about = [SPLITS[row["split"]], label(row["figure"]), row["first"], row["second"]]
-        tested = [row["test"], p_value(row["p"]), p_value(row["p_holm"]), row["verdict"]]
+        tested = [row["test"], p_value(row["p"]), p_value(row["p_holm"])]
+        tested += [p_value(row["false_claim"]), row["verdict"]]
         found = f"| {' | '.join([*about, str(row['images']), size, *tested])} |"
         assert found in report["differences"]
         assert (found in card["quantitative-analyses"]) == ("E2" in (row["first"], row["second"]))
@@ -116,8 +117,36 @@ def test_subgroups_of_the_subject_have_their_number_and_interval_or_are_suppress
         assert line in report["subgroups"]
         assert line in card["quantitative-analyses"]
     assert "| not reported |" in report["subgroups"]
-    assert "Below 10 images their number alone is shown" in report["subgroups"]
+    assert "A figure is shown where it rests on 10 images or more" in report["subgroups"]
     assert "Figures by centre, site, sex and age band, as the dataset's table has them" in card["factors"]
+
+
+def test_calibration_decisions_and_predictive_values_stand_in_both_documents(facts, report, card):
+    assert [each.run for each in facts.analysed.calibration] == [3, 4]
+    for text in (report["operating"], card["quantitative-analyses"]):
+        for split, each in zip(("stratified", "centre-holdout"), facts.analysed.calibration, strict=True):
+            for how, tested, brier in (
+                ("as they are", each.plain, share(each.scaled_brier)),
+                ("after temperature scaling", each.scaled, "not reported"),
+            ):
+                figures = f"{share(tested.value)} | {share(tested.expected)} | {p_value(tested.p_value)}"
+                assert f"| {split} | {how} | {figures} | {brier} |" in text
+            for one in each.classes:
+                slope = signed(one.slope.value, one.slope.low, one.slope.high)
+                assert f"| {split} | {one.class_name} | {one.images} | {slope} |" in text
+            for one in each.predictive:
+                ppv, npv = (
+                    share(one.ppv, one.ppv_low, one.ppv_high),
+                    share(one.npv, one.npv_low, one.npv_high),
+                )
+                assert f"| {ppv} | {npv} |" in text
+        for point, other in zip(*(each.curve for each in facts.analysed.calibration), strict=True):
+            cells = [f"{value:+.4f}" for each in (point, other) for value in (each.model, each.treat_all)]
+            assert f"| {point.threshold:g} | {' | '.join(cells)} |" in text.replace("&#43;", "+").replace(
+                "&#45;", "-"
+            )
+        assert "(of the test part)" in text
+    assert facts.verdict.power() in report["differences"]
 
 
 def test_what_is_lost_at_other_centres_has_its_interval(facts, report, card):

@@ -7,7 +7,8 @@ from sklearn.linear_model import LogisticRegression
 from two_models import softmax, two_models
 
 from boneexp.evaluation.inputs import predictions_of
-from boneexp.evaluation.recalibration import FEWEST, recalibrations
+from boneexp.evaluation.recalibration import recalibrations
+from boneexp.evaluation.subgroups import FEWEST
 from boneexp.results import CLASS_NAMES
 
 

@@ -11,6 +11,7 @@ from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.power import design_effect
 from boneexp.evaluation.recalibration import Recalibration, recalibrations
 from boneexp.evaluation.reported import WANTED_CLASS
+from boneexp.evaluation.subgroups import FEWEST, support
 from boneexp.evaluation.temperature import fit_temperature, tempered
 from boneexp.results import is_at_bound
 
@@ -31,8 +32,8 @@ class Calibration:
     scaled_brier: float | None
     classes: tuple[Recalibration, ...]
     prevalence: float  # of the class Malignant in the part
-    curve: tuple[NetBenefit, ...]  # of the class Malignant
-    predictive: tuple[PredictiveValues, ...]  # of the class Malignant; first at the part's own prevalence
+    curve: tuple[NetBenefit, ...]  # of the class Malignant; none where it rests on too few images
+    predictive: tuple[PredictiveValues, ...]  # the same; first at the part's own prevalence
 
 
 def calibration_of(
@@ -51,7 +52,7 @@ def calibration_of(
     scaled = replace(own, probabilities=tempered(own.probabilities, temperature))
     positive, label = own.labels == own.class_names.index(WANTED_CLASS), own.class_names.index(WANTED_CLASS)
     frequency = float(positive.mean())
-    stated = [frequency, *prevalences] if 0 < frequency < 1 else prevalences
+    enough = support(own)["auroc", WANTED_CLASS] >= FEWEST
     return Calibration(
         run=run_id,
         images=len(own.labels),
@@ -62,14 +63,13 @@ def calibration_of(
         scaled_brier=scaled_brier(own),
         classes=recalibrations(own),
         prevalence=frequency,
-        curve=decision_curve(positive, own.probabilities[:, label]),
-        predictive=tuple(_predictive(own, label, prevalence) for prevalence in stated),
+        curve=decision_curve(positive, own.probabilities[:, label]) if enough else (),
+        predictive=tuple(_predictive(own, label, each) for each in (frequency, *prevalences) if enough),
     )
 
 
 def _predictive(predictions: Predictions, label: int, prevalence: float) -> PredictiveValues:
     called, positive = predictions.probabilities.argmax(axis=1) == label, predictions.labels == label
     units, right = predictions.unit_numbers, (called == positive).astype(float)
-    sides = [design_effect(right[side], units[side]) for side in (positive, ~positive) if side.any()]
-    effects = (sides[0], sides[-1]) if sides else (1.0, 1.0)
-    return predictive_values(called, positive, prevalence, design_effects=effects)
+    found, spared = (design_effect(right[side], units[side]) for side in (positive, ~positive))
+    return predictive_values(called, positive, prevalence, design_effects=(found, spared))

@@ -161,12 +161,15 @@ def verdict_of(connection: sqlite3.Connection, comparison: Comparison) -> Verdic
 
 
 def _few_images(connection: sqlite3.Connection) -> list[str]:
-    """Warn of every class of which a test part has few images."""
-    counts = {
-        f"{label(row['split'])} test part, {row['label']}": row["images"]
+    """Warn of every class of which a test part has few images, or few groups of them."""
+    return [
+        warning
         for row in evidence.test_class_counts(connection)
-    }
-    return list(small_sample_warnings(counts))
+        for warning in small_sample_warnings(
+            {f"{label(row['split'])} test part, {row['label']}": row["units"]},
+            unit="group" if row["units"] < row["images"] else "image",
+        )
+    ]
 
 
 def _runs(comparison: Comparison) -> int:

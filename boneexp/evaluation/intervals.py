@@ -246,10 +246,12 @@ def auroc_score_interval(
     )
 
 
-def small_sample_warnings(counts: Mapping[str, int], fewest: int = FEW) -> tuple[str, ...]:
-    """Return a sentence for each class or subgroup, name -> images, that has some but under `fewest`."""
+def small_sample_warnings(
+    counts: Mapping[str, int], fewest: int = FEW, unit: str = "image"
+) -> tuple[str, ...]:
+    """Return a sentence for each class or subgroup, name -> how many units, that has some but too few."""
     return tuple(
-        f"{name}: {images} image{'s' * (images > 1)}, fewer than {fewest}; its figures are little more than "
+        f"{name}: {images} {unit}{'s' * (images > 1)}, fewer than {fewest}; its figures are little more than "
         "anecdotes, and its intervals hold less often than they say."
         for name, images in counts.items()
         if 0 < images < fewest

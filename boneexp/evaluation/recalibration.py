@@ -7,8 +7,8 @@ import numpy as np
 from boneexp.evaluation.calibration import LEAST_PROBABILITY
 from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.intervals import normal_quantile
+from boneexp.evaluation.subgroups import FEWEST
 
-FEWEST = 10  # images of the class, and of the others, below which nothing is fitted
 STEPS = 100
 FLATTEST = 1e-10  # information per image below which the fit runs off to infinity
 STEEPEST = 1e4

@@ -125,10 +125,15 @@ def part_predictions(connection: sqlite3.Connection, run_id: int, part: str) -> 
 
 
 def test_class_counts(connection: sqlite3.Connection) -> list[Row]:
-    """Return how many images of each class every test set of the current runs has; one run tells."""
+    """Return how many images of each class every test set of the current runs has; one run tells.
+
+    `units` are the groups among them, such as patients; an image without a group is one of its own.
+    """
     return _rows(
         connection,
-        """SELECT f.split, f.test_set, p.label, COUNT(*) AS images
+        """SELECT f.split, f.test_set, p.label, COUNT(*) AS images,
+                  COUNT(DISTINCT CASE WHEN p.group_id = '' THEN 'i' || p.image_id ELSE 'g' || p.group_id END)
+                    AS units
            FROM (SELECT r.split, MIN(r.id) AS run,
                         substr(e.data_fingerprint, 1, 8) || '-' || substr(r.split_digest, 1, 8) AS test_set
                  FROM runs r JOIN experiments e ON e.id = r.experiment_ref
