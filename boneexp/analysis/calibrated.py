@@ -30,6 +30,7 @@ class Calibration:
     temperature: float
     temperature_at_bound: bool
     scaled_brier: float | None
+    scaled_brier_tempered: float | None
     classes: tuple[Recalibration, ...]
     prevalence: float  # of the class Malignant in the part
     curve: tuple[NetBenefit, ...]  # of the class Malignant; none where it rests on too few images
@@ -61,6 +62,7 @@ def calibration_of(
         temperature=temperature,
         temperature_at_bound=is_at_bound("temperature", temperature),
         scaled_brier=scaled_brier(own),
+        scaled_brier_tempered=scaled_brier(scaled),
         classes=recalibrations(own),
         prevalence=frequency,
         curve=decision_curve(positive, own.probabilities[:, label]) if enough else (),

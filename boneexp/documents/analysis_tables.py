@@ -112,7 +112,7 @@ def consistency_table(facts: Facts) -> Table:
         for split, each in _calibrations(facts)
         for how, tested, brier in (
             ("as they are", each.plain, share(each.scaled_brier)),
-            ("after temperature scaling", each.scaled, ""),
+            ("after temperature scaling", each.scaled, share(each.scaled_brier_tempered)),
         )
     )
     header = ["Split", "Probabilities", "Expected calibration error", "Its mean if they were true"]
