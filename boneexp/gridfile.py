@@ -6,7 +6,6 @@ dotted keys; `--set` overrides both. A mistake is reported with its line and the
 
 import copy
 import difflib
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -32,7 +31,7 @@ from boneexp.config import (
     StratifiedSettings,
 )
 from boneexp.errors import GridInvalid
-from boneexp.gridtext import DEEPEST, dotted, grid_text, key_lines, tables_of
+from boneexp.gridtext import DEEPEST, dotted, grid_text, key_lines, tables_of, toml_value
 from boneexp.results import SPLITS
 
 DEFAULT_SECTIONS = ("data", "model", "training", "evaluation")
@@ -120,6 +119,11 @@ def promotion_policy(path: Path) -> PromotionSettings:
         text = grid_text(path)
         table = tables_of(text, str(path)).get("promotion", {})
     except GridInvalid as error:
+        if not path.exists():
+            missing = (
+                f"there is no grid file {path}; name the one that the runs were queued from with --grid FILE"
+            )
+            raise GridInvalid(missing) from None
         raise GridInvalid(f"{path} cannot be read: {error}; name the grid file with --grid FILE") from error
     return _checked(PromotionSettings, table, ("promotion",), _Places(path, key_lines(text), ()))
 
@@ -136,8 +140,7 @@ def write_study_grid(path: Path, root: str) -> None:
     inside = package / "experiments.toml"  # in the installed package; beside it in a checkout
     text = (inside if inside.is_file() else package.parent / "experiments.toml").read_text(encoding="utf-8")
     if root:
-        text = text.replace('root = "BTXRD" ', f"root = {json.dumps(root)} ", 1)
-    tables_of(text, f"--root {root!r}")  # half a character, as a name on disk can have, is no TOML
+        text = text.replace('root = "BTXRD" ', f"root = {toml_value(root)} ", 1)
     write_text(path, text)
 
 

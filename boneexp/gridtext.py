@@ -4,6 +4,7 @@ A few kilobytes of TOML can nest without end, and a dotted key takes the square 
 grid has is refused before it costs anything.
 """
 
+import json
 import re
 import tomllib
 from collections.abc import Iterator
@@ -14,6 +15,7 @@ from boneexp.errors import GridInvalid
 from boneexp.files import content_of
 
 LARGEST_FILE_BYTES = 16_000_000
+Scalar = str | bool | int | float
 DEEPEST = 10  # tables in tables, and parts of a key; experiments.E1.training.epochs is the deepest there is
 
 # Comments and strings, in which a dot joins nothing; one that does not end goes on to where TOML gives up.
@@ -39,7 +41,8 @@ def grid_text(path: Path) -> str:
         return content_of(path, LARGEST_FILE_BYTES).decode("utf-8-sig")
     except FileNotFoundError:
         raise GridInvalid(
-            f"there is no grid file {path}; name yours with: boneexp queue --grid FILE"
+            f"there is no grid file {path}; name yours with --grid FILE, or write one with: "
+            f"boneexp init --grid {path}"
         ) from None
     except (OSError, UnicodeDecodeError) as error:
         said = getattr(error, "strerror", None) or error
@@ -75,6 +78,22 @@ def _is_too_deep(value: Any) -> bool:
         if not level:
             return False
     return True
+
+
+def toml_value(value: Scalar) -> str:
+    """Return a value as TOML has it on one line; characters that TOML does not take raw are escaped.
+
+    JSON's escapes are TOML's, but for the two halves in which it writes a character beyond U+FFFF.
+
+    Raises:
+        GridInvalid: it is text that no file in UTF-8 can hold, as a file name that is not UTF-8 is.
+    """
+    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError as error:
+        raise GridInvalid(f"{value!r} is not UTF-8, and so cannot stand in a grid file") from error
+    return text
 
 
 def key_lines(text: str) -> dict[tuple[str, ...], int]:

@@ -1,6 +1,5 @@
 """The [promoted] table of the grid file: rewritten line by line, everything else left byte for byte."""
 
-import json
 import re
 import tomllib
 from collections.abc import Mapping
@@ -9,7 +8,7 @@ from typing import Any
 
 from boneexp.errors import GridInvalid
 from boneexp.files import content_of
-from boneexp.gridtext import LARGEST_FILE_BYTES, tables_of
+from boneexp.gridtext import LARGEST_FILE_BYTES, tables_of, toml_value
 
 
 def with_promoted(path: Path, values: Mapping[str, Any]) -> str:
@@ -26,7 +25,10 @@ def with_promoted(path: Path, values: Mapping[str, Any]) -> str:
             f"{path} cannot be rewritten: {error}; name the grid file with --grid FILE"
         ) from error
     changed = _rewritten(text, values)
-    after = tomllib.loads(changed.replace("\r\n", "\n"))
+    try:
+        after = tomllib.loads(changed.replace("\r\n", "\n"))
+    except ValueError:  # a table ["promoted"], say, which now stands there twice
+        after = {}
     if after.pop("promoted", {}) != dict(values) or after != _without_promoted(before):
         raise GridInvalid(
             f"{path}: write the default model as a plain [promoted] table at the end, then promote again"
@@ -36,11 +38,13 @@ def with_promoted(path: Path, values: Mapping[str, Any]) -> str:
 
 def _rewritten(text: str, values: Mapping[str, Any]) -> str:
     end = "\r\n" if "\r\n" in text else "\n"
-    lines = text.splitlines(keepends=True)
+    lines = re.findall(
+        r"[^\n]*\n|[^\n]+", text
+    )  # what else Python takes for the end of a line, TOML does not
     header = next(
         (place for place, line in enumerate(lines) if re.match(r"\s*\[\s*promoted\s*\]", line)), None
     )
-    body = [f"{key} = {json.dumps(value)}{end}" for key, value in values.items()]
+    body = [f"{key} = {toml_value(value)}{end}" for key, value in values.items()]
     if header is None:
         gap = [] if not lines or not lines[-1].strip() else [end]
         whole = [*lines[:-1], lines[-1].rstrip("\r\n") + end] if lines else []

@@ -331,6 +331,6 @@ def test_a_hint_names_no_more_keys_than_one_reads():
 def test_a_study_grid_is_written_only_with_a_root_that_toml_can_hold(tmp_path):
     write_study_grid(tmp_path / "a.toml", 'a"b\n\\')
     assert load_grid(tmp_path / "a.toml").experiments["E1"].data.root == str(tmp_path / 'a"b\n\\')
-    with pytest.raises(GridInvalid, match="--root 'a.udcff' is not valid TOML"):
+    with pytest.raises(GridInvalid, match="'a.udcff' is not UTF-8"):
         write_study_grid(tmp_path / "b.toml", "a\udcff")
     assert not (tmp_path / "b.toml").exists()
