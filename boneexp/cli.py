@@ -69,7 +69,7 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
 def init(
     grid: GridPath = GRID,
     root: Annotated[
-        str, typer.Option("--root", help="Folder of the dataset, as the grid file names it.")
+        str, typer.Option("--root", help="Folder of the dataset, written into the file as data.root.")
     ] = "",
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
@@ -78,7 +78,8 @@ def init(
     from boneexp.gridfile import write_study_grid
 
     write_study_grid(grid, root)
-    screen.data(f"{grid} written; set data.root in it, then: boneexp queue --grid {grid}")
+    first = "look through it" if root else "set data.root in it"
+    screen.data(f"{grid} written; {first}, then: boneexp queue --grid {grid}")
 
 
 @app.command()
@@ -162,11 +163,16 @@ def run(
     json: Json = False,
 ) -> None:
     """Work through the queue on this machine; Ctrl-C once saves and puts the run back, twice ends at once."""
+    from dataclasses import asdict
+
+    from boneexp.engines.processes import free_dead_runs_here
+
     if (run_id is not None) + next_ + all_ != 1:
         raise typer.BadParameter("say which: --next, --all, or the number of a run")
     if workers > 1 and not all_:
         raise typer.BadParameter("--workers goes with --all")
     _finish_cut_short((ledger, artifacts, GRID, DOCS))
+    free_dead_runs_here(ledger, time.time())  # what was cancelled ends with its process, and does not wait
     _require_waiting(ledger, run_id)
     _require_own_folders(ledger, artifacts)
     _warn_of_network(ledger)
@@ -181,9 +187,9 @@ def run(
         limit = None if all_ else 1
         tally = run_local(place, workers=workers, limit=limit, run_id=run_id)
     if json:
-        screen.as_json({"succeeded": tally.succeeded, "failed": tally.failed, "stopped_by": tally.stopped_by})
+        screen.as_json(asdict(tally))
     screen.talk(f"{tally.sentence()}; see them with: boneexp status")
-    if not tally.succeeded + tally.failed and not tally.stopped_by:
+    if not tally.succeeded + tally.failed + tally.cancelled and not tally.stopped_by:
         _say_who_holds(ledger, run_id)
     raise typer.Exit(_exit_code(tally.stopped_by, tally.failed, tally.succeeded))
 
@@ -224,6 +230,8 @@ def show(
     json: Json = False,
 ) -> None:
     """Show one run in detail: settings, attempts, epochs, metrics, files, and the traceback of a failure."""
+    from json import loads
+
     with reading(ledger) as connection:
         row = _with_place(views.run_row(connection, run_id), artifacts)
         attempts = views.attempt_rows(connection, run_id)
@@ -233,21 +241,13 @@ def show(
             "events": views.event_rows(connection, run_id),
             "late_results": views.late_rows(connection, run_id),
         }
-        spec = views.spec_json(connection, run_id)
+        spec = loads(views.spec_json(connection, run_id))
         _mention_cut_short(connection)
     if json:
-        from json import loads
-
-        details = {
-            **row,
-            "attempts": attempts,
-            "metrics": metrics,
-            "files": files,
-            **more,
-            "spec": loads(spec),
-        }
-        return screen.as_json(details)
-    return screen.show(*screen.run_detail(row, attempts, metrics, files))
+        tables = {"attempts": attempts, "metrics": metrics, "files": files, **more}
+        return screen.as_json({**row, **tables, "spec": spec})
+    parts = screen.run_detail(row, spec["settings"], attempts, more["epochs"])
+    return screen.show(*parts, *screen.outcome_parts(attempts, metrics, files))
 
 
 @app.command()
@@ -387,12 +387,12 @@ def gradcam(
     json: Json = False,
 ) -> None:
     """Draw where the promoted model looks, and measure the overlap with the annotated lesions."""
+    _finish_cut_short((ledger, artifacts, grid, docs), required=experiment is None)
     from boneexp import explaining, reporting
     from boneexp.progress import counting
     from boneexp.promoted_files import Place
 
     place = Place(ledger, artifacts, grid, docs)
-    _finish_cut_short((ledger, artifacts, grid, docs), required=experiment is None)
     request = explaining.Request(experiment, split, _names(images), count, device, _absolute(root))
     with counting("Grad-CAM") as progress:
         done = explaining.explain_and_record(ledger, artifacts, request, progress, time.time())
@@ -512,10 +512,12 @@ def retry(
     json: Json = False,
 ) -> None:
     """Queue failed or cancelled runs again; they go on from their last checkpoint, and history stays."""
+    from boneexp.engines.processes import free_dead_runs_here
     from boneexp.ledger.queue import retry as queue_again
 
     _finish_cut_short((ledger, artifacts, GRID, DOCS))
     chosen = _chosen(ledger, run_ids, failed)
+    free_dead_runs_here(ledger, time.time())
     with writing(ledger) as connection:
         for run_id in chosen:
             queue_again(connection, run_id, time.time())

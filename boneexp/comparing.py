@@ -22,6 +22,7 @@ from boneexp.evaluation.recalibration import Recalibration
 from boneexp.evaluation.reported import WANTED_CLASS
 from boneexp.evaluation.subgroups import FEWEST_NEEDED
 from boneexp.ledger import evidence
+from boneexp.ledger.conditions import cancelled_note
 from boneexp.results import AT_BOUND, is_at_bound
 from boneexp.selection import Comparison, compared, label
 
@@ -284,7 +285,8 @@ def _evaluated(connection: sqlite3.Connection, found: Comparison, request: Reque
     known = [str(row["experiment_id"]) for row in found.rows]
     for name in request.only:
         if name not in known:
-            raise RunNotFound(f"no experiment {name!r} is compared; see which are with: boneexp compare")
+            see = cancelled_note(connection, name) or "see which are with: boneexp compare"
+            raise RunNotFound(f"no experiment {name!r} is compared; {see}")
     names = request.only or known
     runs = sum(row["finished_runs"] for (name, _), row in found.figures.items() if name in set(names))
     if len(names) > MOST_CANDIDATES or runs > MOST_RUNS:

@@ -23,6 +23,7 @@ REFERENCE_FIGURES = (
     *(f"{split}_malignant_specificity" for split in SPLITS),
     "gradcam_iou",
 )
+STEERS_ONLY = {"training": {"time_limit_hours"}}  # may change at any time: it decides no result
 EXPERIMENT_ID = r"^[A-Za-z0-9][A-Za-z0-9_-]{0,39}$"
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -103,6 +104,7 @@ class TrainingSettings(Settings):
     patience: Epochs = 15
     flip_probability: Share = 0.5
     rotation_degrees: Annotated[float, Field(ge=0, le=180)] = 15.0
+    time_limit_hours: Annotated[float, Field(ge=0, le=100_000)] = 0.0  # 0: no limit
 
 
 class EvaluationSettings(Settings):
@@ -244,7 +246,7 @@ class RunSpec(Settings):
     def experiment_identity(self) -> dict[str, Any]:
         """Return what all runs of this experiment share and what decides their results."""
         settings = self.settings.model_dump(
-            mode="json", exclude={"name": True, "notes": True, "data": {"root", "name"}}
+            mode="json", exclude={"name": True, "notes": True, "data": {"root", "name"}, **STEERS_ONLY}
         )
         if self.weights_sha256:
             settings["model"]["pretrained"] = self.weights_sha256

@@ -16,6 +16,7 @@ from boneexp.gate.reached import reached
 from boneexp.gate.statistical import statistical_conditions
 from boneexp.gridfile import nearest, promotion_policy
 from boneexp.ledger import views
+from boneexp.ledger.conditions import cancelled_note
 from boneexp.ledger.database import reading
 from boneexp.ledger.evidence import one_moment
 from boneexp.ledger.promotions import Promotion, Standing, last_and_former, standing_of
@@ -119,8 +120,8 @@ def decide(place: Place, request: Request) -> Decision:
     """Hold what is asked for against the ledger and the files; nothing is written.
 
     Raises:
-        PromotionRefused: there is nothing to undo, or no best experiment. What the conditions refuse is said
-            by the decision.
+        PromotionRefused: there is nothing to undo, or no best experiment, or the one that was named was
+            cancelled. What the conditions refuse is said by the decision.
         RunNotFound: the ledger has no such experiment.
         GridInvalid: the table [promotion] of the grid file cannot be used.
     """
@@ -147,7 +148,7 @@ def decide(place: Place, request: Request) -> Decision:
 def _weigh(connection: sqlite3.Connection, found: Comparison, place: Place, request: Request) -> _Judged:
     """Judge what is to be promoted; where the baseline is kept, the experiment that could have been."""
     policy, promotes = promotion_policy(place.grid), request.action == "promote"
-    experiment = _named(request.experiment or found.best, found) if promotes else candidate(found)
+    experiment = _named(connection, request.experiment or found.best, found) if promotes else candidate(found)
     stands = _standing(connection, experiment)
     conditions = with_effects(
         _conditions(connection, stands, found, place, policy),
@@ -192,11 +193,13 @@ def _undoing(connection: sqlite3.Connection, rows: list[views.Row]) -> _Judged:
     return _Judged("the last promotion cannot be undone", stands, conditions, gate, last["id"])
 
 
-def _named(experiment: str | None, found: Comparison) -> str:
+def _named(connection: sqlite3.Connection, experiment: str | None, found: Comparison) -> str:
     if experiment is None:
         raise PromotionRefused(f"there is no best experiment: {found.why}; name one: boneexp promote E3")
     known = [row["experiment_id"] for row in found.rows]
     if experiment not in known:
+        if cancelled := cancelled_note(connection, experiment):
+            raise PromotionRefused(f"{experiment} cannot be promoted: {cancelled}")
         raise RunNotFound(
             f"the ledger has no experiment {experiment!r}; {nearest(experiment, known or ['none'])}"
         )

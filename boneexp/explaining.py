@@ -13,6 +13,7 @@ from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.explain import Explained, Explanation, Question, explain
 from boneexp.gridfile import nearest
 from boneexp.ledger import views
+from boneexp.ledger.conditions import cancelled_note
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.explanations import record_explanations
 from boneexp.ledger.places import spec_now
@@ -125,8 +126,10 @@ def _chosen_run(connection: sqlite3.Connection, request: Request) -> dict[str, A
         runs = views.promotable_runs(connection, request.experiment)
         run_id = next((row["run"] for row in runs if row["split"] == request.split), None)
     if run_id is None:
+        cancelled = cancelled_note(connection, request.experiment or "")
         raise RunNotFinished(
             f"{request.experiment or 'the default'} has no finished run on the {request.split} split"
+            f"{cancelled and f'; {cancelled}'}"
         )
     return views.run_row(connection, run_id)
 

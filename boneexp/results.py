@@ -20,7 +20,11 @@ def is_at_bound(metric: str, value: float | None) -> bool:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One finished epoch: losses are means per image, the learning rate is that of the last step."""
+    """One finished epoch: losses are means per image, the learning rate is that of the last step.
+
+    Epochs count from 0 inside the program, in checkpoints and in the tables `epochs` and `runs`; from 1
+    wherever else a person or a script reads them.
+    """
 
     epoch: int
     train_loss: float
@@ -76,7 +80,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The attempt ended with an error; `kind` is oom, error, disk or data."""
+    """The attempt ended with an error, or over its time; `kind` is oom, error, disk, data or timeout."""
 
     kind: str
     message: str

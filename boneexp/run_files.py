@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from boneexp.artifacts import RunFolder, write_text
-from boneexp.config import RunSpec
+from boneexp.config import STEERS_ONLY, RunSpec
 from boneexp.evaluation import plots
 from boneexp.evaluation.metrics import classification_report, confusion
 from boneexp.harmless import csv_text
@@ -30,7 +30,7 @@ MADE = {  # from what the ledger keeps as rows, too
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a finished run knows: metrics by part, predictions, and its epochs."""
+    """All that a finished run knows: metrics by part, predictions, and its epochs, the first of them 0."""
 
     metrics: dict[str, tuple[MetricValue, ...]]
     predictions: tuple[Prediction, ...]
@@ -39,8 +39,9 @@ class Evidence:
 
 
 def write_config(folder: RunFolder, spec: RunSpec) -> None:
-    """Write the resolved configuration with its hash."""
-    content = {"config_hash": spec.config_hash, **spec.model_dump(mode="json")}
+    """Write the resolved configuration with its hash, but for what may change without another result."""
+    decides = spec.model_dump(mode="json", exclude={"settings": STEERS_ONLY})
+    content = {"config_hash": spec.config_hash, **decides}
     write_text(folder.file("config.json"), json.dumps(content, indent=2) + "\n")
 
 
@@ -58,8 +59,13 @@ def write_tables_and_figures(folder: RunFolder, spec: RunSpec, evidence: Evidenc
     report = classification_report(labels, probabilities, CLASS_NAMES)
     write_text(folder.file("classification_report.json"), _json(report))
     write_text(folder.file("predictions.csv"), _predictions_csv(evidence.predictions))
-    write_text(folder.file("history.csv"), _csv([asdict(record) for record in evidence.history]))
+    write_text(folder.file("history.csv"), _csv([_counted(record) for record in evidence.history]))
     _draw(folder, spec, evidence, (labels, probabilities))
+
+
+def _counted(record: EpochRecord) -> dict[str, Any]:
+    """Return an epoch as people read it: the first is 1."""
+    return {**asdict(record), "epoch": record.epoch + 1}
 
 
 def _draw(
@@ -100,7 +106,7 @@ def _summary(spec: RunSpec, evidence: Evidence) -> dict[str, Any]:
         "split": spec.split.name,
         "seed": spec.seed,
         "config_hash": spec.config_hash,
-        "best_epoch": evidence.best_epoch,
+        "best_epoch": evidence.best_epoch + 1,
         "epochs": len(evidence.history),
         "interval": f"{spec.settings.evaluation.confidence:.0%} percentile bootstrap, stratified by class, "
         f"{spec.settings.evaluation.resamples} resamples",

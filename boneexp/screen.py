@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 Row = dict[str, Any]
 WIDE = 130  # columns of a terminal from which status has a column for everything
 MOST_RUNS = 300  # rows of status that are shown: two milliseconds each
+MOST_EPOCHS = 300
 MOST_PLANNED = 1000  # rows of the plan that are shown: rich takes about a millisecond for each
 STATE_COLOURS = {
     "queued": "cyan",
@@ -171,12 +172,8 @@ def plan_table(rows: Sequence[Row]) -> "Table":
     return table
 
 
-def run_detail(
-    row: Row, attempts: Sequence[Row], metrics: Sequence[Row], files: Sequence[Row]
-) -> "list[Any]":
-    """Return one run in detail: its facts, attempts, metrics and files."""
-    from boneexp.results import AT_BOUND, is_at_bound
-
+def run_detail(row: Row, settings: Row, attempts: Sequence[Row], epochs: Sequence[Row]) -> "list[Any]":
+    """Return one run in detail: its facts, settings, attempts, and the epochs as they count."""
     facts = empty_table("fact", "value", title=f"Run {row['run']}")
     for key in (
         "experiment",
@@ -196,8 +193,16 @@ def run_detail(
         "micro_batch",
     ):
         if row[key] not in (None, ""):
-            facts.add_row(key, escaped(str(row[key] + 1 if key == "best_epoch" else row[key])))
-    parts: list[Any] = [facts, _attempts_table(attempts)]
+            facts.add_row(key, escaped(str(row[key])))
+    parts: list[Any] = [facts, _settings_table(settings), _attempts_table(attempts)]
+    return [*parts, _epochs_table(epochs, row["best_epoch"])] if epochs else parts
+
+
+def outcome_parts(attempts: Sequence[Row], metrics: Sequence[Row], files: Sequence[Row]) -> "list[Any]":
+    """Return what a run came to: its metrics and files, and the traceback of the last attempt."""
+    from boneexp.results import AT_BOUND, is_at_bound
+
+    parts: list[Any] = []
     if metrics:
         figures = empty_table("test metric", "class", "value", "interval")
         for each in metrics:
@@ -300,13 +305,45 @@ def _attempts_table(attempts: Sequence[Row]) -> "Table":
     return table
 
 
+def _settings_table(settings: Row) -> "Table":
+    """Return every setting with its value, by its dotted key in the grid file."""
+    table = empty_table("setting", "value")
+    for key, value in settings.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        for name, each in inner:
+            table.add_row(f"{key}.{name}".rstrip("."), escaped(json.dumps(each, ensure_ascii=False)))
+    return table
+
+
+def _epochs_table(epochs: Sequence[Row], best: int | None) -> "Table":
+    """Return the epochs as they count, of very many the newest; a star marks whose weights were kept."""
+    table = empty_table("epoch", "attempt", "training loss", "validation loss", "accuracy", "macro AUROC")
+    for column in ("learning rate", "took"):
+        table.add_column(column)
+    if len(epochs) > MOST_EPOCHS:
+        table.caption = f"and {len(epochs) - MOST_EPOCHS:,} before; all of them with --json"
+    for each in epochs[-MOST_EPOCHS:]:
+        table.add_row(
+            f"{each['epoch']}{' *' if each['epoch'] == best else ''}",
+            str(each["attempt"]),
+            *(f"{each[loss]:.4f}" for loss in ("train_loss", "val_loss")),
+            *(share(each[figure]) for figure in ("val_accuracy", "val_macro_auroc")),
+            f"{each['learning_rate']:.3g}",
+            f"{each['duration_s']:.1f} s",
+        )
+    return table
+
+
 def _what(row: Row, now: float) -> str:
     if row["state"] == "failed":
         return f"{row['failure_kind']}: {row['failure']}"
+    if row["state"] == "cancelled":
+        return f"queue it again with: boneexp retry {row['run']}"
     if row["state"] == "running":
         if row["lease_expired"]:
             return "its worker is gone; goes on with: boneexp run --all"
-        return f"{row['worker']}, heard of {duration(max(now - row['renewed_at'], 0))} ago"
+        stopping = "cancelled, and stopping: " if row["stop_requested"] else ""
+        return f"{stopping}{row['worker']}, heard of {duration(max(now - row['renewed_at'], 0))} ago"
     smaller = row["micro_batch"] < row["batch_size"]
     notes = [f"micro-batch {row['micro_batch']} of {row['batch_size']} (out of memory)"] if smaller else []
     return "; ".join(notes if row["is_current"] else [*notes, "earlier settings"])

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,9 +53,15 @@ center_holdout_accuracy = 0.95
 """
 
 
+@pytest.fixture(scope="session")
+def new_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return open_ledger(tmp_path_factory.mktemp("new") / "ledger.db")
+
+
 @pytest.fixture
-def ledger(tmp_path: Path) -> Path:
-    return open_ledger(tmp_path / "ledger.db")
+def ledger(tmp_path: Path, new_ledger: Path) -> Path:
+    """A new ledger; the migrations have run once for all of them."""
+    return Path(shutil.copyfile(new_ledger, tmp_path / "ledger.db"))
 
 
 @pytest.fixture(scope="session")

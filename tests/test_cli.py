@@ -192,7 +192,7 @@ def test_a_ledger_that_is_not_there_is_said_with_the_command_that_makes_one(stud
         ["retry", "1"],
         ["promote", "E1"],
     ):
-        assert "boneexp queue --grid experiments.toml" in study(*command, code=1).output
+        assert "boneexp init" in study(*command, code=1).output
     assert not study.ledger.exists()
 
 

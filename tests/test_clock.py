@@ -115,7 +115,7 @@ def test_after_a_jump_forward_a_living_worker_is_fenced_and_nothing_counts_twice
         assert finish(connection, second, make.finished(), NOW + 5 * HOUR_S)
     with reading(queued) as connection:
         assert views.run_row(connection, 1)["state"] == "succeeded"
-        assert [row["epoch"] for row in views.epoch_rows(connection, 1)] == [0, 1]
+        assert [row["epoch"] for row in views.epoch_rows(connection, 1)] == [1, 2]
         assert connection.execute("SELECT COUNT(*) FROM epochs").fetchone()[0] == 2
         assert len(views.prediction_rows(connection, 1)) == 2
         assert first_broken_event(connection) is None

@@ -18,7 +18,7 @@ from boneexp.cli import app
 from boneexp.documents.wording import RESEARCH_ONLY
 from boneexp.documents.written import MODEL_CARD, POC_REPORT, model_card, poc_report
 from boneexp.evaluation import metrics
-from boneexp.ledger.database import writing
+from boneexp.ledger.database import SCHEMA, writing
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.ledger.settling import fail
 from boneexp.ledger.tables import FAILURE_KINDS, STATES
@@ -174,6 +174,10 @@ def test_every_table_view_and_column_stands_in_the_ledgers_page(ledger):
         assert first_cells(described) == columns or sorted(first_cells(described)) == sorted(columns), name
     headings = set(re.findall(r"^### `([a-z_]+)`", page, re.MULTILINE))
     assert headings == set(schema(ledger))
+
+
+def test_the_ledgers_page_names_todays_schema():
+    assert re.findall(r"[Ss]chema `(\d+)`", text_of("docs/ledger.md")) == [SCHEMA]
 
 
 def test_every_state_kind_outcome_and_event_stands_in_the_ledgers_page():

@@ -21,6 +21,7 @@ from boneexp.ledger.queue import (
     retry,
     stop_requested,
 )
+from boneexp.ledger.seals import Subject, broken_seals, seal_holds
 from boneexp.ledger.settling import fail, finish, keep_epoch, lose, put_back
 from boneexp.ledger.tables import runs
 from boneexp.results import Failed, Killed, Stopped
@@ -240,13 +241,189 @@ def test_only_deaths_in_a_row_without_an_epoch_count(ledger):
             assert lose(connection, held, Killed("killed", ""), now=2) == "queued"
 
 
-def test_a_cancelled_run_whose_process_is_killed_is_cancelled(ledger):
-    enqueue(ledger, make.specs(1))
+ENDS = {
+    "an error": lambda connection, held: fail(connection, held, Failed("error", "m", "t"), 2),
+    "out of memory": lambda connection, held: fail(connection, held, Failed("oom", "m", "t"), 2),
+    "a full disk": lambda connection, held: fail(connection, held, Failed("disk", "m", "t"), 2),
+    "unusable data": lambda connection, held: fail(connection, held, Failed("data", "m", "t"), 2),
+    "a time limit": lambda connection, held: fail(connection, held, Failed("timeout", "m", "t"), 2),
+    "a kill": lambda connection, held: lose(connection, held, Killed("m", "t"), 2),
+    "a stop": lambda connection, held: put_back(connection, held, Stopped("m"), 2),
+    "a result": lambda connection, held: finish(connection, held, make.finished(), 2),
+    "its worker's death": lambda connection, held: free_dead(connection, 2),
+    "the end of its lease": lambda connection, held: claim_next(connection, make.WORKER, 61, 60),
+    "the end of its lease, seen by a worker that wants it alone": lambda connection, held: claim_next(
+        connection, make.WORKER, 61, 60, held.run_id
+    ),
+    "a lease beyond reason": lambda connection, held: claim_next(connection, make.WORKER, -9999, 60),
+    "a second cancel after its lease": lambda connection, held: cancel(connection, held.run_id, 61),
+}
+KIND_OF_ATTEMPT = {"an error": "error", "out of memory": "oom", "a full disk": "disk",
+                   "unusable data": "data", "a time limit": "timeout", "a stop": None,
+                   "a result": None}  # fmt: skip
+
+
+def free_dead(connection, now):
+    return free_runs_of_dead_processes(connection, "host", lambda *_: False, now)
+
+
+def raw(ledger, query):
+    with reading(ledger) as connection:
+        return [tuple(row) for row in connection.execute(query)]
+
+
+@pytest.mark.parametrize("end", ENDS)
+def test_a_cancelled_run_ends_cancelled_whatever_its_attempt_comes_to(ledger, end):
+    enqueue(ledger, [make.spec(training={"batch_size": 4})])
     held = claim(ledger)
     with writing(ledger) as connection:
         assert cancel(connection, 1, now=1) == "stopping"
-        assert lose(connection, held, Killed("killed", ""), now=2) == "cancelled"
+    with writing(ledger) as connection:
+        said = ENDS[end](connection, held)
+    assert said in ("cancelled", None) or said == [1]
+    columns = "state, stop_requested, lease_until, failure_kind, failure, micro_batch, checkpoint"
+    assert raw(ledger, f"SELECT {columns} FROM runs") == [("cancelled", 0, None, None, None, 4, None)]
+    with reading(ledger) as connection:
+        (ended,) = views.attempt_rows(connection, 1)
+        kinds = [event["kind"] for event in views.event_rows(connection, 1)]
+        assert seal_holds(connection, Subject("run", (1,)))
+    assert ended["failure_kind"] == KIND_OF_ATTEMPT.get(end, "killed")
+    assert ended["ended_at"] is not None
+    assert ended["failure"]  # what it came to is told, in the attempt and by the event
+    assert kinds[-1] == "cancelled"
+    assert claim(ledger, now=99_999) is None
+    with writing(ledger) as connection:  # what comes later changes nothing
+        assert fail(connection, held, Failed("error", "late", "t"), 70) is None
+        retry(connection, 1, now=100_000)
+    again = claim(ledger, now=100_001)
+    assert (again.run_id, again.attempt) == (1, 2)
+
+
+def test_a_result_that_comes_after_its_run_was_cancelled_is_kept_and_does_not_count(ledger):
+    enqueue(ledger, make.specs(1))
+    held = claim(ledger)
+    with writing(ledger) as connection:
+        cancel(connection, 1, now=1)
+        assert finish(connection, held, make.finished(accuracy=0.99), now=2) == "cancelled"
+    assert row(ledger, 1)["accuracy"] is None
+    for table in ("metrics", "predictions", "files", "run_summaries"):
+        assert raw(ledger, f"SELECT * FROM {table}") == [], table
+    with reading(ledger) as connection:
+        assert {each["value"] for each in views.late_rows(connection, 1)} >= {0.99}
+        assert views.attempt_rows(connection, 1)[0]["outcome"] == "stopped"
+        assert first_broken_event(connection) is None
+        assert list(broken_seals(connection)) == []
+
+
+def test_a_run_that_is_cancelled_twice_is_asked_once(ledger):
+    enqueue(ledger, make.specs(1))
+    claim(ledger)
+    with writing(ledger) as connection:
+        assert [cancel(connection, 1, now=now) for now in (1, 2, 3)] == ["stopping"] * 3
+    assert len(raw(ledger, "SELECT 1 FROM events WHERE kind = 'cancel-requested'")) == 1
+
+
+@pytest.mark.parametrize("state", ["succeeded", "failed", "cancelled"])
+def test_what_is_settled_cannot_be_cancelled_and_stays_as_it_is(ledger, state):
+    enqueue(ledger, make.specs(1))
+    held = claim(ledger)
+    with writing(ledger) as connection:
+        if state == "succeeded":
+            finish(connection, held, make.finished(), 1)
+        elif state == "failed":
+            fail(connection, held, Failed("error", "m", "t"), 1)
+        else:
+            cancel(connection, 1, 1)
+            put_back(connection, held, Stopped("cancelled"), 2)
+    before = raw(ledger, "SELECT * FROM runs"), raw(ledger, "SELECT * FROM events")
+    with pytest.raises(RunNotFinished, match=f"run 1 is {state} already"), writing(ledger) as connection:
+        cancel(connection, 1, 3)
+    assert (raw(ledger, "SELECT * FROM runs"), raw(ledger, "SELECT * FROM events")) == before
+
+
+def test_a_run_that_is_being_cancelled_can_be_queued_again_only_when_it_has_stopped(ledger):
+    enqueue(ledger, make.specs(1))
+    claim(ledger, now=0, lease_s=60)
+    with writing(ledger) as connection:
+        cancel(connection, 1, now=1)
+    with pytest.raises(RunNotFinished, match="has yet to stop"), writing(ledger) as connection:
+        retry(connection, 1, now=59)
+    with writing(ledger) as connection:
+        retry(connection, 1, now=61)  # nobody is left to stop it
+    assert (row(ledger, 1)["state"], row(ledger, 1)["stop_requested"]) == ("queued", 0)
+    assert outcomes(ledger, 1) == ["lost"]
+
+
+def test_a_cancelled_run_whose_lease_is_over_is_shown_as_what_it_is_before_anybody_writes_it(ledger):
+    enqueue(ledger, make.specs(2))
+    claim(ledger, now=time.time() - 100, lease_s=60)
+    claim(ledger, now=time.time(), lease_s=600, run_id=2)
+    with writing(ledger) as connection:
+        connection.execute("UPDATE runs SET stop_requested = 1")  # as cancel does while the lease lasts
+    shown = [row(ledger, run_id) for run_id in (1, 2)]
+    assert [(each["state"], each["stop_requested"]) for each in shown] == [("cancelled", 1), ("running", 1)]
+    assert [each["lease_expired"] for each in shown] == [0, 0]
+    assert raw(ledger, "SELECT state FROM runs") == [("running",)] * 2
+    with reading(ledger) as connection:
+        assert views.state_counts(connection) == {"running": 1, "cancelled": 1}
+        assert [each["run"] for each in views.unfinished_rows(connection)] == [2]
+
+
+def test_a_worker_does_not_give_up_on_a_cancelled_run_as_killed(ledger):
+    enqueue(ledger, make.specs(1))
+    for attempt in (1, 2, 3):
+        claim(ledger, now=attempt * 100, lease_s=60)
+    with writing(ledger) as connection:
+        cancel(connection, 1, now=301)
+    assert claim(ledger, now=400) is None
     assert row(ledger, 1)["state"] == "cancelled"
+
+
+LIMITED = {"training": {"time_limit_hours": 1.5}}
+
+
+def test_a_time_limit_holds_for_all_attempts_since_a_person_asked_for_the_run(ledger):
+    enqueue(ledger, [make.spec(**LIMITED)])
+    first = claim(ledger, now=0)
+    with writing(ledger) as connection:
+        put_back(connection, first, Stopped("SIGINT"), now=1000)
+    second = claim(ledger, now=5000)
+    assert (first.worked_s, second.worked_s) == (0, 1000)
+    with writing(ledger) as connection:
+        renew(connection, second, now=5040, lease_s=60)
+    third = claim(ledger, now=9000)  # the second was silent
+    assert third.worked_s == 1000 + 4000
+    with writing(ledger) as connection:
+        assert fail(connection, third, Failed("timeout", "m", ""), now=9500) == "failed"
+        retry(connection, 1, now=9600)
+    assert row(ledger, 1)["micro_batch"] == 32
+    assert claim(ledger, now=9700).worked_s == 0
+
+
+def test_a_run_over_its_time_is_failed_as_that_and_waits_for_a_person(ledger):
+    enqueue(ledger, [make.spec(**LIMITED)])
+    held = claim(ledger)
+    with writing(ledger) as connection:
+        assert keep_epoch(connection, held, make.epoch(0), now=1)
+        assert fail(connection, held, Failed("timeout", "it has worked for longer", ""), now=2) == "failed"
+    settled = row(ledger, 1)
+    assert (settled["state"], settled["failure_kind"]) == ("failed", "timeout")
+    assert claim(ledger, now=9999) is None
+
+
+def test_another_time_limit_is_no_other_run_and_is_learned_by_what_may_run_again(ledger):
+    enqueue(ledger, [make.spec(**LIMITED)])
+    held = claim(ledger)
+    with writing(ledger) as connection:
+        fail(connection, held, Failed("timeout", "m", ""), now=1)
+    longer = make.spec(training={"time_limit_hours": 48.0})
+    assert longer.config_hash == make.spec().config_hash
+    assert enqueue(ledger, [longer]).known == 1
+    with reading(ledger) as connection:
+        assert list(broken_seals(connection)) == []  # of the failed run
+    with writing(ledger) as connection:
+        retry(connection, 1, now=2)
+    assert claim(ledger).spec.settings.training.time_limit_hours == 48
 
 
 def test_out_of_memory_halves_the_micro_batch_down_to_one_and_then_fails(ledger):

@@ -99,13 +99,15 @@ def leases(examination: Examination, connection: sqlite3.Connection) -> Iterator
     rows = inventory.running_attempts(connection)
     for row in rows:
         where, silent_s = f"run {row['run']}", examination.now - (row["lease_until"] or 0)
-        dead = is_known_dead(row)
+        dead, goes_on = is_known_dead(row), "boneexp run --all goes on with it"
+        if row["stop_requested"]:
+            goes_on = f"it was cancelled; boneexp cancel {row['run']} writes that down"
         if silent_s > 0:
             what = f"its worker {row['worker']} is {'gone' if dead else 'silent'}; the lease is over"
-            yield Finding("leases", WARNING, where, what, "boneexp run --all goes on with it")
+            yield Finding("leases", WARNING, where, what, goes_on)
         elif dead:
             what = f"its worker {row['worker']} is gone; the lease lasts {-silent_s:.0f} s more"
-            yield Finding("leases", WARNING, where, what, f"boneexp run --all goes on with it; or {FIX}")
+            yield Finding("leases", WARNING, where, what, f"{goes_on}; or {FIX}")
         else:
             yield Finding("leases", OK, where, f"held by {row['worker']}")
     if not rows:

@@ -30,7 +30,7 @@ def evidence_of(connection: sqlite3.Connection, run_id: int) -> Evidence:
         metrics={part: _metrics(views.metric_rows(connection, run_id, part)) for part in PARTS},
         predictions=tuple(predictions),
         history=tuple(_epoch(row) for row in views.epoch_rows(connection, run_id)),
-        best_epoch=int(views.run_row(connection, run_id)["best_epoch"]),
+        best_epoch=int(views.run_row(connection, run_id)["best_epoch"]) - 1,
     )
 
 
@@ -47,5 +47,6 @@ def _prediction(row: views.Row) -> Prediction:
 
 
 def _epoch(row: dict[str, Any]) -> EpochRecord:
+    """Return an epoch as the run itself counts it, from 0; the view counts from 1."""
     kept = {name: row[name] for name in EpochRecord.__dataclass_fields__}
-    return EpochRecord(**kept)
+    return EpochRecord(**{**kept, "epoch": row["epoch"] - 1})

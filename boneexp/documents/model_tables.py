@@ -244,12 +244,11 @@ def _kept_together(group_column: str | None) -> str:
 
 def _run_row(subject: Subject, run: RunFacts) -> list[Any]:
     row = run.row
-    best = None if row["best_epoch"] is None else row["best_epoch"] + 1
     batch = f"{row['batch_size']}"
     if row["micro_batch"] < row["batch_size"]:
         batch = f"{batch}, in micro-batches of {row['micro_batch']}"
     epochs = f"{row['epochs_done'] or UNKNOWN} of at most {row['epochs_planned']}"
     device = run.versions.get("gpu") or row["device"]
     is_chosen = run in subject.chosen.values()
-    about = [row["run"], split_label(row["split"]), row["seed"], is_chosen, epochs, best]
+    about = [row["run"], split_label(row["split"]), row["seed"], is_chosen, epochs, row["best_epoch"]]
     return [*about, duration(row["training_s"]), batch, row["attempts"], device, moment(row["settled_at"])]

@@ -133,6 +133,8 @@ def _notes(row: Row) -> str:
     notes = []
     if row["state"] == "failed":
         notes.append(f"{row['failure_kind']}: {row['failure']}")
+    if row["state"] == "running" and row["stop_requested"]:
+        notes.append("cancelled, and stopping")
     if row["lease_expired"]:
         notes.append("its worker is gone; goes on with: boneexp run --all")
     if row["micro_batch"] < row["batch_size"]:

@@ -1,8 +1,11 @@
 """A finished run once more, as the engine runs every run, and with nothing of it in the ledger."""
 
+from logging import Logger
+
 from boneexp.artifacts import RunFolder
 from boneexp.engines.attempt import Report, Workplace, outcome_of, run_log
 from boneexp.engines.child import Child
+from boneexp.engines.limit import TimeLimit
 from boneexp.engines.local import stop_on_signals
 from boneexp.ledger.queue import Claim
 from boneexp.results import EpochRecord, Outcome
@@ -31,7 +34,12 @@ def run_again(place: Workplace, claim: Claim, folder: RunFolder) -> Outcome:
 
 
 class _Unrecorded(Report):
-    """Tells the watcher and the log, and not the ledger."""
+    """Tells the watcher and the log, and not the ledger; it may take as long as it takes."""
+
+    def __init__(self, place: Workplace, claim: Claim, log: Logger) -> None:
+        """Begin with nothing heard, and no time limit."""
+        super().__init__(place, claim, log)
+        self.limit = TimeLimit()
 
     def _keep(self, record: EpochRecord) -> None:
         """Keep nothing."""

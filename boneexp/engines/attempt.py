@@ -7,7 +7,7 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,8 +17,9 @@ from boneexp.artifacts import RunFolder
 from boneexp.computing import Computing
 from boneexp.engines.child import Child
 from boneexp.engines.lease import LEASE_S, Lease, kept_lease
+from boneexp.engines.limit import TimeLimit
 from boneexp.engines.work import work
-from boneexp.errors import BoneexpError, Busy
+from boneexp.errors import BoneexpError, Busy, Damaged, LedgerUnusable
 from boneexp.failures import failure_of
 from boneexp.ledger.database import writing
 from boneexp.ledger.queue import Claim
@@ -77,7 +78,11 @@ class Settled:
 
 
 def attempt(place: Workplace, claim: Claim) -> Settled | None:
-    """Run the claim and settle it; return how it ended, or None when the lease was lost on the way."""
+    """Run the claim and settle it; return how it ended, or None when the lease was lost on the way.
+
+    What goes wrong beside the run is raised, once the run has been put back or, for what is no BoneexpError,
+    has been recorded as failed, so that the next worker does not meet the same again.
+    """
     folder = RunFolder(place.artifacts.resolve(), claim.folder, claim.attempt)
     with run_log(folder, claim) as log:
         report = Report(place, claim, log)
@@ -85,9 +90,12 @@ def attempt(place: Workplace, claim: Claim) -> Settled | None:
         try:
             settled = _worked_and_settled(place, claim, folder, report)
         except Exception as error:
-            log.error("%s", error)
-            with suppress(BoneexpError):  # the ledger itself may be what is wrong
-                _settle(place.ledger, claim, report, folder, Stopped("interrupted"))
+            outcome = (
+                Stopped(f"interrupted: {error}") if isinstance(error, BoneexpError) else failure_of(error)
+            )
+            log.error("%s", outcome.reason if isinstance(outcome, Stopped) else outcome.traceback)
+            with suppress(Exception):  # the ledger itself may be what is wrong
+                _write_end(place.ledger, claim, folder, outcome)
             raise
         report.settled(settled)
         if settled is None or settled.state == "succeeded":
@@ -108,7 +116,7 @@ def _worked_and_settled(
             place.threads,
             folder.file("crash.txt"),
         )
-    except OSError as error:
+    except (OSError, Damaged) as error:  # a link in the folder's way, perhaps
         return _settle(place.ledger, claim, report, folder, failure_of(error))
     try:
         with kept_lease(place.ledger, claim, place.lease_s, child.is_working) as lease:
@@ -126,36 +134,54 @@ def _worked_and_settled(
 
 def outcome_of(child: Child, report: "Report", stop: StopFlag) -> Outcome:
     """Pass on what the child tells until it has ended, one way or another."""
-    asked = False
+    reason, limit = "", report.limit
     try:
         while True:
-            if not asked and (reason := report.why_stop()):
+            if not reason and (reason := report.why_stop()):
                 child.ask_to_stop(reason)
-                asked = True
-            if stop.is_at_once():
+            if stop.is_at_once() or limit.is_overdue():
                 child.kill()
             name, content = child.message(TICK_S) or ("", ())
             if name == "outcome":
                 outcome: Outcome = content[0]
-                return outcome
+                timed_out = isinstance(outcome, Stopped) and reason == limit.reason()
+                return limit.failure(report.run_id) if timed_out else outcome
+            if name == "problem":
+                return failure_of(content[0])
             report.hear(name, content)
     except EOFError:
-        return Stopped(f"{stop.reason}, twice") if stop.is_at_once() else child.death()
+        if stop.is_at_once():
+            return Stopped(f"{stop.reason}, twice")
+        return limit.failure(report.run_id) if limit.is_overdue() else child.death()
 
 
 def _settle(
     ledger: Path, claim: Claim, report: "Report", folder: RunFolder, outcome: Outcome
 ) -> Settled | None:
-    """Write the end of the attempt; in the same transaction its files get their final names."""
+    """Write the end of the attempt; what cannot be written of it, or put in place, fails the run instead.
+
+    That is tried once: an error that comes again is raised, as is a ledger that cannot be written at all.
+    """
     try:
-        with writing(ledger) as connection:
-            for record in report.unwritten:
-                keep_epoch(connection, claim, record, time.time())
-            state = _settled_state(connection, claim, outcome)
-            if state == "succeeded" and isinstance(outcome, Finished):
-                folder.publish(outcome.files)
-    except OSError as error:
-        return _settle(ledger, claim, report, folder, failure_of(error))
+        return _write_end(ledger, claim, folder, outcome, report.unwritten)
+    except (Busy, LedgerUnusable):
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever it is, it is the run's end
+        failed = failure_of(error)
+        report.log.error("%s", failed.traceback)
+        return _write_end(ledger, claim, folder, failed)
+
+
+def _write_end(
+    ledger: Path, claim: Claim, folder: RunFolder, outcome: Outcome, epochs: Sequence[EpochRecord] = ()
+) -> Settled | None:
+    """Write the end of the attempt in one transaction, in which its files get their final names, too."""
+    with writing(ledger) as connection:
+        for record in epochs:
+            keep_epoch(connection, claim, record, time.time())
+        state = _settled_state(connection, claim, outcome)
+        if state == "succeeded" and isinstance(outcome, Finished):
+            folder.publish(outcome.files)
     return None if state is None else Settled(outcome, state)
 
 
@@ -179,6 +205,8 @@ class Report:
         self._planned = claim.spec.settings.training.epochs
         self._durations_s: list[float] = []
         self._unwritable = ""
+        self.run_id = claim.run_id
+        self.limit = TimeLimit(claim.spec.settings.training.time_limit_hours, claim.worked_s)
         self.lease = Lease()
         self.unwritten: list[EpochRecord] = []  # epochs that the ledger has yet to hear of
 
@@ -210,6 +238,8 @@ class Report:
             return "the lease was lost"
         if self.lease.cancelled.is_set():
             return "cancelled"
+        if self.limit.is_over():
+            return self.limit.reason()
         return self._place.stop.reason or self._unwritable
 
     def settled(self, settled: Settled | None) -> None:
@@ -218,19 +248,20 @@ class Report:
 
     def _ending(self, settled: Settled | None) -> str:
         if settled is None:
-            return "lease lost; another worker has this run, and nothing of this attempt counts"
-        outcome = settled.outcome
-        if isinstance(outcome, Finished):
-            return f"finished; {_headline(outcome)}"
-        if isinstance(outcome, Failed):
+            return (
+                "lease lost; another worker has this run, or it was cancelled: nothing of this attempt counts"
+            )
+        outcome, retry = settled.outcome, f"boneexp retry {self.run_id}"
+        if isinstance(outcome, Failed | Killed):
             self.log.error("%s", outcome.traceback)
-            again = "; goes on with half the micro-batch" if settled.state == "queued" else ""
-            return f"failed ({outcome.kind}): {outcome.message}{again}"
-        if isinstance(outcome, Killed):
-            self.log.error("%s", outcome.traceback)
-            again = "goes on from its last checkpoint" if settled.state == "queued" else "given up"
-            return f"killed: {outcome.reason}; {again}"
-        return f"stopped ({outcome.reason}); it goes on from here with: boneexp run --all"
+        if settled.state == "cancelled":
+            return f"cancelled; its attempt {_came_to(outcome)}; queue it again, from here, with: {retry}"
+        if settled.state == "queued":
+            after = {Failed: "goes on with half the micro-batch", Killed: "goes on from its last checkpoint"}
+            again = "it goes on from here with: boneexp run --all"
+            return f"{_came_to(outcome)}; {after.get(type(outcome), again)}"
+        given_up = f"; given up; see what kills it, then: {retry}" if isinstance(outcome, Killed) else ""
+        return f"{_came_to(outcome)}{given_up}"
 
     def _restored(self, records: list[EpochRecord]) -> None:
         self._durations_s = [record.duration_s for record in records]
@@ -278,6 +309,15 @@ class Report:
         return mean_s * max(self._planned - epochs_done, 0)
 
 
+def _came_to(outcome: Outcome) -> str:
+    """Say how an attempt ended."""
+    if isinstance(outcome, Finished):
+        return f"finished; {_headline(outcome)}"
+    if isinstance(outcome, Failed):
+        return f"failed ({outcome.kind}): {outcome.message}"
+    return f"killed: {outcome.reason}" if isinstance(outcome, Killed) else f"stopped ({outcome.reason})"
+
+
 def _headline(finished: Finished) -> str:
     figures = {(each.metric, each.class_name): each.value for each in finished.metrics["test"]}
     accuracy, auroc = figures[("accuracy", "")], figures[("macro_auroc", "")]
@@ -298,14 +338,20 @@ class _LogFile(logging.FileHandler):
 
 @contextmanager
 def run_log(folder: RunFolder, claim: Claim) -> Iterator[logging.Logger]:
-    """Yield a logger that writes the run's own log and nothing else; earlier attempts' lines stay."""
-    folder.home.mkdir(parents=True, exist_ok=True)
+    """Yield a logger that writes the run's own log and nothing else; earlier attempts' lines stay.
+
+    Where no log can be written, the attempt says nothing there and meets the same cause in its own folder.
+    """
     log = logging.Logger(f"boneexp.run{claim.run_id}", logging.INFO)
-    handler = _LogFile(folder.log, encoding="utf-8")
-    handler.setFormatter(logging.Formatter(f"%(asctime)s attempt {claim.attempt} %(message)s"))
-    log.addHandler(handler)
+    log.addHandler(logging.NullHandler())
+    with suppress(OSError, Damaged):
+        folder.home.mkdir(parents=True, exist_ok=True)
+        handler = _LogFile(folder.log, encoding="utf-8")
+        handler.setFormatter(logging.Formatter(f"%(asctime)s attempt {claim.attempt} %(message)s"))
+        log.addHandler(handler)
     try:
         yield log
     finally:
-        with suppress(OSError):
-            handler.close()
+        for each in log.handlers:
+            with suppress(OSError):
+                each.close()

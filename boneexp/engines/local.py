@@ -34,11 +34,14 @@ class Tally:
 
     succeeded: int = 0
     failed: int = 0
+    cancelled: int = 0
     stopped_by: str = ""
 
     def sentence(self) -> str:
         """Say it."""
         said = f"{self.succeeded} succeeded, {self.failed} failed"
+        if self.cancelled:
+            said = f"{said}, {self.cancelled} cancelled"
         return f"{said}, stopped by {self.stopped_by}" if self.stopped_by else said
 
 
@@ -177,6 +180,7 @@ def _work_through(place: Workplace, crew: _Crew, worker: Worker) -> None:
         with crew.lock:
             crew.tally.succeeded += settled.state == "succeeded"
             crew.tally.failed += settled.state == "failed"
+            crew.tally.cancelled += settled.state == "cancelled"
         if isinstance(settled.outcome, Failed) and settled.outcome.kind == "disk":
             return  # every further run would fail of the same
 
@@ -187,7 +191,8 @@ def _goes_on(settled: Settled) -> bool:
 
 
 def _more_wanted(crew: _Crew) -> bool:
-    return crew.limit is None or crew.tally.succeeded + crew.tally.failed < crew.limit
+    tally = crew.tally
+    return crew.limit is None or tally.succeeded + tally.failed + tally.cancelled < crew.limit
 
 
 @contextmanager

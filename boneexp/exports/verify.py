@@ -532,6 +532,8 @@ def config_hash(spec: Any) -> str:
         del settings["data"]["decoding"]
     if settings["data"].get("lesion") == "union" or not settings["training"]["annotations"]:
         settings["data"].pop("lesion", None)  # was the only way once; decides nothing without annotations
+    steering = ("time_limit_hours",)  # decides no result
+    settings["training"] = {key: each for key, each in settings["training"].items() if key not in steering}
     if spec["weights_sha256"]:
         settings["model"] = dict(settings["model"], pretrained=spec["weights_sha256"])
     identity = {key: spec[key] for key in ("experiment", "data_fingerprint", "seed", "split_digest")}

@@ -26,6 +26,14 @@ def fingerprints_of(connection: sqlite3.Connection, run_ids: Sequence[int]) -> l
     return [row[0] for row in connection.execute(query, (json.dumps(list(run_ids)),))]
 
 
+def cancelled_note(connection: sqlite3.Connection, experiment: str) -> str:
+    """Say which runs of an experiment, as it was queued last, were cancelled; "" where none was."""
+    query = """SELECT r.run FROM run_status r
+               WHERE r.experiment = ? AND r.is_current AND r.state = 'cancelled' ORDER BY r.run"""
+    runs = " ".join(str(row[0]) for row in connection.execute(query, (experiment,)))
+    return f"runs of it were cancelled; queue them again with: boneexp retry {runs}" if runs else ""
+
+
 def chosen_run(connection: sqlite3.Connection, run_id: int) -> Row:
     """Return a run's split, the column that it keeps together, and facts about its dataset."""
     query = """SELECT r.id AS run, r.split, json_extract(r.spec_json, '$.split.group_column') AS group_column,

@@ -256,7 +256,10 @@ def _schema_of(path: Path, connection: sqlite3.Connection) -> str:
 
 def _require_file(path: Path) -> None:
     if not path.is_file():
-        missing = f"there is no ledger {path}; make one with: boneexp queue --grid experiments.toml"
+        missing = (
+            f"there is no ledger {path}; name yours with --ledger FILE, or begin a study: boneexp init "
+            "writes its grid file, and boneexp queue makes the ledger"
+        )
         raise gone(path) if is_known(path) else LedgerUnusable(missing)
 
 

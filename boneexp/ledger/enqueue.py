@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any
 
-from boneexp.config import ExperimentSettings, RunSpec, SelectionSettings, canonical_json
+from boneexp.config import STEERS_ONLY, ExperimentSettings, RunSpec, SelectionSettings, canonical_json
 from boneexp.errors import Damaged
 from boneexp.ledger.history import record_event, seal_if_changed
 from boneexp.ledger.seals import Subject, seal_holds
@@ -179,8 +179,9 @@ def _states(connection: Connection, hashes: Collection[str]) -> dict[str, str]:
 def _follow(connection: Connection, known: Mapping[str, RunSpec], states: Mapping[str, str]) -> None:
     """Where the data and weights lie, name and notes decide nothing and stand in no hash: they may change.
 
-    A run that has yet to begin learns where the data are now. Of an experiment's settings no more than that
-    is replaced: the rest is sealed as it was written, with the keys that boneexp had then.
+    A run that has yet to begin, or may be queued again, learns where the data are, and how long it may take.
+    Of an experiment's settings no more than that is replaced: the rest is sealed as it was written, with the
+    keys that boneexp had then.
     """
     moved = [
         (spec.model_dump_json(), key)
@@ -293,4 +294,5 @@ def _listed(values: Collection[str]) -> str:
 
 
 def _settings_json(settings: ExperimentSettings) -> str:
-    return canonical_json(settings.model_dump(mode="json"))
+    """Return every setting that an experiment's results may rest on; what only steers its runs is theirs."""
+    return canonical_json(settings.model_dump(mode="json", exclude=STEERS_ONLY))

@@ -27,8 +27,9 @@ def settled_runs(connection: sqlite3.Connection) -> list[Row]:
     return _rows(
         connection,
         """SELECT r.id AS run, e.experiment, e.name, r.split, r.seed, r.config_hash, r.spec_json,
-                  r.is_current, r.state, r.failure_kind, r.failure, r.queued_at, r.settled_at, r.best_epoch,
-                  r.checkpoint_sha256, d.name AS data_name, d.kind AS data_kind, d.images,
+                  r.is_current, r.state, r.failure_kind, r.failure, r.queued_at, r.settled_at,
+                  r.best_epoch + 1 AS best_epoch, r.checkpoint_sha256,
+                  d.name AS data_name, d.kind AS data_kind, d.images,
                   d.fingerprint AS data_fingerprint, a.device,
                   (SELECT MIN(first.started_at) FROM attempts first WHERE first.run_id = r.id) AS started_at,
                   (SELECT v.hash FROM events v WHERE v.run_id = r.id

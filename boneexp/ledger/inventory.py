@@ -36,11 +36,11 @@ def run_folders(connection: sqlite3.Connection) -> dict[str, Row]:
 
 
 def running_attempts(connection: sqlite3.Connection) -> list[Row]:
-    """Return which run is held until when, and by which process of which machine."""
+    """Return which run is held until when and by which process, and whether somebody has cancelled it."""
     return _rows(
         connection,
-        """SELECT r.id AS run, r.folder, r.lease_until, a.number, a.worker, a.host, a.pid, a.boot_id,
-                  a.process_started
+        """SELECT r.id AS run, r.folder, r.lease_until, r.stop_requested, a.number, a.worker, a.host,
+                  a.pid, a.boot_id, a.process_started
            FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt
            WHERE r.state = 'running' ORDER BY r.id""",
     )

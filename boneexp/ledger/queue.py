@@ -2,7 +2,8 @@
 
 A claim is a lease with a fence. Whoever holds it renews it; when it runs out, or its process is gone, the
 run is anyone's again and goes on from its last checkpoint. Every later write names the attempt it belongs
-to and is refused when a newer attempt has begun.
+to and is refused when a newer attempt has begun. A run that was cancelled while it was running is never
+claimed again: when its lease is over, it ends as cancelled.
 """
 
 from collections.abc import Callable
@@ -34,9 +35,16 @@ CLAIM_OLDEST, CLAIM_THIS = CLAIM.format(which=OLDEST), CLAIM.format(which=THIS)
 GIVE_UP = f"""UPDATE runs SET state = 'failed', failure_kind = 'killed', failure = :failure,
                               killed_attempts = killed_attempts + 1, lease_until = NULL, settled_at = :now
               WHERE {ABANDONED} AND killed_attempts + 1 >= max_attempts RETURNING id"""
+CANCEL_ABANDONED = f"""UPDATE runs SET state = 'cancelled', stop_requested = 0, lease_until = NULL,
+                                       settled_at = :now
+                       WHERE {ABANDONED} AND stop_requested RETURNING id"""
 CLOSE_LOST = """UPDATE attempts SET outcome = 'lost', failure_kind = 'killed', ended_at = :now,
                                     failure = 'the worker stopped renewing its lease'
                 WHERE run_id = :run_id AND outcome IS NULL RETURNING number"""
+# A time limit holds for all attempts since a person last asked for the run: queued it, or queued it again.
+WORKED_S = """SELECT COALESCE(SUM(MAX(COALESCE(ended_at, renewed_at) - started_at, 0)), 0) FROM attempts
+              WHERE run_id = :run_id AND number < :attempt AND started_at >= COALESCE(
+                (SELECT MAX(at) FROM events WHERE run_id = :run_id AND kind = 'retried'), 0)"""
 HELD_HERE = """SELECT r.id, a.pid, a.process_started, a.boot_id
                FROM runs r JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt
                WHERE r.state = 'running' AND r.lease_until >= :now AND a.host = :host"""
@@ -64,6 +72,7 @@ class Claim:
     spec: RunSpec
     folder: str
     micro_batch: int
+    worked_s: float = 0.0  # by earlier attempts, where the run has a time limit
 
 
 def claim_next(
@@ -73,6 +82,7 @@ def claim_next(
 
     One UPDATE … RETURNING inside one write transaction: two workers never get the same run.
     """
+    _end_cancelled(connection, now)
     _give_up_on_killers(connection, now)
     asked = {"now": now, "lease_s": lease_s, "run_id": run_id}
     row = connection.execute(CLAIM_OLDEST if run_id is None else CLAIM_THIS, asked).fetchone()
@@ -80,7 +90,9 @@ def claim_next(
         return None
     number, attempt, spec_json, folder, micro_batch = row
     _close_lost_attempts(connection, number, now)
-    claimed = Claim(number, attempt, RunSpec.model_validate_json(spec_json), folder, micro_batch)
+    spec = RunSpec.model_validate_json(spec_json)
+    worked_s = _worked_s(connection, number, attempt) if spec.settings.training.time_limit_hours else 0.0
+    claimed = Claim(number, attempt, spec, folder, micro_batch, worked_s)
     _begin_attempt(connection, worker, claimed, now)
     return claimed
 
@@ -96,8 +108,7 @@ def renew(connection: Connection, claim: Claim, now: float, lease_s: float) -> b
 
 def stop_requested(connection: Connection, claim: Claim) -> bool:
     """Tell whether someone has cancelled this run while it is running."""
-    query = "SELECT 1 FROM runs WHERE id = ? AND stop_requested"
-    return connection.execute(query, (claim.run_id,)).fetchone() is not None
+    return _stop_requested(connection, claim.run_id)
 
 
 def holds(connection: Connection, claim: Claim) -> bool:
@@ -111,12 +122,14 @@ def free_runs_of_dead_processes(
 ) -> list[int]:
     """Let go of leases whose process on `host` is gone, so that nobody waits for them to run out.
 
-    `is_alive(pid, process_started, boot_id)` says whether that very process still runs.
+    `is_alive(pid, process_started, boot_id)` says whether that very process still runs. A run that was
+    cancelled ends with its process.
     """
     held = connection.execute(HELD_HERE, {"now": now, "host": host}).fetchall()
     dead = [run_id for run_id, *process in held if not is_alive(*process)]
     for run_id in dead:
         update(connection, "runs", {"id": run_id}, lease_until=now - 1)
+    _end_cancelled(connection, now)
     return dead
 
 
@@ -129,7 +142,13 @@ def retry(connection: Connection, run_id: int, now: float) -> None:
         RunNotFound: the ledger has no such run.
         RunNotFinished: the run waits, runs, or has succeeded.
     """
+    _end_cancelled(connection, now)
     state = _state(connection, run_id)
+    if state == "running" and _stop_requested(connection, run_id):
+        raise RunNotFinished(
+            f"run {run_id} was cancelled and its worker has yet to stop; wait until boneexp status says "
+            f"cancelled, then: boneexp retry {run_id}"
+        )
     if state not in ("failed", "cancelled"):
         raise RunNotFinished(f"run {run_id} is {state}; only a failed or cancelled run can be queued again")
     again = {
@@ -151,6 +170,8 @@ def retry(connection: Connection, run_id: int, now: float) -> None:
 def cancel(connection: Connection, run_id: int, now: float) -> str:
     """Take a run out of the queue ("cancelled"), or ask the worker that runs it to stop ("stopping").
 
+    Whatever that worker then reports, the run ends as cancelled. Asking again changes nothing.
+
     Raises:
         RunNotFound: the ledger has no such run.
         RunNotFinished: the run is settled already.
@@ -158,12 +179,14 @@ def cancel(connection: Connection, run_id: int, now: float) -> str:
     state = _state(connection, run_id)
     if state == "queued" or _abandoned(connection, run_id, now):
         _close_lost_attempts(connection, run_id, now)
-        update(connection, "runs", {"id": run_id}, state="cancelled", settled_at=now, lease_until=None)
+        ended = {"state": "cancelled", "settled_at": now, "lease_until": None, "stop_requested": False}
+        update(connection, "runs", {"id": run_id}, **ended)
         record_event(connection, now, "cancelled", run_id=run_id, was=state)
         return "cancelled"
     if state == "running":
-        update(connection, "runs", {"id": run_id}, stop_requested=True)
-        record_event(connection, now, "cancel-requested", run_id=run_id)
+        if not _stop_requested(connection, run_id):
+            update(connection, "runs", {"id": run_id}, stop_requested=True)
+            record_event(connection, now, "cancel-requested", run_id=run_id)
         return "stopping"
     raise RunNotFinished(f"run {run_id} is {state} already; there is nothing to cancel")
 
@@ -171,6 +194,24 @@ def cancel(connection: Connection, run_id: int, now: float) -> str:
 def _abandoned(connection: Connection, run_id: int, now: float) -> bool:
     query = f"SELECT 1 FROM runs WHERE id = :run_id AND {ABANDONED}"
     return connection.execute(query, {"run_id": run_id, "now": now}).fetchone() is not None
+
+
+def _stop_requested(connection: Connection, run_id: int) -> bool:
+    query = "SELECT 1 FROM runs WHERE id = ? AND stop_requested"
+    return connection.execute(query, (run_id,)).fetchone() is not None
+
+
+def _end_cancelled(connection: Connection, now: float) -> None:
+    """End abandoned runs that were cancelled while they were running: nobody is left to stop them."""
+    for (run_id,) in connection.execute(CANCEL_ABANDONED, {"now": now}).fetchall():
+        _close_lost_attempts(connection, run_id, now)
+        record_event(connection, now, "cancelled", run_id=run_id, was="running", reason="its worker is gone")
+
+
+def _worked_s(connection: Connection, run_id: int, attempt: int) -> float:
+    """Return for how long earlier attempts have worked since the run was queued, or queued again."""
+    asked = {"run_id": run_id, "attempt": attempt}
+    return float(connection.execute(WORKED_S, asked).fetchone()[0])
 
 
 def _give_up_on_killers(connection: Connection, now: float) -> None:

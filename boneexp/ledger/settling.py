@@ -1,7 +1,8 @@
 """What an attempt writes, each one transaction: an epoch; the run finished, failed, lost or put back.
 
 Each end returns the state that the run is in since, or None when the claim is no longer the current one: then
-nothing is changed that counts.
+nothing is changed that counts. A run that was cancelled ends as cancelled, however its attempt ended; what
+the attempt came to stays with the attempt.
 """
 
 from functools import partial
@@ -14,6 +15,7 @@ from boneexp.ledger.statements import insert, insert_all, update
 from boneexp.ledger.summaries import summarise
 from boneexp.results import CLASS_NAMES, EpochRecord, Failed, Finished, Killed, Stopped
 
+FINISHED_TOO_LATE = "cancelled; it finished before it could be stopped"
 # Only deaths in a row count. A row that need not change is not written: it would be a page more per epoch.
 GETS_ON = "UPDATE runs SET killed_attempts = 0 WHERE id = ? AND killed_attempts <> 0"
 
@@ -32,10 +34,16 @@ def keep_epoch(connection: Connection, claim: Claim, record: EpochRecord, now: f
 
 
 def finish(connection: Connection, claim: Claim, finished: Finished, now: float) -> str | None:
-    """Settle the run as succeeded, with metrics, predictions and files; a late result is kept as evidence."""
+    """Settle the run as succeeded, with metrics, predictions and files.
+
+    A result that comes after the lease was lost, or after the run was cancelled, is kept as evidence alone.
+    """
     if not holds(connection, claim):
         _keep_as_evidence(connection, claim, finished, now)
         return None
+    if stop_requested(connection, claim):
+        _keep_as_evidence(connection, claim, finished, now)
+        return _end_as_cancelled(connection, claim, now, FINISHED_TOO_LATE, outcome="stopped")
     insert_all(connection, "metrics", _metric_rows(claim, finished))
     summarise(connection, claim.run_id)
     insert_all(connection, "predictions", [_row(claim, each) for each in finished.predictions])
@@ -63,7 +71,10 @@ def finish(connection: Connection, claim: Claim, finished: Finished, now: float)
 
 
 def fail(connection: Connection, claim: Claim, failed: Failed, now: float) -> str | None:
-    """Settle the run as failed; after out-of-memory it is queued again with half the micro-batch instead."""
+    """Settle the run as failed; after out-of-memory it is queued again with half the micro-batch instead.
+
+    A run that was cancelled is neither: it is cancelled, and its attempt has failed.
+    """
     if not holds(connection, claim):
         record_event(
             connection,
@@ -75,29 +86,19 @@ def fail(connection: Connection, claim: Claim, failed: Failed, now: float) -> st
             failure=failed.message,
         )
         return None
-    again = failed.kind == "oom" and claim.micro_batch > 1 and not stop_requested(connection, claim)
-    _end_attempt(
-        connection,
-        claim,
-        now,
-        outcome="failed",
-        failure_kind=failed.kind,
-        failure=failed.message,
-        traceback=failed.traceback,
-    )
+    told = {"failure_kind": failed.kind, "failure": failed.message}
+    ended = {"outcome": "failed", **told, "traceback": failed.traceback}
+    if stop_requested(connection, claim):
+        reason = f"{failed.kind}: {failed.message}"
+        return _end_as_cancelled(connection, claim, now, reason, **ended)
+    again = failed.kind == "oom" and claim.micro_batch > 1
+    _end_attempt(connection, claim, now, **ended)
     if again:
         _update(connection, claim, state="queued", lease_until=None, micro_batch=claim.micro_batch // 2)
     else:
-        _settle(connection, claim, now, state="failed", failure_kind=failed.kind, failure=failed.message)
-    record_event(
-        connection,
-        now,
-        "batch-halved" if again else "failed",
-        run_id=claim.run_id,
-        attempt=claim.attempt,
-        failure_kind=failed.kind,
-        failure=failed.message,
-    )
+        _settle(connection, claim, now, state="failed", **told)
+    kind = "batch-halved" if again else "failed"
+    record_event(connection, now, kind, run_id=claim.run_id, attempt=claim.attempt, **told)
     return "queued" if again else "failed"
 
 
@@ -105,16 +106,15 @@ def lose(connection: Connection, claim: Claim, killed: Killed, now: float) -> st
     """Queue a run again whose process was killed, until that has happened as often in a row as is allowed."""
     if not holds(connection, claim):
         return None
-    query = "SELECT killed_attempts + 1, max_attempts, stop_requested FROM runs WHERE id = ?"
-    deaths, allowed, cancelled = connection.execute(query, (claim.run_id,)).fetchone()
+    query = "SELECT killed_attempts + 1, max_attempts FROM runs WHERE id = ?"
+    deaths, allowed = connection.execute(query, (claim.run_id,)).fetchone()
     ended = {"outcome": "lost", "failure_kind": "killed", "failure": killed.reason}
-    _end_attempt(connection, claim, now, **ended, traceback=killed.traceback or None)
+    traced = {**ended, "traceback": killed.traceback or None}
     record = partial(record_event, connection, now, run_id=claim.run_id, attempt=claim.attempt)
     record("attempt-lost", failure=killed.reason)
-    if cancelled:
-        _settle(connection, claim, now, state="cancelled")
-        record("cancelled", reason=killed.reason)
-        return "cancelled"
+    if stop_requested(connection, claim):
+        return _end_as_cancelled(connection, claim, now, killed.reason, **traced)
+    _end_attempt(connection, claim, now, **traced)
     if deaths < allowed:
         _update(connection, claim, state="queued", lease_until=None, killed_attempts=deaths)
         return "queued"
@@ -129,15 +129,22 @@ def put_back(connection: Connection, claim: Claim, stopped: Stopped, now: float)
     """Put the run back in the queue, or end it as cancelled when that was asked for."""
     if not holds(connection, claim):
         return None
-    cancelled = stop_requested(connection, claim)
-    _end_attempt(connection, claim, now, outcome="stopped", failure=stopped.reason)
-    if cancelled:
-        _settle(connection, claim, now, state="cancelled")
-    else:
-        _update(connection, claim, state="queued", lease_until=None)
-    kind = "cancelled" if cancelled else "put-back"
-    record_event(connection, now, kind, run_id=claim.run_id, attempt=claim.attempt, reason=stopped.reason)
-    return "cancelled" if cancelled else "queued"
+    ended = {"outcome": "stopped", "failure": stopped.reason}
+    if stop_requested(connection, claim):
+        return _end_as_cancelled(connection, claim, now, stopped.reason, **ended)
+    _end_attempt(connection, claim, now, **ended)
+    _update(connection, claim, state="queued", lease_until=None)
+    reason = stopped.reason
+    record_event(connection, now, "put-back", run_id=claim.run_id, attempt=claim.attempt, reason=reason)
+    return "queued"
+
+
+def _end_as_cancelled(connection: Connection, claim: Claim, now: float, reason: str, **attempt: Any) -> str:
+    """End the attempt as it ended, and its run as cancelled; nothing of it counts."""
+    _end_attempt(connection, claim, now, **{"failure": reason, **attempt})
+    _settle(connection, claim, now, state="cancelled")
+    record_event(connection, now, "cancelled", run_id=claim.run_id, attempt=claim.attempt, reason=reason)
+    return "cancelled"
 
 
 def _metric_rows(claim: Claim, finished: Finished) -> list[dict[str, Any]]:
@@ -164,7 +171,7 @@ def _row(claim: Claim, prediction: Any) -> dict[str, Any]:
 
 
 def _keep_as_evidence(connection: Connection, claim: Claim, finished: Finished, now: float) -> None:
-    """Keep the figures of a worker that had lost the run, beside those that count."""
+    """Keep figures that do not count, since the run was lost or cancelled before, beside those that do."""
     late = {"attempt": claim.attempt, "recorded_at": now}
     rows = [{**row, **late} for row in _metric_rows(claim, finished)]
     insert_all(connection, "late_results", rows, "INSERT OR IGNORE")

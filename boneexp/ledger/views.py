@@ -29,13 +29,21 @@ def status_rows(connection: sqlite3.Connection, at_most: int) -> list[Row]:
 
 
 def state_counts(connection: sqlite3.Connection) -> dict[str, int]:
-    """Return how many runs are in which state."""
-    return dict(map(tuple, connection.execute("SELECT state, COUNT(*) FROM runs GROUP BY state")))
+    """Return how many runs are in which state, as run_status has it."""
+    counts = dict(map(tuple, connection.execute("SELECT state, COUNT(*) FROM runs GROUP BY state")))
+    held = "SELECT id FROM runs WHERE state = 'running'"  # some may be cancelled, with no worker to say so
+    shown = f"SELECT state, COUNT(*) FROM run_status WHERE run IN ({held}) GROUP BY state"
+    counts.pop("running", None)
+    for state, count in connection.execute(shown):
+        counts[state] = counts.get(state, 0) + count
+    return counts
 
 
 def unfinished_rows(connection: sqlite3.Connection) -> list[Row]:
     """Return the rows of run_status that wait or run."""
-    return _rows(connection, "SELECT * FROM run_status WHERE state IN ('queued', 'running') ORDER BY run")
+    known = "SELECT id FROM runs WHERE state IN ('queued', 'running')"
+    query = f"SELECT * FROM run_status WHERE run IN ({known}) AND state <> 'cancelled' ORDER BY run"
+    return _rows(connection, query)
 
 
 def known_hashes(connection: sqlite3.Connection) -> set[str]:
@@ -78,7 +86,7 @@ def attempt_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
 
 
 def epoch_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
-    """Return a run's epochs as they count, oldest first."""
+    """Return a run's epochs as they count, oldest first; the first is epoch 1."""
     return _rows(connection, "SELECT * FROM epoch_history WHERE run = ? ORDER BY epoch", (run_id,))
 
 
