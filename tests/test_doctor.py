@@ -185,7 +185,7 @@ def test_rows_that_make_no_sense_are_damage_and_no_traceback(copy, garbage):
 
 
 def test_a_missing_ledger_is_named_with_the_command_that_makes_one(study):
-    assert "boneexp queue --grid" in study("doctor", code=1).output
+    assert "boneexp init" in study("doctor", code=1).output
 
 
 def test_a_row_that_names_a_row_that_is_gone_is_damage(copy):

@@ -175,7 +175,7 @@ def test_failed_and_cancelled_runs_say_so_and_what_waits_is_not_there(tmp_path, 
     assert (tags["boneexp.failure_kind"], tags["boneexp.failure"]) == ("error", "ZeroDivisionError: Ü")
     assert [
         each.step for each in client_of(store).get_metric_history(found[5].info.run_id, "train_loss")
-    ] == [0, 1]
+    ] == [1, 2]
 
 
 def test_a_run_that_was_settled_anew_or_whose_export_was_cut_short_is_written_again(

@@ -151,7 +151,7 @@ def test_an_unknown_experiment_is_named_with_the_nearest(copy):
 
 def test_a_missing_grid_file_stops_before_anything_is_recorded(copy):
     copy.grid.unlink()
-    assert "name the grid file with --grid FILE" in copy("promote", "E1", code=1).output
+    assert "there is no grid file experiments.toml" in copy("promote", "E1", code=1).output
     with reading(copy.ledger) as connection:
         assert connection.execute("SELECT COUNT(*) FROM promotions").fetchone()[0] == 0
 
