@@ -300,6 +300,23 @@ def test_a_run_that_does_not_hear_is_killed_after_the_grace(nowhere):
     assert (outcome.kind, child.killed) == ("timeout", True)
 
 
+@pytest.mark.parametrize("why", ["cancelled", "lost"])
+@pytest.mark.parametrize("deaf", [True, False])
+def test_a_run_of_which_nothing_counts_any_more_is_killed_where_it_does_not_stop(nowhere, why, deaf):
+    child, report = waiting(type("Hearing", (Child,), {"deaf": deaf})), limited(nowhere, 0.0)
+    getattr(report.lease, why).set()
+    outcome = outcome_of(child, report, StopFlag())
+    assert (len(child.asked), child.killed, isinstance(outcome, Killed)) == (1, deaf, deaf)
+
+
+def test_a_run_that_is_to_go_on_later_is_given_all_the_time_that_it_needs_to_stop(nowhere):
+    child, stop = waiting(type("Deaf", (Child,), {"deaf": True})), StopFlag()
+    stop.set("SIGTERM")
+    place = Workplace(Path("no ledger"), Path("no artifacts"), Computing("cpu"), lambda news: None, stop)
+    outcome_of(child, limited(place, 0.0), stop)
+    assert (child.asked, child.killed) == (["SIGTERM"], False)
+
+
 @pytest.mark.parametrize("hours", [0.0, 1000.0])
 def test_a_run_within_its_time_or_without_a_limit_is_let_alone(nowhere, hours):
     child = waiting(rounds=20)

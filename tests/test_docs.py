@@ -193,7 +193,7 @@ def test_every_state_kind_outcome_and_event_stands_in_the_ledgers_page():
 
 
 def event_kinds():
-    """Return every kind that `record_event` is called with: constants, or both sides of an `if`."""
+    """Return every kind that `record_event` is called with: constants, both sides of an `if`, a Literal's."""
     found = set()
     for path in (ROOT / "boneexp").rglob("*.py"):
         for function in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -208,12 +208,14 @@ def _kinds_in(function):
         for node in ast.walk(function)
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name)
     }
+    assigned |= {each.arg: each.annotation for each in function.args.args}
     found = set()
     for call in ast.walk(function):
         if isinstance(call, ast.Call) and ast.unparse(call.func).endswith("record_event"):
             kind = call.args[2]
             kind = assigned[kind.id] if isinstance(kind, ast.Name) else kind
             sides = [kind.body, kind.orelse] if isinstance(kind, ast.IfExp) else [kind]
+            sides = kind.slice.elts if isinstance(kind, ast.Subscript) else sides  # Literal["a", "b"]
             found |= {side.value for side in sides}
     return found
 

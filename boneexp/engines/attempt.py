@@ -17,7 +17,7 @@ from boneexp.artifacts import RunFolder
 from boneexp.computing import Computing
 from boneexp.engines.child import Child
 from boneexp.engines.lease import LEASE_S, Lease, kept_lease
-from boneexp.engines.limit import TimeLimit
+from boneexp.engines.limit import GRACE_S, TimeLimit
 from boneexp.engines.work import work
 from boneexp.errors import BoneexpError, Busy, Damaged, LedgerUnusable
 from boneexp.failures import failure_of
@@ -28,6 +28,7 @@ from boneexp.results import EpochRecord, Failed, Finished, Killed, News, Outcome
 
 Announce = Callable[[News], None]
 TICK_S = 0.2
+LOST, CANCELLED = COUNTS_NO_MORE = ("the lease was lost", "cancelled")  # why an attempt's work is for nothing
 
 
 class StopFlag:
@@ -133,13 +134,18 @@ def _worked_and_settled(
 
 
 def outcome_of(child: Child, report: "Report", stop: StopFlag) -> Outcome:
-    """Pass on what the child tells until it has ended, one way or another."""
-    reason, limit = "", report.limit
+    """Pass on what the child tells until it has ended, one way or another.
+
+    One that does not stop is killed after a grace where its time is over, or nothing of it counts any more.
+    """
+    reason, asked_s, limit = "", 0.0, report.limit
     try:
         while True:
             if not reason and (reason := report.why_stop()):
                 child.ask_to_stop(reason)
-            if stop.is_at_once() or limit.is_overdue():
+                asked_s = limit.clock()
+            in_vain = reason in COUNTS_NO_MORE and limit.clock() - asked_s > GRACE_S
+            if in_vain or stop.is_at_once() or limit.is_overdue():
                 child.kill()
             name, content = child.message(TICK_S) or ("", ())
             if name == "outcome":
@@ -235,9 +241,9 @@ class Report:
     def why_stop(self) -> str:
         """Return why the run must stop; "" while it need not."""
         if self.lease.lost.is_set():
-            return "the lease was lost"
+            return LOST
         if self.lease.cancelled.is_set():
-            return "cancelled"
+            return CANCELLED
         if self.limit.is_over():
             return self.limit.reason()
         return self._place.stop.reason or self._unwritable
