@@ -114,7 +114,8 @@ def queue(
     with counting("checking the images") as progress:
         made = planned(grid, overrides, chosen, None if dry_run else artifacts, progress)
     known = _known_hashes(ledger)
-    check_networks(made, known)
+    for note in check_networks(made, known):
+        screen.talk(f"Note: {note}")
     if notes := made.noted(ledger):
         screen.talk(notes)
     if dry_run:

@@ -45,6 +45,14 @@ class WeightsUnavailable(BoneexpError):
     """Pretrained weights or a checkpoint cannot be had or do not fit the model."""
 
 
+class NoHeatMaps(BoneexpError):
+    """The network has no map before its pooling that Grad-CAM could show."""
+
+
+class TooLittleMemory(BoneexpError):
+    """A training step of the smallest batch that the network takes does not fit into memory."""
+
+
 class DeviceUnavailable(BoneexpError):
     """The device that was asked for is not on this machine."""
 

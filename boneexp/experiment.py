@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import Protocol
 
 import numpy as np
-import torch
 from torch import nn
 
 from boneexp.artifacts import RunFolder, link, sha256_of
@@ -24,9 +23,10 @@ from boneexp.failures import failure_of
 from boneexp.learning.batches import samples_of
 from boneexp.learning.checkpoint import Progress, load_best, take_over
 from boneexp.learning.devices import resolved_device, use_kernels
-from boneexp.learning.models import build
+from boneexp.learning.models import build, on_device
 from boneexp.learning.predicting import predict
 from boneexp.learning.training import Course, Signals, evaluation_batch, train
+from boneexp.learning.trial import check_one_at_a_time
 from boneexp.results import (
     CLASS_NAMES,
     EpochRecord,
@@ -105,7 +105,9 @@ def _run(
     write_config(folder, spec)
     report.stage(f"building {settings.model.backbone}")
     goes_on = take_over(folder, spec.config_hash)
-    model = _built(spec, goes_on).to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    if micro_batch == 1 < settings.training.batch_size:
+        check_one_at_a_time(settings.model, settings.data.image_size)
+    model = on_device(_built(spec, goes_on), device)
     progress = train(model, _course(spec, folder, micro_batch, (dataset, split, prepared)), _signals(report))
     if progress is None:
         return None
@@ -133,7 +135,7 @@ def _built(spec: RunSpec, goes_on: bool) -> nn.Module:
         settings = settings.model_copy(update={"pretrained": False})
     elif isinstance(settings.pretrained, str):
         _check_weights(Path(settings.pretrained), spec.weights_sha256)
-    return build(settings, spec.seed)
+    return build(settings, spec.seed, spec.settings.data.image_size)
 
 
 def _check_weights(path: Path, sha256: str) -> None:

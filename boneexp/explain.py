@@ -6,19 +6,21 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-import torch
+from torch import nn
 
 from boneexp.artifacts import RunFolder
 from boneexp.config import Lesion, RunSpec
 from boneexp.data.radiograph import Radiograph, lesion_mask, read_grey
 from boneexp.data.study import study_images
+from boneexp.errors import NoHeatMaps
 from boneexp.evaluation.overlap import energy_inside, iou_at, pointing_hit
 from boneexp.evaluation.panels import Panel, draw_gallery, draw_panel
 from boneexp.experiment import dataset_of
 from boneexp.learning.checkpoint import load_best
 from boneexp.learning.devices import resolved_device
 from boneexp.learning.gradcam import heatmaps
-from boneexp.learning.models import build, last_feature_layer
+from boneexp.learning.last_map import last_map
+from boneexp.learning.models import build, on_device
 from boneexp.results import CLASS_NAMES
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -83,14 +85,15 @@ def explain(
     Raises:
         Damaged: the checkpoint is not the one that was recorded.
         DataInvalid: the data are not those that the run was trained on.
+        NoHeatMaps: the network has no map before its pooling.
     """
     dataset, _ = dataset_of(spec, folder.artifacts)
     prepared = study_images(dataset, spec.settings.data, folder.artifacts)
     settings = spec.settings.model.model_copy(update={"pretrained": False})
-    model = build(settings, spec.seed)
+    model = build(settings, spec.seed, spec.settings.data.image_size)
     load_best(*checkpoint, model)
-    model = model.to(resolved_device(device), memory_format=torch.channels_last)  # type: ignore[call-overload]
-    layer, _ = last_feature_layer(model)
+    model = on_device(model, resolved_device(device))
+    layer = _layer(model, spec)
     row_of = {radiograph.image_id: row for row, radiograph in enumerate(dataset.radiographs)}
     rows = np.array([row_of[question.image_id] for question in questions])
     classes = np.array([question.explained for question in questions])
@@ -105,6 +108,14 @@ def explain(
             panels.setdefault((CLASS_NAMES[question.explained], question.outcome), []).append(panel)
         progress(done, len(questions))
     return Explained(tuple(answers), tuple(_galleries(folder, spec, panels)))
+
+
+def _layer(model: nn.Module, spec: RunSpec) -> str:
+    try:
+        return last_map(model, spec.settings.data.image_size).layer
+    except NoHeatMaps as error:
+        backbone = spec.settings.model.backbone
+        raise NoHeatMaps(f"no heat maps of {spec.experiment} ({backbone}): {error}") from error
 
 
 def _answer(

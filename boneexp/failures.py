@@ -6,7 +6,7 @@ Told by type and words alone, so that a process without torch can tell it, too.
 import errno
 import traceback
 
-from boneexp.errors import BoneexpError, DataInvalid
+from boneexp.errors import BoneexpError, DataInvalid, TooLittleMemory
 from boneexp.results import Failed
 
 OUT_OF_MEMORY = ("out of memory", "can't allocate memory", "cannot allocate memory", "alloc_failed")
@@ -31,7 +31,7 @@ def _kind_of(error: BaseException) -> str:
         return "data"
     if is_full_disk(error):
         return "disk"
-    if isinstance(error, MemoryError):
+    if isinstance(error, MemoryError | TooLittleMemory):
         return "oom"
     said = str(error).lower()  # torch.OutOfMemoryError is a RuntimeError with these words
     memory = isinstance(error, RuntimeError | OSError) and any(words in said for words in OUT_OF_MEMORY)

@@ -90,8 +90,11 @@ def planned(
     return Planned(grid, made)
 
 
-def check_networks(made: Planned, known: Container[str]) -> None:
-    """Check that the networks of new runs can be built; runs in the ledger (`known` hashes) have been.
+def check_networks(made: Planned, known: Container[str]) -> list[str]:
+    """Check that the networks of new runs can be trained; runs in the ledger (`known` hashes) have been.
+
+    Returns:
+        A sentence for each network that `gradcam` will refuse.
 
     Raises:
         GridInvalid: one cannot; the message names the experiment.
@@ -99,19 +102,25 @@ def check_networks(made: Planned, known: Container[str]) -> None:
     """
     new: dict[tuple[object, ...], RunSpec] = {}  # each network once, under the first experiment that has it
     for spec in made.plan.specs:
-        model = spec.settings.model
-        network = (model.backbone, model.attn_layer, model.pretrained)
+        model, one = spec.settings.model, spec.settings.training.batch_size == 1
+        network = (model.backbone, model.attn_layer, model.pretrained, spec.settings.data.image_size, one)
         if network not in new and spec.config_hash not in known:
             new[network] = spec
-    if not new:
-        return
-    from boneexp.learning.models import check_buildable  # loads torch and timm, some seconds
+    return [note for spec in new.values() if (note := _checked(spec, made.grid.path))]
 
-    for spec in new.values():
-        try:
-            check_buildable(spec.settings.model)
-        except (GridInvalid, WeightsUnavailable) as error:
-            raise type(error)(f"{made.grid.path}, experiments.{spec.experiment}: {error}") from error
+
+def _checked(spec: RunSpec, grid: Path) -> str:
+    from boneexp.learning.trial import check_network  # loads torch and timm, some seconds
+
+    settings = spec.settings
+    try:
+        reason = check_network(settings.model, settings.data.image_size, settings.training.batch_size)
+    except (GridInvalid, WeightsUnavailable) as error:
+        raise type(error)(f"{grid}, experiments.{spec.experiment}: {error}") from error
+    if not reason:
+        return ""
+    backbone = settings.model.backbone
+    return f"experiments.{spec.experiment}: boneexp gradcam will refuse {backbone}: {reason}"
 
 
 def put_in_queue(

@@ -60,7 +60,7 @@ def _weight_bytes(settings: ExperimentSettings) -> int:
     from boneexp.learning.models import weight_bytes
 
     try:
-        return weight_bytes(settings.model)
+        return weight_bytes(settings.model, settings.data.image_size)
     except GridInvalid:  # this timm does not have it: the run will fail by itself, and say so
         return 0
 

@@ -18,7 +18,7 @@ seeds = [42]
 [data]
 root = "{root}"
 name = "phantom"
-image_size = 32
+image_size = 48
 
 [model]
 backbone = "test_efficientnet"

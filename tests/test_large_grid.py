@@ -12,7 +12,7 @@ from tiny_dataset import dataset_of
 from boneexp import planning, screen
 from boneexp.errors import GridInvalid
 from boneexp.gridfile import load_grid
-from boneexp.learning import models
+from boneexp.learning import trial
 from boneexp.ledger import enqueue as enqueueing
 from boneexp.ledger import transaction, views
 from boneexp.ledger.database import open_ledger, reading, writing
@@ -48,7 +48,7 @@ def counted(monkeypatch):
     count(planning, "study_dataset", dataset_of([(n % 3, 1, None, "") for n in range(24)]))
     count(planning, "study_split")
     count(planning, "sha256_of", "a" * 64)
-    count(models, "check_buildable", True)
+    count(trial, "check_network", "")
     return calls
 
 
@@ -58,7 +58,7 @@ def test_what_thousands_of_experiments_share_is_done_once(tmp_path, counted):
     made = Planned(grid, plan(grid, None))
     check_networks(made, ())
     assert len(made.plan.specs) == MANY
-    assert counted == {"study_dataset": 1, "study_split": 1, "sha256_of": 1, "check_buildable": 1}
+    assert counted == {"study_dataset": 1, "study_split": 1, "sha256_of": 1, "check_network": 1}
 
 
 def test_thousands_of_runs_go_into_the_ledger_in_a_few_statements(tmp_path, counted, monkeypatch):
@@ -95,12 +95,13 @@ def test_each_network_is_built_once_and_a_wrong_one_named_with_its_experiment(tm
     grid = load_grid(tmp_path / "grid.toml")
     made, built = Planned(grid, plan(grid, None)), []
 
-    def check(settings):
+    def check(settings, *_):
         built.append(settings.backbone)
         if settings.backbone == "resnet5":
             raise GridInvalid("there is no resnet5")
+        return ""
 
-    monkeypatch.setattr(models, "check_buildable", check)
+    monkeypatch.setattr(trial, "check_network", check)
     with pytest.raises(GridInvalid, match=r"experiments\.E2: there is no resnet5"):
         check_networks(made, ())
     assert built == ["resnet18", "resnet50", "resnet5"]

@@ -99,7 +99,7 @@ def test_parameters_are_the_settings_flat_and_without_the_place_of_the_data(expo
         "split_digest": spec["split_digest"],
         "training.learning_rate": "0.001",
         "model.pretrained": "False",
-        "data.image_size": "32",
+        "data.image_size": "48",
         "evaluation.resamples": "200",
     }
     assert {key: run.data.params[key] for key in expected} == expected

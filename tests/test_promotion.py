@@ -46,7 +46,7 @@ def test_promote_sets_the_default_everywhere(copy):
     assert promoted(copy) == {
         "experiment": "E2",
         "backbone": "test_efficientnet",
-        "image_size": 32,
+        "image_size": 48,
         "batch_size": 8,
         "dropout": 0.1,
         "attn_layer": "",

@@ -300,7 +300,7 @@ def test_a_ledger_on_a_full_disk_stops_the_worker_and_loses_nothing(
 
 def test_a_run_that_goes_on_asks_no_model_hub(study, with_work, monkeypatch):
     """The pretrained weights are in its checkpoint by now, and the network may be gone."""
-    monkeypatch.setattr("boneexp.queueing.check_networks", lambda *_: None)
+    monkeypatch.setattr("boneexp.queueing.check_networks", lambda *_: [])
     study("queue", "--only", "E1", "--split", "stratified", "--set", "model.pretrained=true")
     with_work(faulty.hub_that_answers_once)
     study("run", "--next")

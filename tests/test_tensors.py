@@ -16,7 +16,7 @@ from conftest import Study
 from boneexp.config import ModelSettings
 from boneexp.errors import Damaged, WeightsUnavailable
 from boneexp.learning.checkpoint import Progress, load_best, load_last, save_last
-from boneexp.learning.models import build, check_buildable
+from boneexp.learning.models import build, check_weights
 from boneexp.learning.tensors import tensors_of
 
 TINY = ModelSettings(backbone="test_efficientnet", pretrained=False)
@@ -93,7 +93,7 @@ WEIGHTS = {
 def test_a_weights_file_that_is_none_is_refused_in_one_sentence(tmp_path, name, write):
     write(tmp_path / name)
     settings = TINY.model_copy(update={"pretrained": str(tmp_path / name)})
-    for use in (check_buildable, lambda asked: build(asked, 1)):
+    for use in (check_weights, lambda asked: build(asked, 1)):
         with pytest.raises(WeightsUnavailable) as caught:
             use(settings)
         said = str(caught.value)
@@ -121,7 +121,7 @@ def test_a_weights_file_in_any_honest_form_is_loaded(tmp_path, form):
     else:
         torch.save(content, path, _use_new_zipfile_serialization=form != "old")
     settings = TINY.model_copy(update={"pretrained": str(path)})
-    check_buildable(settings)
+    check_weights(settings)
     loaded = build(settings, 2).state_dict()
     assert all(torch.equal(loaded[name], plain[name]) for name in plain if "classifier" not in name)
 
@@ -129,7 +129,7 @@ def test_a_weights_file_in_any_honest_form_is_loaded(tmp_path, form):
 @pytest.mark.skipif(not LITE.is_file(), reason=f"the ImageNet weights are not here: {LITE}")
 def test_real_imagenet_weights_fit():
     settings = ModelSettings(backbone="tf_efficientnet_lite0", pretrained=str(LITE))
-    check_buildable(settings)
+    check_weights(settings)
     assert not torch.equal(
         build(settings, 1).conv_stem.weight,
         build(settings.model_copy(update={"pretrained": False}), 1).conv_stem.weight,

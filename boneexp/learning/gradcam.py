@@ -11,7 +11,7 @@ from torch import nn
 from boneexp.config import DataSettings
 from boneexp.data.prepared import Prepared
 from boneexp.learning.batches import normalised
-from boneexp.learning.models import last_feature_layer
+from boneexp.learning.last_map import last_map
 
 
 def heatmaps(
@@ -20,13 +20,43 @@ def heatmaps(
     """Yield a (size, size) map in [0, 1] for each image at `rows`: the evidence for its class in `classes`.
 
     A map is scaled to its own maximum; it is zero everywhere where nothing speaks for the class.
+
+    Raises:
+        NoHeatMaps: the network has no map before its pooling.
     """
     model.eval()
     device = next(model.parameters()).device
-    _, layer = last_feature_layer(model)
-    with GradCAM(model=model, target_layers=[layer]) as cam:
+    seen = last_map(model, prepared.pixels.shape[-1])
+    parts = _Parts(model)
+    with GradCAM(parts, [parts.features], reshape_transform=seen.channels_first) as cam:
         for row, explained in zip(rows, classes, strict=True):
             pixels = torch.from_numpy(np.array(prepared.pixels[[row]])).to(device)
             targets = [ClassifierOutputTarget(int(explained))]
             found = cam(input_tensor=normalised(pixels, settings), targets=targets)[0]
             yield np.clip(np.nan_to_num(np.asarray(found, dtype=np.float32)), 0.0, 1.0)
+
+
+class _Features(nn.Module):
+    """A network up to its last map."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the last map, with the axes as the network has them."""
+        found: torch.Tensor = self.model.forward_features(images)  # type: ignore[operator]
+        return found
+
+
+class _Parts(nn.Module):
+    """A network in two parts, so that Grad-CAM can take hold of the map that goes from one to the other."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.features = _Features(model)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the logits; the head works on a copy, since some change their input in place."""
+        logits: torch.Tensor = self.features.model.forward_head(self.features(images).clone())  # type: ignore[operator]
+        return logits
