@@ -199,11 +199,11 @@ STATISTICAL = [
     ),
     (
         {"subgroups": ["centre"], "least_accuracy": 0.9},
-        "accuracy of the worst subgroup: at least 0.9, beyond chance among so many",
+        "no subgroup's accuracy lies below 0.9 by more than chance",
     ),
     (
         {"subgroups": ["centre"], "smallest_subgroup": 1, "least_malignant_sensitivity": 1.0},
-        "malignant sensitivity of the worst subgroup: at least 1, beyond chance among so many",
+        "no subgroup's malignant sensitivity lies below 1 by more than chance",
     ),
     ({"calibration_metric": "log_loss", "calibration_at_most": 0.1}, "log loss: at most 0.1"),
     (
@@ -277,7 +277,7 @@ def test_the_worst_subgroup_is_the_lowest_that_the_predictions_give(study):
     keys = {"subgroups": ["centre"], "smallest_subgroup": 30, "least_accuracy": round(accuracy, 6) - 0.001}
     found = judged(study.ledger, [4], **keys)["worst-subgroup accuracy"]
     assert found.met is True
-    assert found.found.startswith(f"{accuracy:.3f} (")
+    assert found.found.startswith(f"lowest {accuracy:.3f} (")
     assert (
         f"of {len(right[worst])} images, centre {worst} (centre-holdout); 2 subgroups judged" in found.found
     )

@@ -9,6 +9,7 @@ import numpy as np
 from boneexp.evaluation.intervals import normal_quantile
 
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
+DECIMALS = 12  # of a net benefit, so that one of 0 is 0
 
 
 @dataclass(frozen=True)
@@ -70,7 +71,8 @@ def decision_curve(
         odds = threshold / (1 - threshold)
         sensitivity, false_alarms = float(acted[positive].mean()), float(acted[~positive].mean())
         of_model = frequency * sensitivity - (1 - frequency) * false_alarms * odds
-        found.append(NetBenefit(threshold, of_model, frequency - (1 - frequency) * odds))
+        of_all = frequency - (1 - frequency) * odds
+        found.append(NetBenefit(threshold, *(round(each, DECIMALS) + 0.0 for each in (of_model, of_all))))
     return tuple(found)
 
 

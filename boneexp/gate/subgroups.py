@@ -71,7 +71,7 @@ def _condition(found: Sequence[_Judged], metric: str, floor: float, policy: Prom
     few = sum(0 < each.units < policy.smallest_subgroup for each in found)
     left_out = f"; {few} of {smallest} not judged" if few else ""
     name = f"worst-subgroup {metric}"
-    asked = f"{label(metric)} of the worst subgroup: at least {floor:g}, beyond chance among so many"
+    asked = f"no subgroup's {label(metric)} lies below {floor:g} by more than chance"
     if not judged:
         return Condition(name, "statistical", asked, None, f"no subgroup is large enough{left_out}")
     adjusted = holm([each.p_value(floor) for each in judged])
@@ -82,7 +82,9 @@ def _condition(found: Sequence[_Judged], metric: str, floor: float, policy: Prom
     p_value = adjusted[judged.index(first)]
     also = f"; also below: {', '.join(each.where for each in below[1:])}" if below[1:] else ""
     tested = f"{len(judged)} subgroup{'s' * (len(judged) > 1)} judged, p = {p_value:.3f} (one-sided, Holm)"
-    return Condition(name, "statistical", asked, not below, f"{first.shown()}; {tested}{also}{left_out}")
+    return Condition(
+        name, "statistical", asked, not below, f"lowest {first.shown()}; {tested}{also}{left_out}"
+    )
 
 
 def _of_run(
