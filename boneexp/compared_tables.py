@@ -7,11 +7,14 @@ from boneexp import screen
 from boneexp.analysis.choice import Verdict
 from boneexp.comparing import Answer
 from boneexp.documents.comparison import COLUMNS, shown
-from boneexp.selection import Comparison, Row, label
+from boneexp.figure_words import label
+from boneexp.references import Target
+from boneexp.selection import Comparison, Row, best_sentence
 
 if TYPE_CHECKING:
     from rich.table import Table
 
+NOT_COMPARABLE = "not comparable"
 MOST_COMPARED = 50  # experiments in the table of compare
 
 
@@ -23,7 +26,8 @@ def comparison_parts(comparison: Comparison, verdict: Verdict | None = None) -> 
     if len(rows) < len(comparison.rows):
         table.caption = f"and {len(comparison.rows) - len(rows):,} more; all of them with --csv or --json"
     for row in rows:
-        style = "bold green" if row["experiment_id"] == comparison.best else None
+        first = row["experiment_id"] in (comparison.best, *comparison.equal_to)
+        style = "bold green" if first else None
         table.add_row(
             *(screen.escaped(shown(comparison, row, column, "\n")) for column in COLUMNS.values()),
             style=style,
@@ -31,8 +35,7 @@ def comparison_parts(comparison: Comparison, verdict: Verdict | None = None) -> 
     parts: list[Any] = [table]
     if (comparison.baseline or comparison.targets) and comparison.part == "test":
         parts.append(_baseline_table(comparison, rows))
-    best = f"Best: [bold green]{screen.escaped(comparison.best)}[/]" if comparison.best else "Best: none"
-    parts.append(f"{best} ({screen.escaped(comparison.why)})")
+    parts.append(f"[bold]{screen.escaped(best_sentence(comparison))}[/]")
     parts += [screen.escaped(sentence) for sentence in (verdict.sentences() if verdict else ())]
     parts += [f"[yellow]Note:[/] {screen.escaped(warning)}" for warning in comparison.warnings]
     parts.append("Research use only, not for clinical use.")
@@ -65,29 +68,38 @@ def _best_ranked(comparison: Comparison) -> list[Row]:
 
 
 def _baseline_table(comparison: Comparison, rows: Sequence[Row]) -> "Table":
-    others = any(dataset["kind"] != "BTXRD" for dataset in comparison.datasets)
-    title = (
-        "Not comparable: baseline and targets are for BTXRD, and these are other images" if others else None
-    )
-    table = screen.empty_table(
-        "Experiment", "Figure", "Value", "Baseline", "Delta", "Target", "Met", title=title
-    )
+    table = screen.empty_table("Experiment", "Figure", "Value", "Baseline", "Delta", "Target", "Met")
+    if comparison.candidates > 1:
+        table.caption = f"intervals here allow for the best of {comparison.candidates}: each end 1 - 0.025/K"
     for row in rows:
         experiment = row["experiment_id"]
         deltas = comparison.deltas(experiment)
         targets = {target.figure: target for target in comparison.targets_of(experiment)}
         for figure in dict.fromkeys([*targets, *deltas]):
-            delta, target = deltas.get(figure), targets.get(figure)
+            target = targets.get(figure)
             table.add_row(
                 screen.escaped(experiment),
                 label(figure),
                 screen.share(comparison.value(experiment, figure)),
-                screen.share(comparison.baseline.get(figure)),
-                "" if delta is None else f"{delta:+.3f}",
+                screen.share(baseline.value) if (baseline := comparison.baseline.get(figure)) else "",
+                _delta(comparison, experiment, figure),
                 "" if target is None else f"> {target.target:.3f}",
                 "" if target is None else _met(target),
             )
     return table
+
+
+def _delta(comparison: Comparison, experiment: str, figure: str) -> str:
+    """Return the difference to the baseline with its interval; why there is none, where there is none."""
+    reference = comparison.baseline.get(figure)
+    if reference is None:
+        return ""
+    if not comparison.is_held_against(experiment, reference):
+        return NOT_COMPARABLE
+    found, delta = comparison.difference(experiment, figure), comparison.deltas(experiment)[figure]
+    if found is not None:
+        return f"{found.value:+.3f} ({found.low:+.3f} to {found.high:+.3f})"
+    return "" if delta is None else f"{delta:+.3f}"
 
 
 def _with_intervals(row: Row) -> dict[str, str]:
@@ -115,7 +127,9 @@ def _cell(value: object) -> str:
     return "not reported" if value is None else str(value)
 
 
-def _met(target: Any) -> str:
+def _met(target: Target) -> str:
+    if not target.comparable:
+        return NOT_COMPARABLE
     if target.met is None:
         return "not known"
     if not target.met:

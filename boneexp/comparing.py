@@ -10,7 +10,7 @@ from typing import Any
 
 from boneexp.analysis.calibrated import PREVALENCES, Calibration, calibration_of
 from boneexp.analysis.choice import MOST_CANDIDATES, MOST_RUNS, Verdict, verdict_of
-from boneexp.analysis.evaluated import Evaluated, evaluated_runs
+from boneexp.analysis.evaluated import Evaluated, evaluated_runs, on_one_test_set
 from boneexp.analysis.figures import Figure, figure_named
 from boneexp.analysis.groups import generalisation_gaps, subgroup_figures
 from boneexp.analysis.pairs import COMPARED, LEVEL, PairedTest, paired_tests
@@ -20,11 +20,13 @@ from boneexp.errors import BoneexpError, NothingToDo, RunNotFound
 from boneexp.evaluation.intervals import FEW
 from boneexp.evaluation.recalibration import Recalibration
 from boneexp.evaluation.reported import WANTED_CLASS
+from boneexp.evaluation.seeds import ONE_SEED
 from boneexp.evaluation.subgroups import FEWEST_NEEDED
+from boneexp.figure_words import label
 from boneexp.ledger import evidence
 from boneexp.ledger.conditions import cancelled_note
 from boneexp.results import AT_BOUND, is_at_bound
-from boneexp.selection import Comparison, compared, label
+from boneexp.selection import Comparison, compared
 
 Row = dict[str, Any]
 CALIBRATION_NOTES = (
@@ -132,13 +134,32 @@ def answer_of_tests(evaluated: Evaluated, tests: Sequence[PairedTest], part: str
     )
     notes = [
         "Differences are the second less the first; the interval is the paired bootstrap's "
-        f"({evaluated.confidence:.0%}, {evaluated.resamples:,} resamples).",
+        f"({evaluated.confidence:.0%}, {evaluated.resamples:,} resamples), that of t where there are several "
+        "seeds.",
         "false_claim is the probability that the one that looks better is not, if nothing was known before "
         "(at most 0.5; not adjusted for the number of comparisons).",
-        f"p_holm is adjusted over all comparisons of the same figure; below {LEVEL} the two differ.",
+        f"p_holm is adjusted over all pairs in the same figure on the same split; below {LEVEL} the two "
+        "differ.",
+        *_of_what(evaluated),
         *_elsewhere(evaluated.elsewhere),
     ]
     return Answer({f"Paired tests, {_part(part)}": rows}, tuple(notes))
+
+
+def _of_what(evaluated: Evaluated) -> list[str]:
+    """Say for each split whether the tests are about trained models, or about what their recipes give."""
+    notes = []
+    for split in evaluated.splits:
+        runs = [len(of) for name in evaluated.experiments if (of := evaluated.of(name, split))]
+        if min(runs) > 1:
+            notes.append(f"{label(split)}: the tests allow for other images and for other seeds.")
+        else:
+            one = "every experiment has one seed" if max(runs) == 1 else "some experiments have one seed"
+            notes.append(
+                f"{label(split)}: {one}, so a test between two of these is about these two trained models; "
+                "what other seeds would give is not known."
+            )
+    return notes
 
 
 def subgroup_answer(connection: sqlite3.Connection, found: Comparison, request: Request) -> Answer:
@@ -193,7 +214,7 @@ def seed_answer(connection: sqlite3.Connection, _found: Comparison, request: Req
         for each in spreads
     )
     tables = {f"Seeds, {_part(request.part)}": rows, "Where the spread comes from": variances}
-    notes = [note for each in spreads for note in _seed_notes(each)]
+    notes = [note for each in spreads for note in (*_seed_notes(each), *_elsewhere(each.elsewhere))]
     at_bound = _at_bound(connection, figure_named(request.metric), request.part) if request.metric else []
     return Answer(tables, tuple(dict.fromkeys([*notes, *at_bound])))
 
@@ -201,10 +222,10 @@ def seed_answer(connection: sqlite3.Connection, _found: Comparison, request: Req
 def figure_answer(connection: sqlite3.Connection, _found: Comparison, request: Request) -> Answer:
     """Return one figure of every experiment on every split, from the view metric_figures."""
     figure, part = figure_named(request.metric), request.part
-    rows = tuple(
-        {key: row[key] for key in ("experiment", "split", "part", "runs", "value", "low", "high")}
-        for row in evidence.metric_figures(connection, part, figure.metric, figure.class_name)
-    )
+    known = evidence.metric_figures(connection, part, figure.metric, figure.class_name)
+    taken, elsewhere = on_one_test_set(known)
+    shown = ("experiment", "split", "part", "runs", "value", "low", "high", "value_min", "value_max")
+    rows = tuple({key: row[key] for key in shown} for row in taken)
     better = "lower is better" if figure.lower_is_better else "higher is better"
     if not figure.has_direction:
         better = "chosen on validation: neither higher nor lower is better"
@@ -213,6 +234,7 @@ def figure_answer(connection: sqlite3.Connection, _found: Comparison, request: R
         notes.append(
             "It is not 0 for true probabilities either: see its mean then with compare --calibration."
         )
+    notes += _elsewhere(elsewhere)
     return Answer({f"{label(figure.name)}, {_part(part)}": rows}, tuple(notes))
 
 
@@ -316,9 +338,11 @@ def _estimates(figures: Sequence[Figure], values: Sequence[Any]) -> Row:
 def _seed_notes(each: FigureSpread) -> list[str]:
     if not _has_best(each):
         return []
-    where = f"{each.split.replace('center_holdout', 'centre-holdout')} {label(each.figure)}"
-    one_seed = "has one seed"
-    return [note if one_seed in note else f"{where}: {note}" for note in each.study.warnings]
+    split, figure = label(each.split), label(each.figure)
+    return [
+        f"{split}: {note}" if note == ONE_SEED else f"{split} {figure}: {note}"
+        for note in each.study.warnings
+    ]
 
 
 def _has_best(each: FigureSpread) -> bool:
@@ -336,10 +360,15 @@ def _at_bound(connection: sqlite3.Connection, figure: Figure, part: str) -> list
     ]
 
 
-def _elsewhere(names: Sequence[str]) -> list[str]:
-    if not names:
-        return []
-    return [f"Left out, since they were tested on other images: {', '.join(names)}."]
+def _elsewhere(left_out: Sequence[tuple[str, str]]) -> list[str]:
+    """Return for each split who was tested on other images than most."""
+    by_split: dict[str, list[str]] = {}
+    for split, experiment in left_out:
+        by_split.setdefault(split, []).append(experiment)
+    return [
+        f"Left out of the {label(split)} split, since tested on other images: {', '.join(names)}."
+        for split, names in by_split.items()
+    ]
 
 
 def _part(part: str) -> str:

@@ -34,6 +34,7 @@ Center = Annotated[int, Field(ge=0, le=1_000_000)]
 ShortText = Annotated[str, StringConstraints(max_length=100)]
 FilePath = Annotated[str, StringConstraints(max_length=4096)]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
+ImageCount = Annotated[int, Field(ge=1, le=10_000_000)]
 Figure = Literal[
     "stratified_accuracy",
     "stratified_macro_auroc",
@@ -190,6 +191,60 @@ class PromotionSettings(Settings):
     temperature_scaling: bool = False
     non_inferiority_margin: OpenShare = 0.0
     leakage: bool = True
+
+
+class ReferenceSettings(Settings):
+    """Published or wanted figures, and the images that they are of."""
+
+    comparable_to: ShortText = ""
+    stratified_accuracy: Share | None = None
+    stratified_macro_auroc: Share | None = None
+    stratified_malignant_sensitivity: Share | None = None
+    stratified_malignant_specificity: Share | None = None
+    center_holdout_accuracy: Share | None = None
+    center_holdout_macro_auroc: Share | None = None
+    center_holdout_malignant_sensitivity: Share | None = None
+    center_holdout_malignant_specificity: Share | None = None
+    gradcam_iou: Share | None = None
+
+    @property
+    def figures(self) -> dict[str, float]:
+        """The figures that are given, by name."""
+        given = {figure: getattr(self, figure) for figure in REFERENCE_FIGURES}
+        return {figure: value for figure, value in given.items() if value is not None}
+
+
+class ImageCounts(Settings):
+    """How many images a study's test parts have; None where that is not known."""
+
+    stratified: ImageCount | None = None
+    center_holdout: ImageCount | None = None
+
+
+class BaselineSettings(ReferenceSettings):
+    """What went before, and on how many test images: then its own uncertainty counts, too."""
+
+    images: ImageCounts = ImageCounts()
+    malignant_images: ImageCounts = ImageCounts()
+
+    @model_validator(mode="after")
+    def _malignant_images_are_among_them(self) -> Self:
+        for split in SPLITS:
+            images, malignant = getattr(self.images, split), getattr(self.malignant_images, split)
+            if images is not None and malignant is not None and malignant >= images:
+                raise ValueError(f"{split} has {malignant} malignant images of {images}")
+        return self
+
+    @property
+    def sizes(self) -> dict[str, int]:
+        """On how many images each proportion of the baseline rests, as far as that is given."""
+        found: dict[str, int] = {}
+        for split in SPLITS:
+            images, malignant = getattr(self.images, split), getattr(self.malignant_images, split)
+            others = None if images is None or malignant is None else images - malignant
+            named = {"accuracy": images, "malignant_sensitivity": malignant, "malignant_specificity": others}
+            found |= {f"{split}_{metric}": count for metric, count in named.items() if count is not None}
+        return {figure: count for figure, count in found.items() if figure in self.figures}
 
 
 class PromotedSettings(Settings):

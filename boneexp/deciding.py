@@ -40,6 +40,7 @@ class Decision:
 
     promotion: Promotion
     best: str | None
+    equal_to: tuple[str, ...]  # by the rule, to the best
     why: str
     follows: int | None  # the decision that stood when this one was taken
     conditions: tuple[Condition, ...]
@@ -57,9 +58,8 @@ class Decision:
             return "the baseline stays the default; no experiment is promoted"
         if self.promotion.action == "rollback":
             return f"the last promotion is undone; the default is {experiment or 'the baseline'} again"
-        beside = (
-            "" if experiment == self.best else f" (by the study's rule the best is {self.best or 'none'})"
-        )
+        first = experiment in (self.best, *self.equal_to)
+        beside = "" if first else f" (by the study's rule the best is {self.best or 'none'})"
         overridden = len(self.promotion.overrides)
         over = f", {overridden} unmet condition{'s' * (overridden > 1)} overridden" if overridden else ""
         return f"{experiment} becomes the default model{beside}{over}"
@@ -78,6 +78,7 @@ class Decision:
             "reason": self.promotion.reason,
             "decided_by": self.promotion.decided_by,
             "best": self.best,
+            "equal_to": list(self.equal_to),
             "why": self.why,
             "conditions": [asdict(each) for each in self.conditions],
             "overridden": list(self.promotion.overrides),
@@ -138,6 +139,7 @@ def decide(place: Place, request: Request) -> Decision:
     return Decision(
         promotion=Promotion(*about, judged.undoes_id, overridden),
         best=found.best,
+        equal_to=found.equal_to,
         why=found.why,
         follows=rows[-1]["id"] if rows else None,
         conditions=judged.conditions,
@@ -148,7 +150,8 @@ def decide(place: Place, request: Request) -> Decision:
 def _weigh(connection: sqlite3.Connection, found: Comparison, place: Place, request: Request) -> _Judged:
     """Judge what is to be promoted; where the baseline is kept, the experiment that could have been."""
     policy, promotes = promotion_policy(place.grid), request.action == "promote"
-    experiment = _named(connection, request.experiment or found.best, found) if promotes else candidate(found)
+    best = None if found.equal_to else found.best  # among equals a person decides
+    experiment = _named(connection, request.experiment or best, found) if promotes else candidate(found)
     stands = _standing(connection, experiment)
     conditions = with_effects(
         _conditions(connection, stands, found, place, policy),

@@ -17,15 +17,15 @@ from pydantic_core import ErrorDetails
 from boneexp.artifacts import write_text
 from boneexp.config import (
     EXPERIMENT_ID,
-    REFERENCE_FIGURES,
+    BaselineSettings,
     CenterHoldoutSettings,
     ExperimentSettings,
     PromotedSettings,
     PromotionSettings,
+    ReferenceSettings,
     Seed,
     SelectionSettings,
     Settings,
-    Share,
     SplitSpec,
     SplitsSettings,
     StratifiedSettings,
@@ -53,8 +53,8 @@ class GridText(Settings):
     splits: SplitsSettings = SplitsSettings()
     selection: SelectionSettings = SelectionSettings()
     promotion: PromotionSettings = PromotionSettings()
-    targets: dict[str, Share] = {}
-    baseline: dict[str, Share] = {}
+    targets: ReferenceSettings = ReferenceSettings()
+    baseline: BaselineSettings = BaselineSettings()
     promoted: PromotedSettings = PromotedSettings()
     experiments: Annotated[dict[ExperimentId, dict[str, Any]], Field(min_length=1)]
 
@@ -69,8 +69,8 @@ class Grid:
     seeds: tuple[int, ...]
     selection: SelectionSettings
     promotion: PromotionSettings
-    targets: Mapping[str, float]
-    baseline: Mapping[str, float]
+    targets: ReferenceSettings
+    baseline: BaselineSettings
     promoted: PromotedSettings
 
 
@@ -88,7 +88,6 @@ def load_grid(path: Path, overrides: Sequence[str] = ()) -> Grid:
         _apply(override, document, forced)
     places = _Places(path, key_lines(text), tuple(overrides))
     top = _checked(GridText, document, (), places)
-    _check_figures(top, places)
     experiments = {
         identifier: _experiment(identifier, table, document, forced, places)
         for identifier, table in top.experiments.items()
@@ -263,16 +262,6 @@ def _short(value: Any) -> str:
     except ValueError:  # a number of thousands of digits
         text = "a number without end"
     return text if len(text) <= 60 else f"{text[:57]}..."
-
-
-def _check_figures(top: GridText, places: _Places) -> None:
-    for section, figures in (("targets", top.targets), ("baseline", top.baseline)):
-        for key in figures:
-            if key not in REFERENCE_FIGURES:
-                where, _ = places.of((section, key))
-                raise GridInvalid(
-                    f"{where}: unknown key '{section}.{key}'; {nearest(key, REFERENCE_FIGURES)}"
-                )
 
 
 def _with_paths(

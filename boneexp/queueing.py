@@ -9,6 +9,8 @@ from typing import Any
 from boneexp.config import RunSpec
 from boneexp.data.attributes import attributes_of
 from boneexp.data.btxrd import Dataset
+from boneexp.data.overlaps import contradicting_images, overlaps
+from boneexp.data.splits import Split
 from boneexp.errors import GridInvalid, WeightsUnavailable
 from boneexp.gridfile import Grid, load_grid
 from boneexp.ledger.database import writing
@@ -131,12 +133,13 @@ def put_in_queue(
     grid = made.grid
     with writing(ledger) as connection:
         for name, dataset in made.plan.datasets:
-            record_dataset(connection, _facts(name, dataset), now)
+            splits = [split for split, of in made.plan.splits if of is dataset]
+            record_dataset(connection, _facts(name, dataset, splits), now)
         record_study(connection, grid.selection, grid.targets, grid.baseline, now)
         return enqueue(connection, made.plan.specs, now, max_attempts)
 
 
-def _facts(name: str, dataset: Dataset) -> DatasetFacts:
+def _facts(name: str, dataset: Dataset, splits: Sequence[Split]) -> DatasetFacts:
     counts: dict[str, dict[str, int]] = {}
     for radiograph in dataset.radiographs:
         of_center = counts.setdefault(str(radiograph.center), dict.fromkeys(CLASS_NAMES, 0))
@@ -152,5 +155,11 @@ def _facts(name: str, dataset: Dataset) -> DatasetFacts:
             (radiograph.image_id, *named)
             for radiograph in dataset.radiographs
             for named in attributes_of(radiograph)
+        ),
+        contradicting_images=contradicting_images(dataset),
+        overlaps=tuple(
+            {"split_digest": split.digest, **vars(shared)}
+            for split in splits
+            for shared in overlaps(split, dataset)
         ),
     )

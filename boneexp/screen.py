@@ -253,7 +253,7 @@ def decisions_table(rows: Sequence[Row]) -> "Table":
 
 def reproduction_parts(found: "Reproduction") -> "list[Any]":
     """Return what came out again: each figure then and now, and the verdict."""
-    from boneexp.selection import label
+    from boneexp.figure_words import label
 
     table = empty_table(
         "test figure", "stored", "interval", "again", "inside", title=f"Run {found.run} once more"

@@ -8,11 +8,22 @@ import sqlite3
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cached_property, lru_cache
+from functools import cached_property
 from typing import Any
 
+from boneexp.evaluation.multiplicity import Difference, Estimate, above_reference
+from boneexp.figure_words import label, listed, split_of
+from boneexp.leakage import leak_sentence
 from boneexp.ledger import views
-from boneexp.results import SPLITS
+from boneexp.references import (
+    Reference,
+    Target,
+    data_warning,
+    held_against_target,
+    is_of,
+    reference_warning,
+    references_of,
+)
 
 Row = dict[str, Any]
 MARKS = {
@@ -20,36 +31,18 @@ MARKS = {
     "same, but BatchNorm saw fewer images at a time.",
     "‡": "tested on other images than most: other data, or another deal of them.",
     "§": "another number of finished seeds than most.",
+    "¶": "a single-class predictor: a run calls every image of the part the same class. It is not ranked "
+    "best while another experiment is not one.",
 }
-LEAK = (
-    "The stratified split is by image: several views of one patient fall on both sides, so its figures are "
-    "optimistic; the centre-holdout figures are the harder test."
-)
 
 
 @dataclass(frozen=True)
-class Target:
-    """One target of the study, held against one experiment. `met` is None where the figure is not known."""
+class Ranked:
+    """Whom the rule ranks first: the best (the first of equals), why, and who is equal to it."""
 
-    figure: str
-    target: float
-    value: float | None
-    low: float | None
-    high: float | None
-
-    @property
-    def met(self) -> bool | None:
-        """Whether the point estimate passes."""
-        return None if self.value is None else self.value > self.target
-
-    @property
-    def met_by_interval(self) -> bool:
-        """Whether the lower end of the interval passes too.
-
-        An interval without width proves nothing: a model that calls every image malignant has a sensitivity
-        of 1 in every resample.
-        """
-        return self.low is not None and self.low > self.target and self.low != self.high
+    best: str | None
+    why: str
+    equal_to: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -60,14 +53,17 @@ class Comparison:
     figures: Mapping[tuple[str, str], Row]  # (experiment, split) -> row of experiment_figures
     leaderboard: tuple[Row, ...]
     order: tuple[str, ...]
-    targets: Mapping[str, float]
-    baseline: Mapping[str, float]
+    targets: Mapping[str, Reference]
+    baseline: Mapping[str, Reference]
+    confidences: Mapping[str, float]  # experiment -> the confidence of its stored intervals
     datasets: tuple[Row, ...]
     overlaps: Mapping[str, float]  # experiment -> mean Grad-CAM IoU at 0.5
     best: str | None
     why: str
+    equal_to: tuple[str, ...] = ()  # the experiments that the rule ranks as high as the best
     part: str = "test"  # whose figures these are
     selected_on: str = "test"  # whose figures choose the best
+    leaks: tuple[str, ...] = ()  # what training and test of the splits share, or may share
     warnings: tuple[str, ...] = field(default=())
 
     def row(self, experiment: str) -> Row | None:
@@ -79,6 +75,19 @@ class Comparison:
         split, metric = split_of(figure)
         row = self.figures.get((experiment, split), {})
         return row.get(f"{metric}_low"), row.get(f"{metric}_high")
+
+    def spread(self, experiment: str, figure: str) -> tuple[int, float, float] | None:
+        """Return the number of seeds behind a mean with their lowest and highest; None of a single run."""
+        split, metric = split_of(figure)
+        row = self.figures.get((experiment, split), {})
+        lowest, highest = row.get(f"{metric}_min"), row.get(f"{metric}_max")
+        if lowest is None or highest is None or row["finished_runs"] < 2:
+            return None
+        return row["finished_runs"], lowest, highest
+
+    def single_class(self, experiment: str, split: str) -> int:
+        """Return how many of an experiment's finished runs on a split predict one class only."""
+        return int(self.figures.get((experiment, split), {}).get("single_class", 0))
 
     def value(self, experiment: str, figure: str) -> float | None:
         """Return any figure that targets and baseline may name; None where it is not known."""
@@ -98,6 +107,7 @@ class Comparison:
             "†": bool(row["smaller_batches"]),
             "‡": row["test_set"] != test_set,
             "§": row["finished_runs"] != finished_runs,
+            "¶": bool(row["single_class"]),
         }
         return "".join(mark for mark, differs in apart.items() if differs)
 
@@ -117,18 +127,74 @@ class Comparison:
             for split, (sets, seeds) in counts.items()
         }
 
-    def deltas(self, experiment: str) -> dict[str, float | None]:
-        """Return each figure's difference to the baseline, where there is a baseline figure."""
-        values = {figure: self.value(experiment, figure) for figure in self.baseline}
+    @property
+    def candidates(self) -> int:
+        """Of how many experiments on one test set the best was picked."""
+        sets = Counter(row["test_set"] for row in self.leaderboard)
+        return max(sets.values(), default=1)
+
+    def dataset_of(self, experiment: str) -> Row | None:
+        """Return the dataset behind an experiment's current runs."""
+        own = {row["test_set"].split("-")[0] for (name, _), row in self.figures.items() if name == experiment}
+        return next((each for each in self.datasets if each["fingerprint"][:8] in own), None)
+
+    def is_held_against(self, experiment: str, reference: Reference) -> bool:
+        """Whether a baseline or target is of the images that an experiment was tested on."""
+        dataset = self.dataset_of(experiment)
+        return dataset is not None and is_of(dataset, reference.comparable_to)
+
+    @property
+    def references(self) -> dict[tuple[str, str], Reference]:
+        """The baseline and the targets by kind, "baseline" or "target", and figure."""
+        baseline = {("baseline", figure): each for figure, each in self.baseline.items()}
+        return baseline | {("target", figure): each for figure, each in self.targets.items()}
+
+    def drawn_references(self) -> dict[tuple[str, str], float]:
+        """Return those of the references that are of the images of every experiment."""
         return {
-            figure: None if value is None else value - self.baseline[figure]
+            key: each.value
+            for key, each in self.references.items()
+            if all(is_of(dataset, each.comparable_to) for dataset in self.datasets)
+        }
+
+    def estimate(self, experiment: str, figure: str) -> Estimate | None:
+        """Return a figure with its stored interval; None where it has none."""
+        value, (low, high) = self.value(experiment, figure), self.interval(experiment, figure)
+        if value is None or low is None or high is None:
+            return None
+        return Estimate(split_of(figure)[1], value, low, high, self.confidences.get(experiment, 0.95))
+
+    def deltas(self, experiment: str) -> dict[str, float | None]:
+        """Return each figure's difference to the baseline; None where it is not known or not comparable."""
+        values = {
+            figure: self.value(experiment, figure) if self.is_held_against(experiment, reference) else None
+            for figure, reference in self.baseline.items()
+        }
+        return {
+            figure: None if value is None else value - self.baseline[figure].value
             for figure, value in values.items()
         }
+
+    def difference(self, experiment: str, figure: str) -> Difference | None:
+        """Return a figure less the baseline with an interval that allows for the best of the candidates.
+
+        None where one of them is not known, where there is no interval, or where the images are other ones.
+        """
+        reference, estimate = self.baseline.get(figure), self.estimate(experiment, figure)
+        if reference is None or estimate is None or not self.is_held_against(experiment, reference):
+            return None
+        return above_reference(estimate, self.candidates, reference.value, reference.images)
 
     def targets_of(self, experiment: str) -> list[Target]:
         """Return the study's targets, held against an experiment."""
         return [
-            Target(figure, target, self.value(experiment, figure), *self.interval(experiment, figure))
+            held_against_target(
+                figure,
+                target,
+                (self.value(experiment, figure), self.estimate(experiment, figure)),
+                self.candidates,
+                comparable=self.is_held_against(experiment, target),
+            )
             for figure, target in self.targets.items()
         ]
 
@@ -142,44 +208,63 @@ def compared(connection: sqlite3.Connection, part: str = "test") -> Comparison:
     order = views.selection_order(connection)
     selected_on = views.selection_part(connection)
     figures = {(row["experiment"], row["split"]): row for row in views.figure_rows(connection, part)}
-    study = views.study_figures(connection)
+    study = views.study_rows(connection)
     datasets = views.dataset_rows(connection)
     rows = views.comparison_rows(connection, part)
-    best, why = choose(leaderboard, order, selected_on)
+    chosen = choose(leaderboard, order, selected_on)
     found = Comparison(
         rows=tuple(rows),
         figures=figures,
         leaderboard=tuple(leaderboard),
         order=tuple(order),
-        targets=study["target"],
-        baseline=study["baseline"],
+        targets=references_of(study, "target"),
+        baseline=references_of(study, "baseline"),
+        confidences=views.confidences(connection),
         datasets=tuple(datasets),
         overlaps=views.overlap_figures(connection),
-        best=best,
-        why=why,
+        best=chosen.best,
+        why=chosen.why,
+        equal_to=chosen.equal_to,
         part=part,
         selected_on=selected_on,
+        leaks=tuple(dict.fromkeys(filter(None, map(leak_sentence, views.split_rows(connection))))),
     )
     return replace(found, warnings=tuple(_warnings(found)))
 
 
-def choose(leaderboard: Sequence[Row], order: Sequence[str], part: str = "test") -> tuple[str | None, str]:
-    """Return the best experiment and why; None where there is none, or where test sets differ."""
+def choose(leaderboard: Sequence[Row], order: Sequence[str], part: str = "test") -> "Ranked":
+    """Return the best experiment, its equals, and why; none where there is none, or where test sets differ.
+
+    Figures are those of the view, where equal means are equal floats.
+    """
     if not leaderboard:
-        return None, "no experiment has finished the runs that the selection rule needs"
+        return Ranked(None, "no experiment has finished the runs that the selection rule needs")
     if len({row["test_set"] for row in leaderboard}) > 1:
-        return (
-            None,
-            "the experiments were tested on different images; such results are not ranked together",
+        return Ranked(
+            None, "the experiments were tested on different images; such results are not ranked together"
         )
-    winner = leaderboard[0]
+    first, *equals = [row["experiment_id"] for row in leaderboard if row["place"] == 1]
     rule = ", then ".join(label(figure) for figure in order) + _on(part)
-    tied = [row["experiment_id"] for row in leaderboard if row["place"] == 1]
-    if len(tied) > 1:
-        return None, f"{' and '.join(tied)} are equal in {rule}; a person must decide"
+    if equals:
+        why = f"{listed([first, *equals])} are equal in {rule}; a person must decide"
+        return Ranked(first, why, tuple(equals))
     if len(leaderboard) == 1:
-        return winner["experiment_id"], f"the only experiment that can be ranked ({rule})"
-    return winner["experiment_id"], _why(winner, leaderboard[1], order) + _on(part)
+        return Ranked(first, f"the only experiment that can be ranked ({rule})")
+    return Ranked(first, _why(leaderboard, order) + _on(part))
+
+
+def best_sentence(comparison: Comparison) -> str:
+    """Return which experiment is best, its equals and why: "Best: E1 (equal to E2 and E4): ..."."""
+    best, why = comparison.best, comparison.why
+    if best is None:
+        return f"Best: none ({why})"
+    if len(comparison.leaderboard) == 1:
+        return f"{best} is {why}; there is nothing to choose from."
+    return (
+        f"Best: {best} (equal to {listed(comparison.equal_to)}): {why}"
+        if comparison.equal_to
+        else (f"Best: {best} ({why})")
+    )
 
 
 def candidate(comparison: Comparison) -> str | None:
@@ -188,58 +273,61 @@ def candidate(comparison: Comparison) -> str | None:
     return str(comparison.leaderboard[0]["experiment_id"]) if len(sets) == 1 else None
 
 
-def label(figure: str) -> str:
-    """Return the words for a figure's name: "stratified_macro_auroc" -> "stratified macro AUROC"."""
-    words = figure.replace("center_holdout", "centre-holdout").replace("_", " ")
-    return words.replace("auroc", "AUROC").replace("iou", "IoU").replace("gradcam", "Grad-CAM")
-
-
-@lru_cache(maxsize=256)
-def split_of(figure: str) -> tuple[str, str]:
-    """Return (split, metric) of a comparison figure."""
-    split = next((name for name in SPLITS if figure.startswith(f"{name}_")), "")
-    return split, figure.removeprefix(f"{split}_")
-
-
 def _on(part: str) -> str:
     """Return where the rule looks, if that is not the test part."""
     return " on the validation part" if part == "val" else ""
 
 
-def _why(winner: Row, second: Row, order: Sequence[str]) -> str:
-    names = winner["experiment_id"], second["experiment_id"]
-    places = range(1, len(order) + 1)
-    decisive = next(place for place in places if winner[f"key_{place}"] != second[f"key_{place}"])
-    behind = second[f"key_{decisive}"]
-    other = "unknown" if behind is None else f"{behind:.3f}"
-    shared = " and ".join(label(figure) for figure in order[: decisive - 1])
-    equal = f"equal to {names[1]} in {shared}, " if shared else ""
-    figure, ahead = label(order[decisive - 1]), winner[f"key_{decisive}"]
-    return f"{equal}{names[0]} has the highest {figure}: {ahead:.3f}, next {names[1]} with {other}"
+def decided_at(leaderboard: Sequence[Row], other: Row) -> int:
+    """Return the place in the rule, from 0, of the figure that puts the first row above another.
+
+    Of one that is equal to the first in every figure it is 0.
+    """
+    winner = leaderboard[0]
+    keys = (key for key in range(3) if winner[f"key_{key + 1}"] != other[f"key_{key + 1}"])
+    return next(keys, 0)
+
+
+def _why(leaderboard: Sequence[Row], order: Sequence[str]) -> str:
+    """Say by which figure the first of several wins, and who comes next; its equals until then are named."""
+    winner, *others = leaderboard
+    if leaders := _ahead_by_class(winner, others):
+        return leaders
+    others = [row for row in others if row["single_class"] == winner["single_class"]]
+    decisive = max(decided_at(leaderboard, row) for row in others)
+    rivals = [row for row in others if decided_at(leaderboard, row) == decisive]
+    key = f"key_{decisive + 1}"
+    nearest = [row for row in rivals if row[key] == rivals[0][key]]
+    behind = "unknown" if rivals[0][key] is None else f"{rivals[0][key]:.3f}"
+    shared = listed([label(figure) for figure in order[:decisive]])
+    equal = f"equal to {_ids(rivals)} in {shared}, " if shared else ""
+    ahead = f"{winner['experiment_id']} has the highest {label(order[decisive])}: {winner[key]:.3f}"
+    return f"{equal}{ahead}, next {_ids(nearest)} with {behind}"
+
+
+def _ahead_by_class(winner: Row, others: Sequence[Row]) -> str:
+    """Return why the first wins where every other experiment predicts one class only; "" where not."""
+    if winner["single_class"] or not all(row["single_class"] for row in others):
+        return ""
+    them = "every other experiment has a run that predicts" if len(others) > 1 else f"{_ids(others)} predicts"
+    return f"{them} one class only, and is no candidate while {winner['experiment_id']} is not one"
+
+
+def _ids(rows: Sequence[Row]) -> str:
+    return listed([str(row["experiment_id"]) for row in rows])
 
 
 def _warnings(found: Comparison) -> list[str]:
     said = [data_warning(dataset) for dataset in found.datasets]
-    if any(row["stratified_accuracy"] is not None for row in found.rows):
-        said.append(LEAK)
+    said += [
+        reference_warning(dataset, what, references.values())
+        for dataset in found.datasets
+        for what, references in (("baseline", found.baseline), ("targets", found.targets))
+    ]
+    said += found.leaks
     for (experiment, split), row in found.figures.items():
         where = f"{experiment} {split.replace('_', '-').replace('center', 'centre')}"
         if row["finished_runs"] < row["planned_runs"]:
             said.append(f"{where}: {row['finished_runs']} of {row['planned_runs']} runs have finished.")
         said += [f"{mark} {where}: {MARKS[mark]}" for mark in found.marks(experiment, split)]
     return [warning for warning in said if warning]
-
-
-def data_warning(dataset: Row) -> str:
-    """Return what a reader must know of a dataset that is not BTXRD; "" for BTXRD itself."""
-    if dataset["kind"] == "BTXRD":
-        return ""
-    if dataset["kind"] == "phantom":
-        return (
-            f"The {dataset['images']} images are a synthetic phantom: nothing here says anything about bone "
-            "tumours, and nothing is comparable with the baseline."
-        )
-    return (
-        f"The {dataset['images']} images ({dataset['name']}) do not have BTXRD's published counts: these are "
-        "not BTXRD results, and they are not comparable with its baseline and targets."
-    )

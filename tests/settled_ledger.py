@@ -7,8 +7,10 @@ from typing import Any
 import numpy as np
 
 from boneexp.config import (
+    BaselineSettings,
     CenterHoldoutSettings,
     ExperimentSettings,
+    ReferenceSettings,
     RunSpec,
     SelectionSettings,
     SplitSpec,
@@ -81,7 +83,9 @@ def settled_ledger(
     the study's own) belong to experiments. With `settle` False the runs are queued and none is run.
     """
     notes = ("two images are the same picture",)
-    facts = DatasetFacts(digest_of(kind), data_name, kind, 3746, BTXRD_COUNTS, notes, _attributes())
+    fingerprint = digest_of(kind)
+    about = (fingerprint, data_name, kind, 3746, BTXRD_COUNTS, notes, _attributes())
+    facts = DatasetFacts(*about, contradicting_images=2, overlaps=_overlaps(fingerprint, splits))
     laid_over = {key: _merged(DESIGNS[key], (designs or {}).get(key, {})) for key in experiments}
     named = {
         key: {**design, "name": (names or {}).get(key, design["name"])} for key, design in laid_over.items()
@@ -89,7 +93,8 @@ def settled_ledger(
     wanted = specs(named, seeds, splits, facts.fingerprint)
     with writing(open_ledger(path)) as connection:
         record_dataset(connection, facts, NOW)
-        record_study(connection, SelectionSettings(), TARGETS, baseline, NOW)
+        references = ReferenceSettings(**TARGETS), BaselineSettings(**baseline)
+        record_study(connection, SelectionSettings(), *references, NOW)
         added = enqueue(connection, wanted, NOW).added
     if settle:
         for number in range(len(added)):
@@ -189,6 +194,24 @@ def _part(rows: Sequence[Prediction]) -> Predictions:
 
 def _image_id(label: int, number: int, part: str) -> str:
     return f"IMG{label}{number:05d}-{part}.jpeg"
+
+
+def _overlaps(fingerprint: str, splits: Sequence[str]) -> tuple[dict[str, Any], ...]:
+    """Return that no two parts share anything, and that no image has a group."""
+    sizes = {"train": 2600, **{part: sum(counts) for part, counts in IMAGES.items()}}
+    return tuple(
+        {
+            "split_digest": digest_of([split, fingerprint]),
+            "first_part": first,
+            "second_part": second,
+            "images": sizes[second],
+            "images_of_shared_groups": 0,
+            "images_of_shared_pictures": 0,
+            "images_without_group": sizes[first] + sizes[second],
+        }
+        for split in splits
+        for first, second in (("train", "val"), ("train", "test"), ("val", "test"))
+    )
 
 
 def _attributes() -> tuple[tuple[str, str, str], ...]:

@@ -4,6 +4,7 @@ import csv
 import json
 import sqlite3
 from contextlib import closing
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -29,6 +30,8 @@ from boneexp.analysis.groups import generalisation_gaps, subgroup_figures
 from boneexp.analysis.pairs import paired_tests
 from boneexp.analysis.spread import seed_spreads
 from boneexp.comparing import Request, compare_as_asked
+from boneexp.config import BaselineSettings, ReferenceSettings, SelectionSettings
+from boneexp.documents.comparison import as_json, shown
 from boneexp.errors import FigureUnknown
 from boneexp.evaluation.differences import paired_differences, unpaired_differences
 from boneexp.evaluation.paired import delong_differences, holm, mcnemar_differences
@@ -159,8 +162,8 @@ def test_paired_tests_are_those_of_the_pairs_and_holm_is_over_each_figure(four):
         evaluated = evaluated_runs(connection)
     found = paired_tests(evaluated, [Figure("accuracy"), Figure("auroc", "Malignant")])
     assert len(found) == 2 * 2 * 6
-    for figure in ("accuracy", "malignant_auroc"):
-        of_it = [test for test in found if test.figure == figure]
+    for figure, split in product(("accuracy", "malignant_auroc"), ("stratified", "center_holdout")):
+        of_it = [test for test in found if (test.figure, test.split) == (figure, split)]
         assert [test.adjusted_p for test in of_it] == list(holm([test.p_value for test in of_it]))
     one = next(
         t for t in found if (t.first, t.second, t.split, t.figure) == ("E1", "E4", "stratified", "accuracy")
@@ -204,7 +207,7 @@ def test_several_seeds_are_compared_by_their_mean(seeds):
         ).fetchall()
     means = {row["experiment"]: row["accuracy"] for row in rows}
     assert accuracy.difference == pytest.approx(means["E2"] - means["E1"])
-    assert accuracy.test == "paired bootstrap"
+    assert accuracy.test == "t over images and seeds"
     assert {spread.experiment: spread.runs for spread in spreads[0].study.spreads} == {"E1": 3, "E2": 3}
     assert {s.experiment: s.mean for s in spreads[0].study.spreads} == pytest.approx(means)
 
@@ -224,7 +227,59 @@ def test_who_cannot_be_told_from_the_best_is_tied_with_it(four):
         verdict = verdict_of(connection, compared(connection))
     assert {test.second for test in verdict.tests} == {verdict.best} == {"E4"}
     assert verdict.tied == tuple(test.first for test in verdict.tests if test.adjusted_p >= 0.05)
-    assert "Statistical ties: E4 cannot be told from" in verdict.ties()
+    assert "Statistical ties: E4 does not differ significantly from" in verdict.ties()
+    assert "in stratified accuracy (Holm-adjusted over 6 pairs" in verdict.ties()
+
+
+def test_ties_concern_the_figure_that_decided_and_are_adjusted_over_all_pairs(tmp_path):
+    path = settled_ledger(tmp_path / "ledger.db", FOUR, splits=("stratified",), skill=0.4)
+    with sqlite3.connect(path) as connection:  # E1 and E3 are level on accuracy, and sensitivity decides
+        connection.execute("UPDATE run_summaries SET accuracy = 0.1 * run_id")
+        connection.execute(
+            "UPDATE run_summaries SET accuracy = 0.9, malignant_sensitivity = 0.8 WHERE run_id = 3"
+        )
+        connection.execute(
+            "UPDATE run_summaries SET accuracy = 0.9, malignant_sensitivity = 0.7 WHERE run_id = 1"
+        )
+    with reading(path) as connection:
+        verdict = verdict_of(connection, compared(connection))
+        evaluated = evaluated_runs(connection)
+    assert (verdict.best, verdict.deciding, verdict.pairs) == ("E3", "stratified_malignant_sensitivity", 6)
+    assert {test.first: test.figure for test in verdict.tests} == {
+        "E1": "malignant_sensitivity",
+        "E2": "accuracy",
+        "E4": "accuracy",
+    }
+    for figure in (Figure("accuracy"), Figure("sensitivity", "Malignant")):
+        pairs = paired_tests(evaluated, [figure], splits=["stratified"])
+        assert [each.adjusted_p for each in pairs] == list(holm([each.p_value for each in pairs]))
+        assert len(pairs) == 6
+        for test in verdict.tests:
+            if test.figure == figure.name:
+                (pair,) = [each for each in pairs if {each.first, each.second} == {test.first, "E3"}]
+                assert (test.p_value, test.adjusted_p) == (pair.p_value, pair.adjusted_p)
+                assert test.difference == pytest.approx(pair.difference * (1 if pair.second == "E3" else -1))
+    assert "E1 in stratified malignant sensitivity" in verdict.ties()
+    assert "That is about these trained models" in verdict.ties()
+
+
+def test_with_seeds_interval_and_p_are_of_t_over_images_and_seeds(seeds):
+    with reading(seeds) as connection:
+        evaluated = evaluated_runs(connection)
+        tests = paired_tests(evaluated, splits=["stratified"])
+        found, verdict = compared(connection), verdict_of(connection, compared(connection))
+        notes = compare_as_asked(connection, Request("paired")).answer.notes
+    for test in tests:
+        assert test.test == "t over images and seeds"
+        assert (test.p_value < 0.05) is (not test.low <= 0 <= test.high)
+    assert "stratified: the tests allow for other images and for other seeds." in notes
+    assert "That allows for other images and for other seeds." in verdict.ties()
+    seeds, lowest, highest = found.spread("E1", "stratified_accuracy")
+    value = found.value("E1", "stratified_accuracy")
+    assert lowest <= value <= highest
+    shown_cell = shown(found, found.row("E1"), "stratified_accuracy")
+    assert shown_cell == f"{value:.3f} ({seeds} seeds: {lowest:.3f}-{highest:.3f})"
+    assert as_json(found)["experiments"][0]["seeds"]["stratified_accuracy"]["n"] == 3
 
 
 def test_the_optimism_stands_beside_the_winner_and_validation_says_whom_it_would_choose(four):
@@ -238,14 +293,13 @@ def test_the_optimism_stands_beside_the_winner_and_validation_says_whom_it_would
 
 
 def test_with_selection_on_validation_the_test_part_does_not_choose(tmp_path):
-    from boneexp.config import SelectionSettings
-
     path = settled_ledger(tmp_path / "ledger.db", ("E1", "E2"), skill=0.4)
     order = ("stratified_accuracy",)
     found = {}
     for part in ("test", "val"):
         with writing(path) as connection:
-            record_study(connection, SelectionSettings(order=order, part=part), {}, {}, 0)
+            chosen = SelectionSettings(order=order, part=part)
+            record_study(connection, chosen, ReferenceSettings(), BaselineSettings(), 0)
         with reading(path) as connection:
             found[part] = compared(connection)
             verdict = verdict_of(connection, found[part])
@@ -283,10 +337,16 @@ def test_what_was_tested_on_other_images_is_marked_and_left_out(tmp_path):
         found = compared(connection)
         evaluated = evaluated_runs(connection)
         answer = compare_as_asked(connection, Request("paired")).answer
-    assert (evaluated.experiments, evaluated.elsewhere) == (("E1", "E2"), ("E3",))
+    assert (evaluated.experiments, evaluated.elsewhere) == (("E1", "E2"), (("stratified", "E3"),))
     assert [found.marks(name, "stratified") for name in ("E1", "E2", "E3")] == ["", "", "‡"]
     assert found.best is None
-    assert "Left out, since they were tested on other images: E3." in answer.notes
+    left_out = "Left out of the stratified split, since tested on other images: E3."
+    assert left_out in answer.notes
+    with reading(path) as connection:
+        for request in (Request("seeds"), Request("figure", "accuracy")):
+            answer = compare_as_asked(connection, request).answer
+            assert {row["experiment"] for row in answer.rows} == {"E1", "E2"}
+            assert left_out in answer.notes
 
 
 def test_another_number_of_seeds_is_marked(tmp_path):

@@ -147,6 +147,8 @@ def grid_keys():
         yield f"selection.{key}", value
     for key, value in config.PromotionSettings().model_dump().items():
         yield f"promotion.{key}", value
+    yield "targets.comparable_to", config.ReferenceSettings().comparable_to
+    yield "baseline.comparable_to", config.BaselineSettings().comparable_to
     for key, value in config.PromotedSettings().model_dump().items():
         yield f"promoted.{key}", value
     yield "seeds", gridfile.GridText.model_fields["seeds"].default
@@ -247,9 +249,9 @@ def test_the_baseline_of_the_statistics_page_is_the_grid_files():
     shown = {CELL.findall(row[0])[0]: [re.findall(r"0\.\d+", cell) for cell in row[1:3]] for row in rows}
     assert set(shown) == set(config.REFERENCE_FIGURES)
     for figure, (baseline, target) in shown.items():
-        assert [float(value) for value in baseline] == [grid.baseline[figure]]
+        assert [float(value) for value in baseline] == [grid.baseline.figures[figure]]
         assert [float(value) for value in target] == [
-            value for key, value in grid.targets.items() if key == figure
+            value for key, value in grid.targets.figures.items() if key == figure
         ]
 
 

@@ -105,7 +105,9 @@ def test_the_subjects_figures_and_deltas_are_those_of_the_comparison(settled):
     block = blocks_of(poc_report(facts, None))["baseline"]
     for figure, base in BASELINE.items():
         each = held[figure]
-        assert f"| {share(base)} | {each.estimate.shown} | {signed(each.delta)} |" in block
+        known = each.difference
+        shown = signed(each.delta) if known is None else signed(known.value, known.low, known.high)
+        assert f"| {share(base)} | {each.estimate.shown} | {shown} |" in block
 
 
 def test_the_confusion_matrix_counts_the_predictions(settled):
@@ -173,7 +175,8 @@ def test_no_improvement_is_said_with_every_number(tmp_path):
         for held in facts.held:
             if held.delta is not None:
                 assert f"{held.estimate.shown} against 0.999 ({signed(held.delta)})" in text
-    assert "For no figure does the whole interval lie above the baseline." in poc_report(facts, None)
+    said = "For no figure does the whole interval of the difference, at the level for the best of 2"
+    assert said in poc_report(facts, None)
 
 
 def test_improvement_in_everything_is_said_too(tmp_path):

@@ -10,13 +10,13 @@ from settled_ledger import NOW, settle_next, settled_ledger
 from boneexp.documents.facts import gather
 from boneexp.documents.marked import blocks_of
 from boneexp.documents.written import poc_report
+from boneexp.leakage import NO_PATIENTS
 from boneexp.ledger import views
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.explanations import record_explanations
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.ledger.settling import fail
 from boneexp.results import Failed
-from boneexp.selection import LEAK
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +31,7 @@ def test_several_seeds_show_mean_and_spread_and_no_interval(tmp_path):
     facts = facts_of(ledger, runs=(5, 7))
     report = poc_report(facts, None)
     row = facts.comparison.row("E2")
-    assert f"| {row['stratified_accuracy']:.3f} (mean of 2 seeds) |" in report
+    assert f"| {row['stratified_accuracy']:.3f} (2 seeds: " in report
     figures = facts.comparison.figures["E2", "stratified"]
     spread = f"{figures['accuracy']:.3f}, from {figures['accuracy_min']:.3f} to {figures['accuracy_max']:.3f}"
     assert f"| E2 | stratified | 2 | {spread} |" in report
@@ -87,7 +87,7 @@ def test_an_empty_ledger_makes_documents_too(tmp_path):
 def test_one_split_alone_makes_documents_too(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", splits=("center_holdout",))
     facts = facts_of(ledger, runs=(None, 2))
-    assert LEAK not in poc_report(facts, None)
+    assert NO_PATIENTS not in poc_report(facts, None)
     assert list(facts.subject.chosen) == ["center_holdout"]
 
 

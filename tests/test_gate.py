@@ -195,7 +195,8 @@ def test_nothing_to_undo_and_no_best_are_refused(study):
 STATISTICAL = [
     (
         {"above_baseline": ["stratified_accuracy"]},
-        "stratified accuracy: whole interval above the baseline of 0.679",
+        "stratified accuracy: whole interval above the baseline of 0.679, at the level for the best of 2 (each "
+        "end 1 - 0.025/2)",
     ),
     (
         {"subgroups": ["centre"], "least_accuracy": 0.9},
@@ -210,9 +211,15 @@ STATISTICAL = [
         {"calibration_metric": "brier_score", "calibration_at_most": 0.1, "temperature_scaling": True},
         "brier score after temperature scaling: at most 0.1",
     ),
-    ({"leakage": True}, "views of one patient lie on one side of each split"),
     ({"leakage": True}, "no picture stands in the data twice under different classes"),
 ]
+
+
+def test_without_patients_it_is_not_known_whether_their_views_lie_apart(study):
+    set_policy(study, enforce=True, **(NOTHING | {"leakage": True}))
+    assert "views of one patient lie in one part of each split: not known; no splits.group_column" in refused(
+        study, "E2"
+    )
 
 
 @pytest.mark.parametrize(("keys", "asked"), STATISTICAL)
@@ -240,7 +247,7 @@ def test_an_image_in_both_parts_is_refused_where_leaks_are_enforced(tmp_path, mo
     study = settled_study(tmp_path / "study")
     set_policy(study, enforce=True, **(NOTHING | {"leakage": True}))
     said = refused(study, "E2")
-    assert "is in the validation and in the test part: not met; run 3: 30 images and 0 groups in both" in said
+    assert "run 3: 30 images and 0 groups were predicted in validation and in test" in said
 
 
 def test_with_all_that_is_enforced_met_nothing_is_said(study):
@@ -306,7 +313,7 @@ def test_other_images_than_btxrd_are_not_held_against_the_baseline(tmp_path):
         "above-baseline stratified_accuracy"
     ]
     assert found.met is None
-    assert "synthetic phantom" in found.found
+    assert "comparable to BTXRD alone" in found.found
 
 
 def test_of_several_seeds_the_promoted_run_is_judged_by_its_own_interval(tmp_path):
@@ -316,7 +323,10 @@ def test_of_several_seeds_the_promoted_run_is_judged_by_its_own_interval(tmp_pat
         value, low, high = connection.execute(
             "SELECT value, low, high FROM metrics WHERE run_id = 2 AND part = 'test' AND metric = 'accuracy'"
         ).fetchone()
-    assert found.found == f"{value:.3f} ({low:.3f}-{high:.3f}), run 2"
+    assert found.found.startswith(
+        f"{value:.3f} ({low:.3f}-{high:.3f}), run 2; difference {value - 0.679:+.3f}"
+    )
+    assert "the baseline taken as a fixed number" in found.found
     assert found.met is (low > 0.679)
 
 
@@ -335,15 +345,54 @@ def test_an_interval_without_width_and_a_figure_that_is_missing_prove_nothing(st
 
 def test_a_group_column_keeps_patients_apart_unless_images_lack_it_or_groups_are_in_both_parts(study):
     change(study, "UPDATE runs SET spec_json = json_set(spec_json, '$.split.group_column', 'patient_id')")
-    found = judged(study.ledger, [3], leakage=True)
-    assert found["leakage-patients"].found == "90 images have no patient_id"
-    change(study, "UPDATE predictions SET group_id = part || image_id")
+    patients = judged(study.ledger, [3], leakage=True)["leakage-patients"]
+    assert (patients.met, patients.found.split(";")[0]) == (
+        None,
+        "2660 images of two parts have no patient_id",
+    )
+    change(study, "UPDATE split_overlaps SET images_without_group = 0")
     found = judged(study.ledger, [3], leakage=True)
     assert found["leakage-patients"].met is True
     assert found["leakage-parts"].met is True
     change(study, "UPDATE predictions SET group_id = substr(image_id, 1, 9)")
     parts = judged(study.ledger, [3], leakage=True)["leakage-parts"]
-    assert (parts.met, parts.found) == (False, "run 3: 0 images and 30 groups in both")
+    assert parts.met is False
+    assert parts.found == "run 3: 0 images and 30 groups were predicted in validation and in test"
+
+
+@pytest.mark.parametrize(("first", "second"), [("train", "test"), ("train", "val"), ("val", "test")])
+def test_training_is_held_against_test_and_validation(study, first, second):
+    change(study, "UPDATE runs SET spec_json = json_set(spec_json, '$.split.group_column', 'patient_id')")
+    where = f"WHERE first_part = '{first}' AND second_part = '{second}'"
+    change(study, f"UPDATE split_overlaps SET images_of_shared_groups = 7 {where}")
+    found = judged(study.ledger, [3], leakage=True)
+    words = {"train": "training", "val": "validation", "test": "test"}
+    images = {"val": 30, "test": 60}[second]
+    said = f"7 of {images} {words[second]} images share their patient_id with {words[first]}"
+    assert (found["leakage-patients"].met, found["leakage-patients"].found) == (False, said)
+    assert found["leakage-parts"].met is False
+    change(
+        study, f"UPDATE split_overlaps SET images_of_shared_groups = 0, images_of_shared_pictures = 3 {where}"
+    )
+    parts = judged(study.ledger, [3], leakage=True)["leakage-parts"]
+    assert parts.found == f"run 3: 3 of {images} {words[second]} images share the picture with {words[first]}"
+
+
+def test_what_was_not_counted_is_not_known(study):
+    change(study, "UPDATE runs SET spec_json = json_set(spec_json, '$.split.group_column', 'patient_id')")
+    change(study, "DELETE FROM split_overlaps")
+    change(study, "UPDATE datasets SET contradicting_images = NULL")
+    found = judged(study.ledger, [3], leakage=True)
+    leaks = [found[f"leakage-{name}"] for name in ("patients", "parts", "duplicates")]
+    assert [each.met for each in leaks] == [None, None, None]
+    assert all("queue them again: boneexp queue" in each.found for each in leaks)
+
+
+def test_a_single_class_predictor_is_named(study):
+    change(study, "UPDATE run_summaries SET only_class = 'Benign' WHERE run_id = 3 AND part = 'test'")
+    found = judged(study.ledger, [3])["several-classes"]
+    assert (found.met, found.found) == (False, "run 3 calls every image Benign")
+    assert judged(study.ledger, [4])["several-classes"].met is True
 
 
 def test_what_is_not_met_is_said_before_the_person_is_asked(study, monkeypatch):
@@ -398,7 +447,7 @@ def test_an_override_is_recorded_and_every_document_shows_who_why_and_what(study
             in text
         )
         assert "E2 (b0_annotated) is promoted over 3 unmet conditions, by override;" in text
-        assert len(re.findall(r"not met \| .* \| binding, overridden \|$", text, re.MULTILINE)) == 3
+        assert len(re.findall(r"not (?:met|known) \| .* \| binding, overridden \|$", text, re.MULTILINE)) == 3
     (row,) = study.json("promote", "--history")
     assert row["overridden"] == ", ".join(names)
     with reading(study.ledger) as connection:

@@ -59,8 +59,17 @@ def test_the_shipped_grid_is_the_table_of_the_study():
         train_centers=(1,), test_centers=(2, 3), ratios=(0.85, 0.15)
     )
     assert grid.seeds == (42,)
-    assert grid.targets["stratified_accuracy"] == 0.75
-    assert grid.baseline["center_holdout_accuracy"] == 0.472
+    assert grid.targets.figures["stratified_accuracy"] == 0.75
+    assert grid.baseline.figures["center_holdout_accuracy"] == 0.472
+    assert (grid.baseline.comparable_to, grid.targets.comparable_to) == ("BTXRD", "BTXRD")
+    assert grid.baseline.sizes == {
+        "stratified_accuracy": 564,
+        "stratified_malignant_sensitivity": 51,
+        "stratified_malignant_specificity": 513,
+        "center_holdout_accuracy": 808,
+        "center_holdout_malignant_sensitivity": 107,
+        "center_holdout_malignant_specificity": 701,
+    }
 
 
 def test_the_shipped_grid_spells_out_the_defaults(tmp_path):

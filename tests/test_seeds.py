@@ -5,8 +5,10 @@ import math
 import numpy as np
 import pytest
 import scipy.stats
+from scipy.stats import ttest_ind
 
-from boneexp.evaluation.seeds import seed_study
+from boneexp.evaluation.seeds import seed_study, seeded_difference
+from boneexp.evaluation.student import two_sided_p
 
 FIGURES = {"E1": [0.70, 0.72, 0.71], "E2": [0.74, 0.78, 0.76, 0.75], "E3": [0.80, 0.79]}
 
@@ -77,7 +79,7 @@ def test_one_seed_each_says_that_nobody_knows():
     assert (study.seed_sd, study.experiment_sd, study.experiment_share, study.gap_error) == (None,) * 4
     assert study.gap == pytest.approx(0.1)
     assert study.warnings == (
-        "Every experiment has one seed: nobody knows how much of a difference the seed makes.",
+        "every experiment has one seed: how much of a difference the seed makes is not known.",
     )
     assert [spread.sd for spread in study.spreads] == [None, None]
 
@@ -108,3 +110,44 @@ def test_the_order_of_experiments_changes_nothing():
 def test_figures_that_cannot_be_are_refused(figures):
     with pytest.raises(ValueError, match="finite figures"):
         seed_study(figures)
+
+
+def test_with_seeds_alone_it_is_the_pooled_t_test():
+    first, second = [0.70, 0.74, 0.71], [0.75, 0.73, 0.78, 0.76]
+    value, error, freedom = seeded_difference(first, second, 0.0, 500)
+    again = ttest_ind(second, first)
+    assert freedom == 5
+    assert value / error == pytest.approx(again.statistic)
+    assert two_sided_p(value / error, freedom) == pytest.approx(again.pvalue)
+
+
+def test_both_variances_count_and_so_do_their_degrees_of_freedom():
+    value, error, freedom = seeded_difference([0.70, 0.74], [0.75, 0.79], 0.02, 101)
+    pooled = 0.0008  # of both recipes: 0.04² / 2 each
+    assert value == pytest.approx(0.05)
+    assert error == pytest.approx(math.sqrt(0.02**2 + pooled * (1 / 2 + 1 / 2)))
+    assert freedom == pytest.approx(error**4 / (0.02**4 / 100 + pooled**2 / 2))
+
+
+def test_one_seed_each_has_no_spread_to_go_by():
+    with pytest.raises(ValueError, match="1 and 1 seeds have no spread"):
+        seeded_difference([0.7], [0.8], 0.02, 100)
+
+
+@pytest.mark.parametrize("seeds", [3, 5])
+def test_two_series_of_runs_of_one_recipe_seldom_differ(seeds):
+    """Type-I error: the tests of images alone find a difference in 20 % and more of such pairs."""
+    generator, trials, images = np.random.default_rng(seeds), 800, 400
+    by_images = by_both = 0
+    for _ in range(trials):
+        difficulty = generator.normal(1.2, 1.5, images)
+        of_seed = generator.normal(0, 0.35, (2 * seeds, 1))  # a training run is better or worse as a whole
+        right = generator.random((2 * seeds, images)) < 1 / (1 + np.exp(-difficulty - of_seed))
+        figures = right.mean(axis=1)
+        apart = right[seeds:].mean(axis=0) - right[:seeds].mean(axis=0)
+        image_error = apart.std(ddof=1) / math.sqrt(images)
+        value, error, freedom = seeded_difference(figures[:seeds], figures[seeds:], image_error, images)
+        by_both += two_sided_p(value / error, freedom) < 0.05
+        by_images += abs(value) > 1.96 * image_error
+    assert by_images / trials > 0.2
+    assert 0.01 < by_both / trials < 0.06

@@ -7,7 +7,8 @@ import pytest
 from tiny_dataset import REAL, dataset_of
 
 from boneexp.data.btxrd import BTXRD_COUNTS, read_dataset
-from boneexp.data.splits import center_holdout, stratified, write_manifest
+from boneexp.data.overlaps import Overlap, contradicting_images, overlaps
+from boneexp.data.splits import Split, center_holdout, stratified, write_manifest
 from boneexp.errors import DataInvalid
 from boneexp.results import PARTS
 
@@ -182,3 +183,31 @@ def test_centers_in_neither_list_are_noted():
     )
     split = center_holdout(dataset, train_centers=[1], test_centers=[2], ratios=(0.5, 0.5), seed=1)
     assert split.notes == ("centers in neither train_centers nor test_centers, so unused: 4 (12 images)",)
+
+
+def test_what_parts_share_is_counted_whatever_the_split_was_to_keep():
+    dataset = dataset_of(
+        [
+            (0, 1, "twin", "p1"),
+            (1, 1, "twin", "p1"),  # another class, the same picture
+            (2, 1, None, "p2"),
+            (0, 1, None, ""),
+            (1, 1, None, "p3"),
+            (2, 1, None, "p2"),
+        ]
+    )
+    split = Split("stratified", ("train", "test", "train", "val", "val", "test"), "d" * 64)
+    found = {(each.first_part, each.second_part): each for each in overlaps(split, dataset)}
+    assert found["train", "test"] == Overlap("train", "test", 2, 2, 1, 0)
+    assert found["train", "val"] == Overlap("train", "val", 2, 0, 0, 1)
+    assert found["val", "test"] == Overlap("val", "test", 2, 0, 0, 1)
+    assert contradicting_images(dataset) == 2
+
+
+def test_a_split_by_groups_shares_none():
+    groups = [f"p{number // 2}" for number in range(60)]
+    dataset = dataset_of([(number // 2 % 3, 1, None, group) for number, group in enumerate(groups)])
+    for each in overlaps(stratified(dataset, **STRATIFIED), dataset):
+        assert (each.images_of_shared_groups, each.images_without_group) == (0, 0)
+    mixed = Split("stratified", tuple(PARTS[number % 2 * 2] for number in range(60)), "d" * 64)
+    assert overlaps(mixed, dataset)[1].images_of_shared_groups == 30

@@ -142,6 +142,20 @@ def test_the_figure_of_an_experiment_is_the_mean_over_its_seeds():
     assert study.figures[0].apparent == pytest.approx(max(means.values()))
 
 
+def test_seeds_in_another_order_are_equal_and_share_the_wins():
+    test, val = part(15, (1.0, 1.4, 1.2, 0.9, 1.1)), part(16, (1.0, 1.4, 1.2, 0.9, 1.1))
+    where = ("stratified", "test"), ("stratified", "val")
+    candidates = {
+        name: {where[0]: [test[k] for k in order], where[1]: [val[k] for k in order]}
+        for name, order in {"E1": (0, 1, 2, 3, 4), "E2": (4, 2, 0, 3, 1), "E3": (3, 4, 1, 0, 2)}.items()
+    }
+    macro = Criterion("stratified", "macro_auroc")
+    for order in ([ACCURACY, SENSITIVITY], [macro]):
+        study = winners_curse(candidates, order, seed=0, resamples=60)
+        assert study.by_test.winners == study.by_validation.winners == ("E1", "E2", "E3")
+        assert study.by_test.wins == pytest.approx(dict.fromkeys(candidates, 1 / 3))
+
+
 def test_two_splits_are_drawn_apart_and_both_count():
     inside, outside = candidates_of(9, (1.0, 1.0)), candidates_of(9, (0.3, 2.0), split="center_holdout")
     candidates = {name: inside[name] | outside[name] for name in inside}

@@ -31,7 +31,7 @@ class Evaluated:
     """Finished runs, those of a split on one test set; `resamples` and `confidence` are what they ask for."""
 
     runs: tuple[EvaluatedRun, ...]
-    elsewhere: tuple[str, ...]  # experiments left out, since they were tested on other images
+    elsewhere: tuple[tuple[str, str], ...]  # (split, experiment) left out, since tested on other images
     resamples: int
     confidence: float
 
@@ -64,17 +64,29 @@ def evaluated_runs(connection: sqlite3.Connection, experiments: Collection[str] 
         for row in evidence.evaluated_runs(connection)
         if experiments is None or row["experiment"] in experiments
     ]
-    standard = {split: _most_frequent_set(rows, split) for split in {row["split"] for row in rows}}
-    taken = [row for row in rows if row["test_set"] == standard[row["split"]]]
+    taken, elsewhere = on_one_test_set(rows)
     runs = tuple(_run(connection, row) for row in taken)
     _require_same_images(runs)
-    others = [row["experiment"] for row in rows if row["test_set"] != standard[row["split"]]]
     return Evaluated(
         runs=runs,
-        elsewhere=tuple(dict.fromkeys(others)),
+        elsewhere=elsewhere,
         resamples=max((row["resamples"] for row in taken), default=0),
         confidence=max((row["confidence"] for row in taken), default=0.95),
     )
+
+
+def on_one_test_set(
+    rows: list[evidence.Row],
+) -> tuple[list[evidence.Row], tuple[tuple[str, str], ...]]:
+    """Return the rows of each split on the test set of most experiments, and (split, experiment) left out.
+
+    Args:
+        rows: with experiment, split and test_set.
+    """
+    standard = {split: _most_frequent_set(rows, split) for split in {row["split"] for row in rows}}
+    taken = [row for row in rows if row["test_set"] == standard[row["split"]]]
+    others = [(row["split"], row["experiment"]) for row in rows if row["test_set"] != standard[row["split"]]]
+    return taken, tuple(dict.fromkeys(others))
 
 
 def _most_frequent_set(rows: list[evidence.Row], split: str) -> str:

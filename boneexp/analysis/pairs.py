@@ -2,10 +2,11 @@
 
 The size and its interval come from the paired bootstrap, the p-value from the sharpest test that fits: exact
 McNemar and DeLong where images are independent and each experiment has one seed, swaps of the two models'
-answers where images come in groups or the figure has no test of its own, the bootstrap over several seeds.
+answers where images come in groups or the figure has no test of its own. Where an experiment has several
+seeds, interval and p-value are of t over images and seeds.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 
@@ -17,14 +18,18 @@ from boneexp.errors import FigureUnknown
 from boneexp.evaluation.differences import Drawn, differences_of_drawn, drawn_figures, permuted_differences
 from boneexp.evaluation.false_claims import false_claim, false_claim_of_test
 from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.metrics import RANKED, metric_columns
-from boneexp.evaluation.paired import Difference, delong_differences, holm, mcnemar_differences
+from boneexp.evaluation.intervals import t_interval
+from boneexp.evaluation.metrics import RANKED, figures_of, metric_columns
+from boneexp.evaluation.paired import ROUNDING, Difference, delong_differences, holm, mcnemar_differences
 from boneexp.evaluation.power import correct
+from boneexp.evaluation.seeds import seeded_difference
+from boneexp.evaluation.student import two_sided_p
 from boneexp.results import CLASS_NAMES
 
 SEED = 42  # of all draws here, so that two people see the same figures
 LEVEL = 0.05
 SHARES = ("accuracy", "sensitivity")  # of images, so that counts of them tell which of two is better
+SEED_TEST = "t over images and seeds"
 COMPARED = (Figure("accuracy"), Figure("macro_auroc"), Figure("sensitivity", "Malignant"))
 
 
@@ -43,13 +48,20 @@ class PairedTest:
     high: float | None
     p_value: float | None
     test: str
-    adjusted_p: float | None  # Holm over the comparisons of this figure
+    adjusted_p: float | None  # Holm over the pairs in this figure on this split
     false_claim: float | None = None  # that the one with the higher figure is not the better one
 
     @property
     def is_significant(self) -> bool:
         """Whether the adjusted p-value is below 0.05."""
         return self.adjusted_p is not None and self.adjusted_p < LEVEL
+
+    def flipped(self) -> "PairedTest":
+        """Return the same test with the experiments the other way round."""
+        value, low, high = (
+            (None if end is None else 0.0 - end) for end in (self.difference, self.high, self.low)
+        )
+        return replace(self, first=self.second, second=self.first, difference=value, low=low, high=high)
 
 
 def paired_tests(
@@ -60,7 +72,7 @@ def paired_tests(
     splits: Sequence[str] | None = None,
     against: str | None = None,
 ) -> tuple[PairedTest, ...]:
-    """Return every pair's difference in every figure; the family of Holm is all comparisons of one figure.
+    """Return every pair's difference in every figure; the family of Holm is all pairs in it on one split.
 
     Args:
         evaluated: the runs.
@@ -86,7 +98,8 @@ def paired_tests(
     return tuple(
         adjusted
         for figure in figures
-        for adjusted in _adjusted([t for t in tests if t.figure == figure.name])
+        for split in evaluated.splits
+        for adjusted in _adjusted([t for t in tests if (t.figure, t.split) == (figure.name, split)])
     )
 
 
@@ -111,6 +124,9 @@ def _tests_of_split(
     for first, second in pairs_of(list(models), against):
         tests = _p_values(models[first], models[second], figures, evaluated.resamples)
         sizes = _sizes(drawn[first], drawn[second], evaluated.confidence)
+        if len(models[first]) + len(models[second]) > 2:
+            both = (models[first], models[second]), (drawn[first], drawn[second])
+            sizes |= {figure: over_seeds(figure, *both, evaluated.confidence) for figure in figures}
         for figure in figures:
             size = sizes[figure]
             p_value, test = tests.get(figure, (size.p_value, size.test))
@@ -139,6 +155,33 @@ def _false_claim(
     return false_claim(*counts) if images.any() else None
 
 
+def over_seeds(
+    figure: Figure,
+    models: tuple[Sequence[Predictions], Sequence[Predictions]],
+    drawn: tuple[Drawn, Drawn],
+    confidence: float,
+) -> Difference:
+    """Return a difference between two recipes of which one has several seeds, with t over images and seeds.
+
+    Other images and other seeds would both give another difference; the interval and the p-value are of the
+    sum of their variances, so that they agree. None where there is no spread and yet a difference.
+    """
+    column = metric_columns(CLASS_NAMES).index((figure.metric, figure.class_name))
+    seeds = [[float(figures_of(run)[column]) for run in of] for of in models]
+    resampled = drawn[1].resampled[:, column] - drawn[0].resampled[:, column]
+    known = resampled[~np.isnan(resampled)]
+    name = (figure.metric, figure.class_name)
+    if np.isnan(seeds[0]).any() or np.isnan(seeds[1]).any() or 2 * len(known) < len(resampled):
+        return Difference(*name, None, None, None, None, SEED_TEST)
+    units = int(models[0][0].unit_numbers.max()) + 1
+    one, other = seeds
+    value, error, freedom = seeded_difference(one, other, float(known.std(ddof=1)), units)
+    if error < ROUNDING:
+        return Difference(*name, value, None, None, 1.0 if abs(value) < ROUNDING else None, SEED_TEST)
+    low, high = t_interval(value, error, freedom, confidence)
+    return Difference(*name, value, low, high, two_sided_p(value / error, freedom), SEED_TEST)
+
+
 def _images(predictions: Predictions, figure: Figure) -> int:
     of_class = [name == figure.class_name for name in predictions.class_names]
     own = int(np.take(of_class, predictions.labels).sum())
@@ -147,7 +190,7 @@ def _images(predictions: Predictions, figure: Figure) -> int:
     )
 
 
-def _sizes(first: Drawn, second: Drawn, confidence: float) -> Mapping[Figure, Difference]:
+def _sizes(first: Drawn, second: Drawn, confidence: float) -> dict[Figure, Difference]:
     differences = differences_of_drawn(first, second, confidence)
     return {Figure(each.metric, each.class_name): each for each in differences}
 
@@ -155,7 +198,7 @@ def _sizes(first: Drawn, second: Drawn, confidence: float) -> Mapping[Figure, Di
 def _p_values(
     first: Sequence[Predictions], second: Sequence[Predictions], figures: Sequence[Figure], swaps: int
 ) -> dict[Figure, tuple[float | None, str]]:
-    """Return the p-value and the test of each figure; those of several seeds are the bootstrap's."""
+    """Return the p-value and the test of each figure; none where there are several seeds."""
     if len(first) > 1 or len(second) > 1:
         return {}
     one, other = first[0], second[0]

@@ -4,6 +4,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from boneexp.analysis.evaluated import on_one_test_set
 from boneexp.analysis.figures import Figure
 from boneexp.analysis.pairs import COMPARED
 from boneexp.evaluation.seeds import SeedStudy, seed_study
@@ -19,15 +20,20 @@ class FigureSpread:
     part: str
     figure: str
     study: SeedStudy
+    elsewhere: tuple[tuple[str, str], ...]  # (split, experiment) left out, since tested on other images
 
 
 def seed_spreads(
     connection: sqlite3.Connection, figures: Sequence[Figure] = COMPARED, *, part: str = "test"
 ) -> tuple[FigureSpread, ...]:
-    """Return the spread of each figure on each split, of the finished current runs that have a value."""
+    """Return the spread of each figure on each split, of the finished current runs that have a value.
+
+    Of each split those are taken that share the test set of most experiments.
+    """
     found = []
     for figure in figures:
-        rows = evidence.metric_values(connection, part, figure.metric, figure.class_name)
+        known = evidence.metric_values(connection, part, figure.metric, figure.class_name)
+        rows, elsewhere = on_one_test_set(known)
         for split in SPLITS:
             values: dict[str, list[float]] = {}
             for row in rows:
@@ -35,5 +41,6 @@ def seed_spreads(
                     values.setdefault(row["experiment"], []).append(row["value"])
             if values:
                 study = seed_study(values, lower_is_better=figure.lower_is_better)
-                found.append(FigureSpread(split, part, figure.name, study))
+                others = tuple(each for each in elsewhere if each[0] == split)
+                found.append(FigureSpread(split, part, figure.name, study, others))
     return tuple(found)

@@ -19,7 +19,7 @@ from boneexp.documents.wording import (
 from boneexp.evaluation.intervals import FEW
 from boneexp.evaluation.metrics import LOWER_IS_BETTER
 from boneexp.evaluation.thresholds import OPERATING
-from boneexp.selection import label
+from boneexp.figure_words import label
 
 Row = Mapping[str, Any]
 

@@ -40,35 +40,23 @@ def multiplicity(facts: Facts) -> str:
     """Return what is corrected for the number of comparisons."""
     if facts.analysed.paired or facts.verdict.tests:
         return (
-            "The p-values of paired tests are adjusted for the number of comparisons of the same figure "
-            "(Holm); intervals, subgroups and the number of figures are not."
+            "The p-values of paired tests are adjusted for the number of pairs in the same figure on the "
+            "same split (Holm), and the claims to be above the baseline or a target for the number of "
+            "experiments; other intervals, subgroups and the number of figures are not."
         )
     return "Nothing is corrected for the number of comparisons."
-
-
-def families(facts: Facts) -> str:
-    """Return why ties and table may disagree on a pair; "" where there is no table of all pairs."""
-    ties, pairs = facts.verdict.tests, facts.analysed.tests
-    if not ties or not pairs:
-        return ""
-    of_the_figure = sum(each.figure == ties[0].figure for each in pairs)
-    return (
-        f"The sentence on ties is adjusted over {counted(len(ties), 'comparison')} with the best alone, the "
-        f"table over all {of_the_figure} of the figure, on all splits; so a pair can differ by the one and "
-        "not by the other."
-    )
 
 
 def fixed_training(facts: Facts) -> str:
     """Return what no test on the images can tell."""
     if most_seeds(facts) > 1:
         return (
-            "These tests ask whether other images would change the result, not whether other seeds would: "
-            "that is under Results."
+            "Between experiments of several seeds these tests ask whether other images or other seeds would "
+            "change the result; between those of one seed, whether other images would."
         )
     return (
-        "These tests ask whether other images would change the result. Whether another seed would, nobody "
-        "knows before several were run."
+        "These tests are about these trained models: whether other images would change the result. Whether "
+        "another seed would is not known before several were run."
     )
 
 

@@ -94,7 +94,7 @@ def of_images_at_hand(facts: Facts) -> str | None:
 
 def of_btxrd(facts: Facts) -> str | None:
     """Tell whether the images are BTXRD, whose source the documents know."""
-    return described(facts) if facts.comparable else None
+    return described(facts) if facts.of_btxrd else None
 
 
 def level_of_parts(facts: Facts) -> str | None:

@@ -1,15 +1,18 @@
 """artifacts/comparison.csv and comparison.json: one row per experiment, the numbers of the ledger's view."""
 
 import json
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from boneexp.analysis.choice import Verdict
 from boneexp.artifacts import inside, write_text
 from boneexp.documents.wording import escaped
+from boneexp.figure_words import split_of
 from boneexp.harmless import csv_text
+from boneexp.references import Target
 from boneexp.results import SPLITS
-from boneexp.selection import MARKS, Comparison, Row, Target, split_of
+from boneexp.selection import MARKS, Comparison, Row
 
 COLUMNS = {
     "Experiment ID": "experiment_id",
@@ -35,11 +38,17 @@ def as_json(comparison: Comparison, verdict: Verdict | None = None) -> dict[str,
     return {
         "note": "Research use only, not for clinical use.",
         "best": comparison.best,
+        "equal_to": list(comparison.equal_to),
         "why": comparison.why,
         "selection": list(comparison.order),
         "experiments": [_full(comparison, row) for row in comparison.rows],
-        "baseline": dict(comparison.baseline),
-        "targets": dict(comparison.targets),
+        "baseline": {figure: each.value for figure, each in comparison.baseline.items()},
+        "targets": {figure: each.value for figure, each in comparison.targets.items()},
+        "comparable_to": {
+            kind: sorted({each.comparable_to for each in references.values()})
+            for kind, references in (("baseline", comparison.baseline), ("targets", comparison.targets))
+        },
+        "candidates": comparison.candidates,
         "warnings": list(comparison.warnings),
         **({} if verdict is None else {"part": comparison.part, "verdict": verdict.as_json()}),
     }
@@ -60,13 +69,20 @@ def as_markdown(comparison: Comparison) -> str:
 
 
 def shown(comparison: Comparison, row: Row, column: str, between: str = " ") -> str:
-    """Return one cell as text: "0.812 (0.781-0.842)"; with † where the run differs from plan."""
+    """Return one cell as text: "0.812 (0.781-0.842)"; with † where the run differs from plan.
+
+    Of several seeds it is the mean with their number and spread: "0.812 (3 seeds: 0.800-0.820)".
+    """
     value = row[column]
     if not isinstance(value, float):
         return "not reported" if value is None else str(value)
-    low, high = comparison.interval(row["experiment_id"], column)
+    experiment = row["experiment_id"]
+    low, high = comparison.interval(experiment, column)
     interval = "" if low is None or high is None else f"{between}({low:.3f}-{high:.3f})"
-    marks = comparison.marks(row["experiment_id"], split_of(column)[0])
+    if spread := comparison.spread(experiment, column):
+        seeds, lowest, highest = spread
+        interval = f"{between}({seeds} seeds: {lowest:.3f}-{highest:.3f})"
+    marks = comparison.marks(experiment, split_of(column)[0])
     return f"{value:.3f}{marks}{interval}"
 
 
@@ -94,16 +110,30 @@ def _full(comparison: Comparison, row: Row) -> dict[str, Any]:
     return {
         **titled(row),
         "intervals": {figure: list(comparison.interval(experiment, figure)) for figure in figures},
+        "seeds": {
+            figure: {"n": spread[0], "lowest": spread[1], "highest": spread[2]}
+            for figure in figures
+            if (spread := comparison.spread(experiment, figure)) is not None
+        },
+        "single_class": {
+            split: count for split in SPLITS if (count := comparison.single_class(experiment, split))
+        },
         "differs_from_plan": {
             split: [MARKS[mark] for mark in marks]
             for split in SPLITS
             if (marks := comparison.marks(experiment, split))
         },
         "delta_to_baseline": comparison.deltas(experiment),
+        "difference_to_baseline": {
+            figure: asdict(difference)
+            for figure in comparison.baseline
+            if (difference := comparison.difference(experiment, figure)) is not None
+        },
         "targets": [_target(target) for target in comparison.targets_of(experiment)],
     }
 
 
 def _target(target: Target) -> dict[str, Any]:
     about = {"figure": target.figure, "target": target.target, "value": target.value}
-    return {**about, "met": target.met, "met_by_interval": target.met_by_interval}
+    held = {"comparable": target.comparable, "met": target.met, "met_by_interval": target.met_by_interval}
+    return {**about, "low": target.low, **held}

@@ -8,7 +8,7 @@ from typing import Any
 
 from boneexp.documents.facts import Facts
 from boneexp.documents.wording import UNKNOWN, Table, counted, listed, share, signed, table
-from boneexp.selection import label
+from boneexp.figure_words import label
 
 NOT_COMPARABLE = "not comparable"
 VERDICTS = {True: "met", False: "not met", None: "not known"}
@@ -72,7 +72,8 @@ def kept(facts: Facts) -> str:
         return ""
     if not rows:
         return "Whether anything was better than the baseline is not known: no figure is known of both sides."
-    if rows[0]["above"] is None:
+    rows = [row for row in rows if row["above"] is not None]
+    if not rows:
         return "Whether anything was better than the baseline cannot be said: it is of other images."
     if sure := [row for row in rows if row["surely"]]:
         return f"Something was better, and the baseline was kept all the same: {_who(sure)}."

@@ -7,7 +7,7 @@ settings.
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,9 +15,13 @@ from boneexp.analysis.choice import Verdict, verdict_of
 from boneexp.config import LESION_BEFORE, REFERENCE_FIGURES
 from boneexp.documents.analysed import Analysed, analysed
 from boneexp.documents.wording import share
+from boneexp.evaluation import multiplicity
+from boneexp.evaluation.multiplicity import Difference, above_reference
+from boneexp.figure_words import split_of
 from boneexp.ledger import evidence, views
-from boneexp.results import SPLITS
-from boneexp.selection import Comparison, Row, Target, candidate, compared, data_warning, split_of
+from boneexp.references import PUBLISHED, Reference, Target, data_warning, held_against_target, is_of
+from boneexp.results import SPLITS, mean_figure
+from boneexp.selection import Comparison, Row, candidate, compared
 
 PARTS = ("test", "val")
 IOU_THRESHOLD = 0.5
@@ -78,6 +82,7 @@ class Held:
     figure: str
     estimate: Estimate
     baseline: float | None
+    difference: Difference | None  # with an interval that allows for the best of several
     target: Target | None
 
     @property
@@ -88,9 +93,8 @@ class Held:
 
     @property
     def clears(self) -> bool | None:
-        """Whether the whole interval lies above the baseline; one without width proves nothing."""
-        low, high = self.estimate.low, self.estimate.high
-        return None if low is None or self.baseline is None else low > self.baseline and low != high
+        """Whether the whole interval of the difference lies above 0; None where there is none."""
+        return None if self.difference is None else self.difference.low > 0
 
 
 @dataclass(frozen=True)
@@ -122,9 +126,10 @@ class Subject:
             return Estimate(next((run.iou for run in self.chosen.values() if run.iou is not None), None))
         found = [run.estimate("test", *_FIGURES[metric]) for run in self.runs if run.row["split"] == split]
         values = [each.value for each in found if each.value is not None]
-        if len(found) == 1 or not values:
-            return found[0] if found else Estimate()
-        return Estimate(sum(values) / len(values))
+        if not values:
+            return Estimate()
+        ends = (found[0].low, found[0].high) if len(found) == 1 else ()
+        return Estimate(mean_figure(values), *ends)
 
 
 @dataclass(frozen=True)
@@ -143,13 +148,31 @@ class Facts:
 
     @property
     def comparable(self) -> bool:
-        """Whether figures may be held against the baseline and the targets: their images are BTXRD."""
-        datasets = [self.subject.dataset] if self.subject else self.comparison.datasets
-        return all(dataset["kind"] == "BTXRD" for dataset in datasets)
+        """Whether figures may be held against the baseline: it is of their images."""
+        return self._are_of(self.comparison.baseline)
+
+    @property
+    def targets_comparable(self) -> bool:
+        """Whether figures may be held against the targets."""
+        return self._are_of(self.comparison.targets)
+
+    @property
+    def of_btxrd(self) -> bool:
+        """Whether the images are BTXRD, of which the documents know where they come from."""
+        return all(dataset["kind"] == PUBLISHED for dataset in self._datasets)
+
+    @property
+    def _datasets(self) -> Sequence[Row]:
+        return [self.subject.dataset] if self.subject else self.comparison.datasets
+
+    def _are_of(self, references: Mapping[str, Reference]) -> bool:
+        """Whether the images are those of all references; without any, whether they are BTXRD."""
+        of_which = {each.comparable_to for each in references.values()} or {PUBLISHED}
+        return all(is_of(dataset, name) for dataset in self._datasets for name in of_which)
 
     @property
     def banners(self) -> tuple[str, ...]:
-        """What must stand above every number: the data are not BTXRD."""
+        """What must stand above every number: that the data are not BTXRD."""
         datasets = [*self.comparison.datasets, *([self.subject.dataset] if self.subject else [])]
         return tuple(dict.fromkeys(filter(None, map(data_warning, datasets))))
 
@@ -163,11 +186,22 @@ class Facts:
 
     def _held(self, figure: str) -> Held:
         estimate = self.subject.estimate(figure) if self.subject else Estimate()
-        target = self.comparison.targets.get(figure)
-        against = (
-            None if target is None else Target(figure, target, estimate.value, estimate.low, estimate.high)
-        )
-        return Held(figure, estimate, self.comparison.baseline.get(figure), against)
+        target, baseline = self.comparison.targets.get(figure), self.comparison.baseline.get(figure)
+        known, candidates = self._with_interval(figure, estimate), self.comparison.candidates
+        against = difference = None
+        if target is not None:
+            held, comparable = (estimate.value, known), self.targets_comparable
+            against = held_against_target(figure, target, held, candidates, comparable=comparable)
+        if baseline is not None and known is not None and self.comparable:
+            difference = above_reference(known, candidates, baseline.value, baseline.images)
+        return Held(figure, estimate, None if baseline is None else baseline.value, difference, against)
+
+    def _with_interval(self, figure: str, estimate: Estimate) -> multiplicity.Estimate | None:
+        value, low, high = estimate.value, estimate.low, estimate.high
+        if value is None or low is None or high is None:
+            return None
+        confidence = self.subject.setting("evaluation.confidence") if self.subject else None
+        return multiplicity.Estimate(split_of(figure)[1], value, low, high, confidence or 0.95)
 
 
 def gather(connection: sqlite3.Connection, promotion: Row | None, now: float) -> Facts:

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from boneexp.documents.facts import Facts
 from boneexp.documents.wording import share
+from boneexp.figure_words import label
 from boneexp.results import SPLITS
-from boneexp.selection import Row, label
+from boneexp.selection import Row
 
 METRICS = ("accuracy", "macro_auroc", "malignant_sensitivity")
 LEFT, RIGHT, TOP, LINE = 104, 376, 8, 24  # the plot runs from LEFT to RIGHT, one experiment per LINE
@@ -92,17 +93,14 @@ class Panel:
         return "; ".join(f"{line.name}: {line.shown}" for line in self.lines)
 
 
-def panels(facts: Facts, comparable: bool) -> tuple[Panel, ...]:
-    """Return the panels, stratified first; baseline and targets only where they are `comparable`."""
+def panels(facts: Facts) -> tuple[Panel, ...]:
+    """Return the panels, stratified first; baseline and targets only where they are of the images."""
     return tuple(
-        panel
-        for split in SPLITS
-        for metric in METRICS
-        for panel in _panels_of(facts, (split, metric), comparable)
+        panel for split in SPLITS for metric in METRICS for panel in _panels_of(facts, (split, metric))
     )
 
 
-def _panels_of(facts: Facts, what: tuple[str, str], comparable: bool) -> Iterator[Panel]:
+def _panels_of(facts: Facts, what: tuple[str, str]) -> Iterator[Panel]:
     """Yield a panel for each test set that a figure was measured on."""
     split, metric = what
     rows = [row for (_, own), row in facts.comparison.figures.items() if own == split]
@@ -112,18 +110,16 @@ def _panels_of(facts: Facts, what: tuple[str, str], comparable: bool) -> Iterato
     for test_set in test_sets:
         title = f"{words}, test set {test_set}" if len(test_sets) > 1 else words
         on_it = [row for row in known if row["test_set"] == test_set]
-        yield _panel(facts, what, (title[:1].upper() + title[1:], on_it), comparable)
+        yield _panel(facts, what, (title[:1].upper() + title[1:], on_it))
 
 
-def _panel(
-    facts: Facts, what: tuple[str, str], titled_rows: tuple[str, Sequence[Row]], comparable: bool
-) -> Panel:
+def _panel(facts: Facts, what: tuple[str, str], titled_rows: tuple[str, Sequence[Row]]) -> Panel:
     figure, metric = "_".join(what), what[1]
     title, rows = titled_rows
     shown = sorted(rows, key=lambda row: -row[metric])[:MOST_LINES]
     shown.sort(key=lambda row: (len(row["experiment"]), row["experiment"]))
-    baseline = facts.comparison.baseline.get(figure) if comparable else None
-    target = facts.comparison.targets.get(figure) if comparable else None
+    drawn = facts.comparison.drawn_references()
+    baseline, target = (drawn.get((kind, figure)) for kind in ("baseline", "target"))
     ends = [end for row in shown for end in (row[metric], *_whiskers(row, metric))]
     axis = _axis(end for end in (*ends, baseline, target) if end is not None)
     return Panel(

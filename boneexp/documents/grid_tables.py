@@ -5,10 +5,22 @@ from pathlib import PurePath
 from typing import Any
 
 from boneexp.documents.comparison import COLUMNS, shown
-from boneexp.documents.facts import Estimate, Facts, setting_of
+from boneexp.documents.facts import Facts, Held, setting_of
 from boneexp.documents.sentences import rule
-from boneexp.documents.wording import UNKNOWN, Table, data_label, moment, share, signed, split_label, table
-from boneexp.selection import Row, label
+from boneexp.documents.wording import (
+    UNKNOWN,
+    Table,
+    data_label,
+    listed,
+    moment,
+    share,
+    signed,
+    split_label,
+    table,
+)
+from boneexp.figure_words import label
+from boneexp.references import Target
+from boneexp.selection import Row
 
 NOT_COMPARABLE = "not comparable"
 IN_THE_GRID = {
@@ -73,7 +85,7 @@ def results_table(facts: Facts) -> Table:
     mixed = len(facts.comparison.datasets) > 1
     rows = (
         [
-            *(_result(facts, row, column) for column in COLUMNS.values()),
+            *(shown(facts.comparison, row, column) for column in COLUMNS.values()),
             *([images.get(row["experiment_id"])] if mixed else []),
         ]
         for row in facts.comparison.rows
@@ -93,14 +105,17 @@ def seeds_table(facts: Facts) -> Table:
 
 
 def against_baseline_table(facts: Facts) -> Table:
-    """Return each figure's difference to the baseline; "not comparable" where the data are not BTXRD."""
-    header = ["Figure", "Baseline", _subject_name(facts), "Difference", "Whole interval above the baseline"]
+    """Return each figure's difference to the baseline; "not comparable" where that is of other images.
+
+    The intervals of the differences allow for having picked the best of the candidates.
+    """
+    header = ["Figure", "Baseline", _subject_name(facts), "Difference", "Whole interval above 0"]
     rows = (
         [
             label(held.figure),
             share(held.baseline),
             held.estimate.shown,
-            signed(held.delta) if facts.comparable else NOT_COMPARABLE,
+            _difference(held) if facts.comparable else NOT_COMPARABLE,
             held.clears if facts.comparable else NOT_COMPARABLE,
         ]
         for held in facts.held
@@ -123,8 +138,8 @@ def targets_table(facts: Facts) -> Table:
             label(held.figure),
             f"above {held.target.target:.3f}",
             held.estimate.shown,
-            held.target.met if facts.comparable else NOT_COMPARABLE,
-            _met_by_interval(held.estimate, held.target.met_by_interval, facts.comparable),
+            held.target.met if held.target.comparable else NOT_COMPARABLE,
+            _met_by_interval(held.target),
         ]
         for held in facts.held
         if held.target is not None
@@ -144,9 +159,14 @@ def decision_table(facts: Facts) -> Table:
         ["Decided on", moment(promotion.get("decided_at"))],
         ["Reason", promotion.get("reason")],
         ["Selection rule", rule(facts)],
-        ["Best by the rule", facts.comparison.best or "none"],
+        ["Best by the rule", _first_by_rule(facts)],
     ]
     return table(["Fact", "Value"], rows)
+
+
+def _first_by_rule(facts: Facts) -> str:
+    best, equals = facts.comparison.best, facts.comparison.equal_to
+    return f"{best} (equal to {listed(equals)})" if equals else best or "none"
 
 
 def attempts_table(facts: Facts) -> Table:
@@ -199,25 +219,15 @@ def _grid_row(row: Row, keys: Sequence[str]) -> list[Any]:
     return [row["experiment"], row["name"], data, *settings, row["splits"], row["seeds"], finished]
 
 
-def _result(facts: Facts, row: Row, column: str) -> str:
-    """Return a cell of the comparison; a mean over seeds says so in the place of an interval."""
-    split = next(
-        (
-            split
-            for name, split in facts.comparison.figures
-            if name == row["experiment_id"] and column.startswith(split)
-        ),
-        "",
-    )
-    seeds = facts.comparison.figures.get((row["experiment_id"], split), {}).get("finished_runs", 0)
-    text = shown(facts.comparison, row, column)
-    return f"{text} (mean of {seeds} seeds)" if seeds > 1 and row[column] is not None else text
+def _difference(held: Held) -> str:
+    found = held.difference
+    return signed(held.delta) if found is None else signed(found.value, found.low, found.high)
 
 
-def _met_by_interval(estimate: Estimate, met: bool, comparable: bool) -> Any:
-    if not comparable:
+def _met_by_interval(target: Target) -> Any:
+    if not target.comparable:
         return NOT_COMPARABLE
-    return None if estimate.low is None else met
+    return None if target.low is None else target.met_by_interval
 
 
 def _spreads(row: Row) -> Iterator[str]:

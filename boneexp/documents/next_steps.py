@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from boneexp.documents.certainty import few_malignant, most_seeds
 from boneexp.documents.facts import Facts
 from boneexp.documents.wording import counted, listed
-from boneexp.selection import label
+from boneexp.figure_words import label
 
 
 def next_steps(facts: Facts) -> list[str]:
@@ -16,7 +16,10 @@ def next_steps(facts: Facts) -> list[str]:
 def _in_this_study(facts: Facts) -> Iterator[str]:
     """Yield what the grid and the program can do."""
     if not facts.comparable:
-        yield "Run the grid on BTXRD: its baseline and targets say nothing about other images."
+        yield (
+            "Run the grid on the images of its baseline and targets, or name these images there "
+            "(comparable_to): they say nothing about others."
+        )
     unfinished = sum(row["runs"] - row["finished_runs"] for row in facts.grid)
     if unfinished:
         yield f"Finish {counted(unfinished, 'run')} of the grid; boneexp status says how they stand."
@@ -31,7 +34,7 @@ def _in_this_study(facts: Facts) -> Iterator[str]:
 def _beyond_it(facts: Facts) -> Iterator[str]:
     """Yield what needs other data or another model."""
     missed = [label(each.figure) for each in facts.held if each.target and each.target.met is False]
-    if missed and facts.comparable:
+    if missed:
         yield f"Reach what was missed: the target of {listed(missed)}."
     runs = facts.subject.chosen.values() if facts.subject else ()
     if not all(run.split.get("group_column") for run in runs):

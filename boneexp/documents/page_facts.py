@@ -29,7 +29,7 @@ class PageFacts:
     """What the page shows."""
 
     facts: Facts
-    comparable: bool  # whether baseline and targets may be held against anything here: all images are BTXRD
+    comparable: bool  # whether baseline or targets may be held against anything here
     runs: tuple[Row, ...]  # run_status, of every run
     forest: tuple[Panel, ...]
     charts: tuple[RunCharts, ...]  # the subject's own runs first
@@ -60,12 +60,11 @@ def gather_page(connection: sqlite3.Connection, facts: Facts) -> PageFacts:
     first = [run.row["run"] for run in chosen]
     to_chart = list(dict.fromkeys([*first, *(row["run"] for row in origins)]))
     charts = (run_charts(connection, rows[run_id]) for run_id in to_chart[:MOST_CHARTED])
-    comparable = facts.comparable and not facts.banners
     return PageFacts(
         facts=facts,
         runs=tuple(rows.values()),
-        comparable=comparable,
-        forest=panels(facts, comparable),
+        comparable=bool(facts.comparison.drawn_references()) or not facts.comparison.references,
+        forest=panels(facts),
         charts=tuple(each for each in charts if each is not None),
         mistakes=tuple(_mistakes(connection, [rows[run_id] for run_id in first])),
         origins=tuple(origins),

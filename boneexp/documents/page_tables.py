@@ -17,7 +17,9 @@ from boneexp.documents.wording import (
     split_label,
     table,
 )
-from boneexp.selection import Row, Target, label
+from boneexp.figure_words import label
+from boneexp.references import Target
+from boneexp.selection import Row
 
 MOST_MISTAKES = 200  # rows for each run
 
@@ -147,8 +149,8 @@ def _notes(row: Row) -> str:
 def _held_title(facts: Facts, figure: str) -> str:
     baseline, target = facts.comparison.baseline.get(figure), facts.comparison.targets.get(figure)
     known = [
-        *([] if baseline is None else [f"baseline {share(baseline)}"]),
-        *([] if target is None else [f"target above {share(target)}"]),
+        *([] if baseline is None else [f"baseline {share(baseline.value)}"]),
+        *([] if target is None else [f"target above {share(target.value)}"]),
     ]
     return f"{label(figure)} ({', '.join(known)})"
 
@@ -160,7 +162,7 @@ def _against_row(facts: Facts, row: Row, figures: Sequence[str]) -> Iterator[str
     yield experiment
     for figure in figures:
         target = targets.get(figure)
-        said = "" if target is None or target.met is None else _met(target)
+        said = "" if target is None or target.value is None else _met(target)
         delta = deltas.get(figure)
         if delta is None:
             yield said
@@ -169,6 +171,8 @@ def _against_row(facts: Facts, row: Row, figures: Sequence[str]) -> Iterator[str
 
 
 def _met(target: Target) -> str:
+    if not target.comparable:
+        return "target not comparable"
     if not target.met:
         return "target not met"
     return "target met" if target.met_by_interval else "target met by the point estimate only"

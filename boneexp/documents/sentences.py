@@ -3,12 +3,14 @@
 Good news and bad news take the same form: the figures stand beside every claim.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from boneexp.documents.decided import overridden
 from boneexp.documents.facts import IOU_THRESHOLD, Facts, Held, Subject
 from boneexp.documents.wording import UNKNOWN, counted, data_label, listed, moment, share, signed, split_label
-from boneexp.selection import LEAK, label
+from boneexp.figure_words import label
+from boneexp.leakage import leak_sentence
 
 
 def titled(subject: Subject | None) -> str:
@@ -46,9 +48,11 @@ def role(facts: Facts) -> str:
         return "No experiment has finished the runs that the selection rule needs, so none is described."
     if facts.promotion and facts.promotion["experiment"]:
         return f"What follows describes {titled(facts.subject)}, the promoted experiment."
+    if len(facts.comparison.leaderboard) == 1:
+        return f"What follows describes {titled(facts.subject)}, the only experiment that can be ranked."
     why = (
         "the candidate that the rule ranks first"
-        if facts.comparison.best
+        if facts.comparison.best and not facts.comparison.equal_to
         else "one of several equal candidates"
     )
     return f"What follows describes {titled(facts.subject)}, {why}."
@@ -78,8 +82,12 @@ def rule(facts: Facts) -> str:
 
 def ranking(facts: Facts) -> str:
     """Return what the rule says, and whether the person's decision is another."""
-    best, why = facts.comparison.best, facts.comparison.why
-    says = f"The rule ranks {best} first: {why}." if best else f"The rule names no best experiment: {why}."
+    best, equals, why = facts.comparison.best, facts.comparison.equal_to, facts.comparison.why
+    says = f"The rule ranks {listed([str(best), *equals])} first: {why}."
+    if best is None:
+        says = f"The rule names no best experiment: {why}."
+    elif len(facts.comparison.leaderboard) == 1:
+        says = f"{best} is {why}."
     promotion = facts.promotion
     if promotion is None:
         return f"{says} The decision is a person's, and none has been taken."
@@ -87,8 +95,10 @@ def ranking(facts: Facts) -> str:
         return f"{says} The baseline was kept all the same, by a person's decision." if best else says
     if promotion["experiment"] is None or best is None:
         return f"{says} The decision was a person's."
-    if promotion["experiment"] == best:
+    if promotion["experiment"] == best and not equals:
         return f"{says} The person's decision is the same."
+    if promotion["experiment"] in (best, *equals):
+        return f"{says} A person decided for {promotion['experiment']}."
     return f"{says} {promotion['experiment']} was chosen all the same, by a person's decision."
 
 
@@ -126,11 +136,34 @@ def certainty(facts: Facts) -> str:
     clear = [label(held.figure) for held in known if held.clears]
     open_ = [label(held.figure) for held in known if held.clears is None]
     said = (
-        f"The whole interval lies above the baseline for {listed(clear)}."
+        f"The whole interval of the difference{_best_of(facts)} lies above 0 for {listed(clear)}."
         if clear
-        else ("For no figure does the whole interval lie above the baseline.")
+        else f"For no figure does the whole interval of the difference{_best_of(facts)} lie above 0."
     )
-    return f"{said} No interval is known for {listed(open_)}." if open_ else said
+    said = f"{said} No interval is known for {listed(open_)}." if open_ else said
+    return f"{said} {_of_the_baseline(facts)}".strip()
+
+
+def _best_of(facts: Facts) -> str:
+    """Return how the level allows for having picked one of several, as part of a sentence."""
+    candidates = facts.comparison.candidates
+    return (
+        f", at the level for the best of {candidates} (each end 1 - 0.025/{candidates}),"
+        if candidates > 1
+        else ""
+    )
+
+
+def _of_the_baseline(facts: Facts) -> str:
+    """Return whether the baseline's own uncertainty is in the differences."""
+    known = [held for held in facts.held if held.difference is not None]
+    fixed = [label(held.figure) for held in known if held.difference and not held.difference.with_reference]
+    if not known:
+        return ""
+    if not fixed:
+        return "The baseline's own uncertainty is in them."
+    which = "" if len(fixed) == len(known) else f" of {listed(fixed)}"
+    return f"The baseline's own uncertainty{which} is not known, and it is taken as a fixed number."
 
 
 def targets(facts: Facts) -> str:
@@ -138,13 +171,13 @@ def targets(facts: Facts) -> str:
     held = [each.target for each in facts.held if each.target is not None]
     if not held:
         return "The study names no target."
-    if not facts.comparable:
-        return "The study's targets are for BTXRD and say nothing about these data."
+    if not facts.targets_comparable:
+        return "The study's targets are for other images and say nothing about these."
     met = [label(each.figure) for each in held if each.met]
     sure = [label(each.figure) for each in held if each.met_by_interval]
     unknown = [label(each.figure) for each in held if each.met is None]
     said = f"Targets met by the figure itself: {len(met)} of {len(held)}{_in_brackets(met)}; "
-    said += f"by the lower end of its interval too: {len(sure)}{_in_brackets(sure)}."
+    said += f"by the lower end of its interval too{_best_of(facts)} {len(sure)}{_in_brackets(sure)}."
     return f"{said} Not known: {listed(unknown)}." if unknown else said
 
 
@@ -164,20 +197,31 @@ def history(facts: Facts) -> str:
 
 
 def leak(facts: Facts) -> str:
-    """Return what is wrong with figures of the stratified split; "" where there are none."""
-    run = facts.subject.chosen.get("stratified") if facts.subject else None
-    if run is not None and (column := run.split.get("group_column")):
-        return (
-            f"The splits keep images of equal {column} together. Whether that column tells patients apart is "
-            "for whoever filled it in to say; if it does not, the stratified figures are optimistic."
-        )
-    finished = {split for (_, split), row in facts.comparison.figures.items() if row["finished_runs"]}
-    return LEAK if run is not None or "stratified" in finished else ""
+    """Return what training and test of the splits share, as it was counted when they were queued."""
+    runs = facts.subject.chosen.values() if facts.subject else ()
+    splits = [
+        {**run.row, "group_column": run.split.get("group_column"), "images": run.row["test_images"]}
+        for run in runs
+    ]
+    said = [(leak_sentence(split) or _apart(split)) for split in splits] or facts.comparison.leaks
+    return " ".join(dict.fromkeys(filter(None, said)))
+
+
+def _apart(split: Mapping[str, Any]) -> str:
+    """Return that no group lies on both sides; "" for a split without groups."""
+    column = split["group_column"]
+    if not column:
+        return ""
+    return (
+        f"None of the {split['images']} {split_label(split['split'])} test images shares its {column} with a "
+        "training image. Whether that column tells patients apart is for whoever filled it in to say; if it "
+        "does not, the figures are optimistic."
+    )
 
 
 def warnings(facts: Facts) -> list[str]:
     """Return the comparison's own warnings, without those that the documents say elsewhere."""
-    elsewhere = {LEAK, *facts.banners}
+    elsewhere = {*facts.comparison.leaks, *facts.banners}
     return [warning for warning in facts.comparison.warnings if warning not in elsewhere]
 
 

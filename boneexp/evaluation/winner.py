@@ -19,6 +19,7 @@ from boneexp.evaluation.metrics import (
     resampled_figures,
 )
 from boneexp.evaluation.paired import check_same_images
+from boneexp.results import SHIFT, STEPS
 
 # experiment -> (split, part) -> the predictions of each of its seeds; the figure is their mean
 Candidates = Mapping[str, Mapping[tuple[str, str], Sequence[Predictions]]]
@@ -121,10 +122,16 @@ def _figures(
         places = [place for place, criterion in enumerate(order) if criterion.split == split]
         columns = [_column(runs[0][0], order[place]) for place in places]
         for row, each in enumerate(runs):
-            values[row, places] = np.mean([figures_of(one)[columns] for one in each], axis=0)
+            values[row, places] = _means([figures_of(one)[columns] for one in each])
             resampled = [resampled_figures(one, resamples, stream, ranked=ranked)[:, columns] for one in each]
-            drawn[:, row, places] = np.mean(resampled, axis=0)
+            drawn[:, row, places] = _means(resampled)
     return values, drawn
+
+
+def _means(of_seeds: Sequence[np.ndarray]) -> np.ndarray:
+    """Return means over seeds that are equal where they ought to be, as `boneexp.results.mean_figure`."""
+    steps: np.ndarray = np.trunc(np.mean(of_seeds, axis=0) * STEPS + SHIFT)
+    return steps / STEPS
 
 
 def _runs(candidates: Candidates, name: str, where: tuple[str, str]) -> Sequence[Predictions]:

@@ -21,7 +21,8 @@ from boneexp.exports.withheld import grid_without_paths, paths_here, without_ima
 from boneexp.harmless import csv_text, visible
 from boneexp.ledger import exported
 from boneexp.promoted_files import Place
-from boneexp.selection import compared, data_warning
+from boneexp.references import data_warning
+from boneexp.selection import compared
 
 Content = bytes | Path
 ROWS_AT_A_TIME = 10_000

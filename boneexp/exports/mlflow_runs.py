@@ -25,7 +25,7 @@ from boneexp.ledger import exported, views
 from boneexp.ledger.database import reading
 from boneexp.ledger.evidence import one_moment
 from boneexp.ledger.slice import shown_path
-from boneexp.selection import data_warning
+from boneexp.references import data_warning
 
 STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 EPOCH_FIGURES = ("train_loss", "val_loss", "val_accuracy", "val_macro_auroc", "learning_rate", "duration_s")

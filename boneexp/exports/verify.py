@@ -85,7 +85,7 @@ SEALS = {
             SELECT run_id, part, accuracy, accuracy_low, accuracy_high, balanced_accuracy, macro_auroc,
             macro_auroc_low, macro_auroc_high, macro_f1, malignant_sensitivity, malignant_sensitivity_low,
             malignant_sensitivity_high, malignant_specificity, malignant_specificity_low,
-            malignant_specificity_high FROM run_summaries WHERE run_id = ? ORDER BY part""",
+            malignant_specificity_high, only_class FROM run_summaries WHERE run_id = ? ORDER BY part""",
         "predictions": """
             SELECT run_id, part, image_id, group_id, center, label, p_normal, p_benign, p_malignant FROM
             predictions WHERE run_id = ? ORDER BY part, image_id""",
@@ -111,17 +111,21 @@ SEALS = {
     },
     "dataset": {
         "datasets": """
-            SELECT fingerprint, name, kind, images, counts_json, notes_json, recorded_at FROM datasets WHERE
-            fingerprint = ?""",
+            SELECT fingerprint, name, kind, images, counts_json, notes_json, recorded_at, contradicting_images
+            FROM datasets WHERE fingerprint = ?""",
         "image_attributes": """
             SELECT data_fingerprint, image_id, attribute, value FROM image_attributes WHERE data_fingerprint =
             ? ORDER BY image_id, attribute, value""",
+        "split_overlaps": """
+            SELECT data_fingerprint, split_digest, first_part, second_part, images, images_of_shared_groups,
+            images_of_shared_pictures, images_without_group FROM split_overlaps WHERE data_fingerprint = ?
+            ORDER BY split_digest, first_part, second_part""",
     },
     "study": {
         "selection_keys": """
             SELECT position, figure, part FROM selection_keys ORDER BY position""",
         "study_figures": """
-            SELECT kind, figure, value, images FROM study_figures ORDER BY kind, figure""",
+            SELECT kind, figure, value, images, comparable_to FROM study_figures ORDER BY kind, figure""",
     },
     "grid": {
         "runs": """
@@ -131,7 +135,7 @@ SEALS = {
             ORDER BY id""",
     },
 }
-# The tables of which the first rule covers less; it knows no summaries, and neither study nor grid.
+# The tables of which the first rule covers less; it knows no summaries or overlaps, no study and no grid.
 SEALS_OF_THE_FIRST_RULE = {
     "run": {
         "metrics": """
@@ -152,8 +156,8 @@ SEALS_OF_THE_FIRST_RULE = {
     },
     "dataset": {
         "datasets": """
-            SELECT fingerprint, kind, images, counts_json, notes_json, recorded_at FROM datasets WHERE
-            fingerprint = ?""",
+            SELECT CASE WHEN contradicting_images IS NULL THEN fingerprint END, kind, images, counts_json,
+            notes_json, recorded_at FROM datasets WHERE fingerprint = ?""",
     },
 }
 SEALED_BY = {
@@ -437,7 +441,11 @@ def check_metrics(bundle: Bundle) -> str:
     stored: dict[tuple[Any, ...], Any] = {tuple(row)[:4]: row for row in bundle.ledger.execute(METRICS)}
     summaries = bundle.ledger.execute("SELECT * FROM run_summaries").fetchall()
     for row in summaries:
+        only = only_class(stored, row["run_id"], row["part"])
+        require(row["only_class"] == only, f"run {row['run_id']}: only_class of run_summaries is wrong")
         for column in row.keys()[2:]:
+            if column == "only_class":
+                continue
             name, bound = re.sub("_(low|high)$", "", column), re.search("(low|high)$", column)
             metric = stored.get((row["run_id"], row["part"], *SUMMARISED.get(name, (name, ""))))
             value = metric and metric[bound.group(0) if bound else "value"]
@@ -445,6 +453,16 @@ def check_metrics(bundle: Bundle) -> str:
     parts = {key[:2] for key in stored}
     require(parts == {(row["run_id"], row["part"]) for row in summaries}, "a summary of a run is missing")
     return f"{said}; {len(summaries)} summaries are made of them"
+
+
+def only_class(stored: dict[tuple[Any, ...], Any], run: int, part: str) -> str | None:
+    """Return the class that a run predicted for every image of a part; None where there are several."""
+    for name in CLASSES:
+        spared = stored.get((run, part, "specificity", name))
+        found = stored.get((run, part, "sensitivity", name))
+        if spared and spared["value"] == 0 and not (found and found["value"] not in (1, None)):
+            return name
+    return None
 
 
 def check_figures(bundle: Bundle) -> str:
@@ -484,7 +502,8 @@ def queries_of(rule: str, kind: str) -> dict[str, str]:
     """Return which rows of which tables a seal covers."""
     if rule == RULE:
         return SEALS[kind]
-    tables = {table: query for table, query in SEALS[kind].items() if table != "run_summaries"}
+    later = ("run_summaries", "split_overlaps")
+    tables = {table: query for table, query in SEALS[kind].items() if table not in later}
     return dict(tables, **SEALS_OF_THE_FIRST_RULE.get(kind, {}))
 
 

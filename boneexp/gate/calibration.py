@@ -9,11 +9,11 @@ from boneexp.evaluation.calibration import Consistency, consistency
 from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.paired import holm
 from boneexp.evaluation.temperature import tempered
+from boneexp.figure_words import label
 from boneexp.gate.conditions import Condition
 from boneexp.gate.tested import test_predictions
 from boneexp.ledger import conditions
 from boneexp.ledger.views import Row
-from boneexp.selection import label
 
 LEVEL = 0.05  # at which a calibrated model fails, over all test parts together
 SEED = 42

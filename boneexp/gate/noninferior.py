@@ -6,14 +6,17 @@ from collections.abc import Iterator, Sequence
 from boneexp.config import PromotionSettings
 from boneexp.evaluation.differences import paired_differences
 from boneexp.evaluation.inputs import Predictions
+from boneexp.evaluation.multiplicity import Estimate, above_reference
 from boneexp.evaluation.paired import Difference, check_same_images, mcnemar_differences
+from boneexp.figure_words import label, split_of
 from boneexp.gate.conditions import Condition
 from boneexp.gate.tested import test_predictions
 from boneexp.ledger import conditions, views
 from boneexp.ledger.promotions import Standing, standing
 from boneexp.ledger.seals import Subject, broken_among
 from boneexp.ledger.views import Row
-from boneexp.selection import Comparison, data_warning, label, split_of
+from boneexp.references import reference_warning
+from boneexp.selection import Comparison
 
 SEED = 42
 RESAMPLES = 2000
@@ -95,13 +98,17 @@ def _against_baseline(
     baseline = comparison.baseline.get(figure)
     if baseline is None:
         return None, "nothing else is promoted, and the study names no baseline for it"
-    if warning := data_warning(run):
+    if warning := reference_warning(run, "baseline", [baseline]):
         return None, warning
     figures, metric = conditions.test_figures(connection, run["run"]), split_of(figure)[1]
     value, low, high = (figures.get(f"{metric}{end}") for end in ("", "_low", "_high"))
     if value is None or low is None or high is None:
         return _judged(None, None, None, policy)
-    return _judged(value - baseline, low - baseline, high - baseline, policy)
+    estimate = Estimate(metric, value, low, high, run["confidence"])
+    found = above_reference(estimate, 1, baseline.value, baseline.images)
+    if found is None:  # without width
+        return _judged(value - baseline.value, low - baseline.value, low - baseline.value, policy)
+    return _judged(found.value, found.low, found.high, policy)
 
 
 def _judged(

@@ -9,15 +9,10 @@ from boneexp.selection import Comparison
 def reached(comparison: Comparison) -> list[dict[str, Any]]:
     """Return each experiment's figures that have a baseline, ready for JSON.
 
-    `above` and `surely` (by the whole interval) are None where the images are not those of the baseline.
+    `above` and `surely` (by the whole interval of the difference, which allows for the best of several) are
+    None where the images are not those of the baseline.
     """
-    comparable = all(dataset["kind"] == "BTXRD" for dataset in comparison.datasets)
-    return [
-        {**row, "above": row["value"] > row["baseline"], "surely": _surely(row)}
-        if comparable
-        else {**row, "above": None, "surely": None}
-        for row in _figures(comparison)
-    ]
+    return list(_figures(comparison))
 
 
 def _figures(comparison: Comparison) -> Iterator[dict[str, Any]]:
@@ -26,10 +21,18 @@ def _figures(comparison: Comparison) -> Iterator[dict[str, Any]]:
             experiment = row["experiment_id"]
             value, (low, high) = comparison.value(experiment, figure), comparison.interval(experiment, figure)
             if value is not None:
-                about = {"figure": figure, "baseline": baseline, "experiment": experiment}
-                yield {**about, "value": value, "low": low, "high": high}
+                about = {"figure": figure, "baseline": baseline.value, "experiment": experiment}
+                yield {
+                    **about,
+                    "value": value,
+                    "low": low,
+                    "high": high,
+                    **_above(comparison, experiment, figure),
+                }
 
 
-def _surely(row: dict[str, Any]) -> bool:
-    """Tell whether the whole interval lies above; one without width proves nothing."""
-    return row["low"] is not None and row["low"] > row["baseline"] and row["low"] != row["high"]
+def _above(comparison: Comparison, experiment: str, figure: str) -> dict[str, bool | None]:
+    delta, difference = comparison.deltas(experiment)[figure], comparison.difference(experiment, figure)
+    if delta is None:
+        return {"above": None, "surely": None}
+    return {"above": delta > 0, "surely": difference is not None and difference.low > 0}

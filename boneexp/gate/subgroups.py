@@ -11,12 +11,12 @@ from boneexp.config import PromotionSettings
 from boneexp.evaluation.intervals import wilson_interval
 from boneexp.evaluation.paired import holm
 from boneexp.evaluation.power import correct, design_effect
+from boneexp.figure_words import label
 from boneexp.gate.conditions import Condition
 from boneexp.gate.tested import test_predictions
 from boneexp.ledger import evidence
 from boneexp.ledger.views import Row
 from boneexp.results import CLASS_NAMES
-from boneexp.selection import label
 
 CONFIDENCE = 0.95  # of the intervals beside a subgroup's figure
 LEVEL = 0.05  # at which any subgroup is found below the floor where none is

@@ -37,9 +37,12 @@ def cancelled_note(connection: sqlite3.Connection, experiment: str) -> str:
 def chosen_run(connection: sqlite3.Connection, run_id: int) -> Row:
     """Return a run's split, the column that it keeps together, and facts about its dataset."""
     query = """SELECT r.id AS run, r.split, json_extract(r.spec_json, '$.split.group_column') AS group_column,
-                      d.kind, d.name, d.images, d.notes_json
+                      d.kind, d.name, d.fingerprint, d.images, d.notes_json, d.contradicting_images,
+                      COALESCE(json_extract(e.settings_json, '$.evaluation.confidence'), 0.95) AS confidence,
+                      s.only_class
                FROM runs r JOIN experiments e ON e.id = r.experiment_ref
-               JOIN datasets d ON d.fingerprint = e.data_fingerprint WHERE r.id = ?"""
+               JOIN datasets d ON d.fingerprint = e.data_fingerprint
+               LEFT JOIN run_summaries s ON s.run_id = r.id AND s.part = 'test' WHERE r.id = ?"""
     return dict(connection.execute(query, (run_id,)).fetchone())
 
 
@@ -72,6 +75,15 @@ def subgroup_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
                JOIN predicted_attributes a ON a.run = :run AND a.part = 'test' AND a.image_id = c.image_id
                GROUP BY a.attribute, a.value ORDER BY a.attribute, a.value"""
     return [dict(row) for row in connection.execute(query, {"run": run_id})]
+
+
+def part_overlaps(connection: sqlite3.Connection, run_id: int) -> list[Row]:
+    """Return what each two parts of a run's split share; [] where that was not counted when it was queued."""
+    query = """SELECT o.* FROM split_overlaps o
+               JOIN runs r ON r.split_digest = o.split_digest
+               JOIN experiments e ON e.id = r.experiment_ref AND e.data_fingerprint = o.data_fingerprint
+               WHERE r.id = ? ORDER BY o.second_part, o.first_part"""
+    return [dict(row) for row in connection.execute(query, (run_id,))]
 
 
 def shared_by_parts(connection: sqlite3.Connection, run_id: int) -> Row:

@@ -6,7 +6,15 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any
 
-from boneexp.config import STEERS_ONLY, ExperimentSettings, RunSpec, SelectionSettings, canonical_json
+from boneexp.config import (
+    STEERS_ONLY,
+    BaselineSettings,
+    ExperimentSettings,
+    ReferenceSettings,
+    RunSpec,
+    SelectionSettings,
+    canonical_json,
+)
 from boneexp.errors import Damaged
 from boneexp.ledger.history import record_event, seal_if_changed
 from boneexp.ledger.seals import Subject, seal_holds
@@ -14,6 +22,7 @@ from boneexp.ledger.statements import insert, insert_all, update
 
 MAX_ATTEMPTS = 3
 ALL_NOTES = "SELECT name, value FROM datasets, json_each(notes_json)"  # for a person to paste
+PUBLISHED = "BTXRD"  # the data that baseline and targets are of where the grid file names none
 Row = dict[str, Any]
 GRID = Subject("grid", ())
 AMONG = "IN (SELECT value FROM json_each(?))"  # all values in one parameter: SQLite takes 32,766
@@ -35,7 +44,8 @@ OTHER_DEAL = """UPDATE runs SET is_current = 0 WHERE is_current AND split = ? AN
 class DatasetFacts:
     """What the ledger keeps of a dataset; `counts` is by centre, then by class.
 
-    `attributes` are (image id, attribute, value), such as ("IMG000001.jpeg", "site", "femur").
+    `attributes` are (image id, attribute, value), such as ("IMG000001.jpeg", "site", "femur"). What parts of
+    earlier splits share stays in the ledger.
     """
 
     fingerprint: str
@@ -45,6 +55,8 @@ class DatasetFacts:
     counts: Mapping[str, Mapping[str, int]]
     notes: tuple[str, ...]
     attributes: tuple[tuple[str, str, str], ...] = ()
+    contradicting_images: int | None = None  # that look the same as one of another class; None: not counted
+    overlaps: tuple[Row, ...] = ()  # rows of split_overlaps, of the splits that are queued
 
 
 @dataclass(frozen=True)
@@ -96,6 +108,7 @@ def record_dataset(connection: Connection, facts: DatasetFacts, now: float) -> N
         "images": facts.images,
         "counts_json": canonical_json(facts.counts),
         "notes_json": json.dumps(facts.notes),
+        "contradicting_images": facts.contradicting_images,
     }
     known = _known_dataset(connection, facts.fingerprint, list(values))
     if known is None:
@@ -103,7 +116,8 @@ def record_dataset(connection: Connection, facts: DatasetFacts, now: float) -> N
         insert(connection, "datasets", {**new, **values})
     else:
         update(connection, "datasets", {"fingerprint": facts.fingerprint}, **values)
-    if known != (tuple(values.values()), sorted(set(facts.attributes))):
+    shared = _replace_overlaps(connection, facts)
+    if known != (tuple(values.values()), sorted(set(facts.attributes))) or shared:
         _replace_attributes(connection, facts)
         counted = len(facts.attributes)
         record_event(connection, now, "dataset", fingerprint=facts.fingerprint, attributes=counted)
@@ -112,11 +126,14 @@ def record_dataset(connection: Connection, facts: DatasetFacts, now: float) -> N
 def record_study(
     connection: Connection,
     selection: SelectionSettings,
-    targets: Mapping[str, float],
-    baseline: Mapping[str, float],
+    targets: ReferenceSettings,
+    baseline: BaselineSettings,
     now: float,
 ) -> None:
-    """Keep what decides the best experiment and what it is compared with, as the grid file says it now."""
+    """Keep what decides the best experiment and what it is compared with, as the grid file says it now.
+
+    Of which data baseline and targets are stands in one of both tables, or in each; else they are BTXRD's.
+    """
     connection.execute("DELETE FROM selection_keys")
     keys = [
         {"position": place, "figure": key, "part": selection.part}
@@ -124,11 +141,18 @@ def record_study(
     ]
     insert_all(connection, "selection_keys", keys)
     connection.execute("DELETE FROM study_figures")
-    kinds: dict[str, Mapping[str, float]] = {"target": targets, "baseline": baseline}
+    named = baseline.comparable_to or targets.comparable_to or PUBLISHED
+    sizes = {"target": {}, "baseline": baseline.sizes}
     rows = [
-        {"kind": kind, "figure": figure, "value": value}
-        for kind, figures in kinds.items()
-        for figure, value in figures.items()
+        {
+            "kind": kind,
+            "figure": figure,
+            "value": value,
+            "images": sizes[kind].get(figure),
+            "comparable_to": settings.comparable_to or named,
+        }
+        for kind, settings in (("target", targets), ("baseline", baseline))
+        for figure, value in settings.figures.items()
     ]
     insert_all(connection, "study_figures", rows)
     seal_if_changed(connection, "study", now)
@@ -168,6 +192,25 @@ def _replace_attributes(connection: Connection, facts: DatasetFacts) -> None:
         for image_id, name, value in sorted(set(facts.attributes))
     ]
     insert_all(connection, "image_attributes", rows)
+
+
+def _replace_overlaps(connection: Connection, facts: DatasetFacts) -> bool:
+    """Keep what the parts of these splits share; False where the ledger has it already."""
+    new = [{"data_fingerprint": facts.fingerprint, **row} for row in facts.overlaps]
+    digests = json.dumps(sorted({row["split_digest"] for row in new}))
+    among = (
+        "FROM split_overlaps WHERE data_fingerprint = ? AND split_digest IN (SELECT value FROM json_each(?))"
+    )
+    known = [dict(row) for row in connection.execute(f"SELECT * {among}", (facts.fingerprint, digests))]
+    if sorted(known, key=_by_parts) == sorted(new, key=_by_parts):
+        return False
+    connection.execute(f"DELETE {among}", (facts.fingerprint, digests))
+    insert_all(connection, "split_overlaps", new)
+    return True
+
+
+def _by_parts(row: Row) -> tuple[str, ...]:
+    return row["split_digest"], row["first_part"], row["second_part"]
 
 
 def _states(connection: Connection, hashes: Collection[str]) -> dict[str, str]:

@@ -41,9 +41,15 @@ def finished_runs(connection: sqlite3.Connection, experiment_ref: int) -> list[R
     """Return the succeeded runs of these settings, the stratified ones first, with digests and specs."""
     return _rows(
         connection,
-        """SELECT s.*, r.split_digest, r.checkpoint_sha256, r.spec_json, a.versions_json
+        """SELECT s.*, r.split_digest, r.checkpoint_sha256, r.spec_json, a.versions_json,
+                  o.images AS test_images, o.images_of_shared_groups, o.images_of_shared_pictures,
+                  o.images_without_group
            FROM runs r JOIN run_status s ON s.run = r.id
+           JOIN experiments e ON e.id = r.experiment_ref
            LEFT JOIN attempts a ON a.run_id = r.id AND a.number = r.attempt
+           LEFT JOIN split_overlaps o ON o.split_digest = r.split_digest
+                AND o.data_fingerprint = e.data_fingerprint
+                AND o.first_part = 'train' AND o.second_part = 'test'
            WHERE r.experiment_ref = ? AND r.state = 'succeeded'
            ORDER BY r.split DESC, r.seed""",
         (experiment_ref,),
@@ -154,7 +160,8 @@ def metric_values(connection: sqlite3.Connection, part: str, metric: str, class_
     """Return one figure of every finished current run."""
     return _rows(
         connection,
-        """SELECT e.experiment, r.split, r.seed, m.value
+        """SELECT e.experiment, r.split, r.seed, m.value,
+                  substr(e.data_fingerprint, 1, 8) || '-' || substr(r.split_digest, 1, 8) AS test_set
            FROM metrics m JOIN runs r ON r.id = m.run_id JOIN experiments e ON e.id = r.experiment_ref
            WHERE r.is_current AND r.state = 'succeeded' AND m.part = ? AND m.metric = ? AND m.class_name = ?
            ORDER BY length(e.experiment), e.experiment, r.split DESC, r.seed""",

@@ -35,7 +35,8 @@ RUN = {
     "run_summaries": """SELECT run_id, part, accuracy, accuracy_low, accuracy_high, balanced_accuracy,
                                macro_auroc, macro_auroc_low, macro_auroc_high, macro_f1,
                                malignant_sensitivity, malignant_sensitivity_low, malignant_sensitivity_high,
-                               malignant_specificity, malignant_specificity_low, malignant_specificity_high
+                               malignant_specificity, malignant_specificity_low, malignant_specificity_high,
+                               only_class
                         FROM run_summaries WHERE run_id = ? ORDER BY part""",
     "predictions": """SELECT run_id, part, image_id, group_id, center, label, p_normal, p_benign, p_malignant
                       FROM predictions WHERE run_id = ? ORDER BY part, image_id""",
@@ -60,14 +61,20 @@ LATE_RESULT = {
                        ORDER BY part, metric, class_name""",
 }
 DATASET = {
-    "datasets": """SELECT fingerprint, name, kind, images, counts_json, notes_json, recorded_at
+    "datasets": """SELECT fingerprint, name, kind, images, counts_json, notes_json, recorded_at,
+                          contradicting_images
                    FROM datasets WHERE fingerprint = ?""",
     "image_attributes": """SELECT data_fingerprint, image_id, attribute, value FROM image_attributes
                            WHERE data_fingerprint = ? ORDER BY image_id, attribute, value""",
+    "split_overlaps": """SELECT data_fingerprint, split_digest, first_part, second_part, images,
+                                images_of_shared_groups, images_of_shared_pictures, images_without_group
+                         FROM split_overlaps WHERE data_fingerprint = ?
+                         ORDER BY split_digest, first_part, second_part""",
 }
 STUDY = {  # as the grid file said at the last `queue`
     "selection_keys": "SELECT position, figure, part FROM selection_keys ORDER BY position",
-    "study_figures": "SELECT kind, figure, value, images FROM study_figures ORDER BY kind, figure",
+    "study_figures": """SELECT kind, figure, value, images, comparable_to FROM study_figures
+                        ORDER BY kind, figure""",
 }
 GRID = {  # what `queue` may change of runs that are there
     "runs": "SELECT id, is_current FROM runs ORDER BY id",
@@ -105,7 +112,8 @@ FIRST: Queries = {
                            ORDER BY part, metric, class_name""",
     },
     "dataset": {
-        "datasets": """SELECT fingerprint, kind, images, counts_json, notes_json, recorded_at
+        "datasets": """SELECT CASE WHEN contradicting_images IS NULL THEN fingerprint END, kind, images,
+                              counts_json, notes_json, recorded_at
                        FROM datasets WHERE fingerprint = ?""",
         "image_attributes": DATASET["image_attributes"],
     },

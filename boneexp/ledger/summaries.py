@@ -6,14 +6,23 @@ It can be made again at any time: the metrics are what is sealed.
 import sqlite3
 
 from boneexp.ledger.tables import SUMMARY_COLUMNS
+from boneexp.results import CLASS_NAMES
 
-_PIVOT = ", ".join(
+_FIGURES = ", ".join(
     f"MAX({source}) FILTER (WHERE metric = '{metric}' AND class_name = '{class_name}')"
     for _, metric, class_name, source in SUMMARY_COLUMNS
 )
+# The class that every image was predicted as: all of its own are, and no other is predicted otherwise.
+_ONLY_CLASS = " ".join(
+    f"WHEN MAX(value) FILTER (WHERE metric = 'specificity' AND class_name = '{name}') = 0"
+    f" AND COALESCE(MAX(value) FILTER (WHERE metric = 'sensitivity' AND class_name = '{name}'), 1) = 1"
+    f" THEN '{name}'"
+    for name in CLASS_NAMES
+)
+_PIVOT = f"{_FIGURES}, CASE {_ONLY_CLASS} END"
 _FROM_METRICS = f"SELECT run_id, part, {_PIVOT} FROM metrics GROUP BY run_id, part"
 _OF_ONE_RUN = f"SELECT run_id, part, {_PIVOT} FROM metrics WHERE run_id = ? GROUP BY run_id, part"
-_COLUMNS = ", ".join(("run_id", "part", *(name for name, *_ in SUMMARY_COLUMNS)))
+_COLUMNS = ", ".join(("run_id", "part", *(name for name, *_ in SUMMARY_COLUMNS), "only_class"))
 
 
 def summarise(connection: sqlite3.Connection, run_id: int) -> None:

@@ -34,6 +34,21 @@ datasets = sa.Table(
     sa.Column("counts_json", sa.Text, nullable=False),
     sa.Column("notes_json", sa.Text, nullable=False),
     sa.Column("recorded_at", sa.Double, nullable=False),
+    sa.Column("contradicting_images", sa.Integer),
+)
+
+split_overlaps = sa.Table(
+    "split_overlaps",
+    metadata,
+    sa.Column("data_fingerprint", sa.Text, sa.ForeignKey("datasets.fingerprint"), primary_key=True),
+    sa.Column("split_digest", sa.Text, primary_key=True),
+    sa.Column("first_part", sa.Text, primary_key=True),
+    sa.Column("second_part", sa.Text, primary_key=True),
+    sa.Column("images", sa.Integer, nullable=False),
+    sa.Column("images_of_shared_groups", sa.Integer, nullable=False),
+    sa.Column("images_of_shared_pictures", sa.Integer, nullable=False),
+    sa.Column("images_without_group", sa.Integer, nullable=False),
+    sqlite_with_rowid=False,
 )
 
 image_attributes = sa.Table(
@@ -174,6 +189,7 @@ run_summaries = sa.Table(
     sa.Column("run_id", sa.Integer, sa.ForeignKey("runs.id"), primary_key=True),
     sa.Column("part", sa.Text, primary_key=True),
     *(sa.Column(name, sa.Double) for name, *_ in SUMMARY_COLUMNS),
+    sa.Column("only_class", sa.Text),
     sqlite_with_rowid=False,
 )
 
@@ -263,6 +279,7 @@ study_figures = sa.Table(
     sa.Column("figure", sa.Text, primary_key=True),
     sa.Column("value", sa.Double, nullable=False),
     sa.Column("images", sa.Integer),
+    sa.Column("comparable_to", sa.Text, nullable=False, server_default="BTXRD"),
     _one_of("kind", ("target", "baseline")),
 )
 

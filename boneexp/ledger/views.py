@@ -149,12 +149,18 @@ def overlap_figures(connection: sqlite3.Connection) -> dict[str, float]:
     return {row["experiment"]: row["iou"] for row in connection.execute(query)}
 
 
-def study_figures(connection: sqlite3.Connection) -> dict[str, dict[str, float]]:
-    """Return the study's targets and baseline figures as {"target": {...}, "baseline": {...}}."""
-    found: dict[str, dict[str, float]] = {"target": {}, "baseline": {}}
-    for row in connection.execute("SELECT kind, figure, value FROM study_figures"):
-        found[row["kind"]][row["figure"]] = row["value"]
-    return found
+def study_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Return the study's targets and baseline: each figure, its images, and of which data it is."""
+    query = "SELECT kind, figure, value, images, comparable_to FROM study_figures ORDER BY rowid"
+    return _rows(connection, query)
+
+
+def confidences(connection: sqlite3.Connection) -> dict[str, float]:
+    """Return the confidence of the stored intervals of each current experiment, by its id."""
+    query = """SELECT DISTINCT e.experiment,
+                      COALESCE(json_extract(e.settings_json, '$.evaluation.confidence'), 0.95) AS confidence
+               FROM experiments e JOIN runs r ON r.experiment_ref = e.id AND r.is_current"""
+    return {row["experiment"]: row["confidence"] for row in connection.execute(query)}
 
 
 def selection_order(connection: sqlite3.Connection) -> list[str]:
@@ -180,6 +186,27 @@ def dataset_rows(connection: sqlite3.Connection) -> list[Row]:
     for row in rows:
         row |= {"counts": json.loads(row["counts_json"]), "notes": json.loads(row["notes_json"])}
     return rows
+
+
+def split_rows(connection: sqlite3.Connection) -> list[Row]:
+    """Return each split behind a finished current run, its group column, and what test shares with training.
+
+    The counts are NULL where they were not taken when the split was queued.
+    """
+    return _rows(
+        connection,
+        """SELECT r.split, json_extract(r.spec_json, '$.split.group_column') AS group_column,
+                  o.images, o.images_of_shared_groups, o.images_of_shared_pictures, o.images_without_group
+           FROM (SELECT MIN(r.id) AS run, e.data_fingerprint
+                 FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+                 WHERE r.is_current AND r.state = 'succeeded'
+                 GROUP BY r.split, r.split_digest, e.data_fingerprint) f
+           JOIN runs r ON r.id = f.run
+           LEFT JOIN split_overlaps o ON o.split_digest = r.split_digest
+                AND o.data_fingerprint = f.data_fingerprint
+                AND o.first_part = 'train' AND o.second_part = 'test'
+           ORDER BY r.split DESC, r.id""",
+    )
 
 
 def current_runs(connection: sqlite3.Connection, experiment: str) -> list[Row]:
