@@ -195,8 +195,8 @@ def test_nothing_to_undo_and_no_best_are_refused(study):
 STATISTICAL = [
     (
         {"above_baseline": ["stratified_accuracy"]},
-        "stratified accuracy: whole interval above the baseline of 0.679, at the level for the best of 2 (each "
-        "end 1 - 0.025/2)",
+        "stratified accuracy: whole interval above the baseline of 0.679, at the level for the best of 2 "
+        "(each end 1 - 0.025/2)",
     ),
     (
         {"subgroups": ["centre"], "least_accuracy": 0.9},
