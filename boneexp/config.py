@@ -33,6 +33,7 @@ Epochs = Annotated[int, Field(ge=1, le=100_000)]
 Center = Annotated[int, Field(ge=0, le=1_000_000)]
 ShortText = Annotated[str, StringConstraints(max_length=100)]
 FilePath = Annotated[str, StringConstraints(max_length=4096)]
+Accepted = Annotated[str, StringConstraints(pattern=r"^damaged:.{1,200}$")]
 Seed = Annotated[int, Field(ge=0, lt=2**31)]
 ImageCount = Annotated[int, Field(ge=1, le=10_000_000)]
 Figure = Literal[
@@ -75,6 +76,7 @@ class DataSettings(Settings):
     image_size: Annotated[int, Field(ge=16, le=2048)] = 224
     decoding: Decoding = "full"
     lesion: Lesion = "outline"
+    accept: Annotated[tuple[Accepted, ...], Field(strict=False)] = ()
     clahe_clip_limit: Positive = 2.0
     clahe_tiles: Annotated[int, Field(ge=1, le=64)] = 8
     mean: Channels = (0.485, 0.456, 0.406)
@@ -301,7 +303,8 @@ class RunSpec(Settings):
     def experiment_identity(self) -> dict[str, Any]:
         """Return what all runs of this experiment share and what decides their results."""
         settings = self.settings.model_dump(
-            mode="json", exclude={"name": True, "notes": True, "data": {"root", "name"}, **STEERS_ONLY}
+            mode="json",
+            exclude={"name": True, "notes": True, "data": {"root", "name", "accept"}, **STEERS_ONLY},
         )
         if self.weights_sha256:
             settings["model"]["pretrained"] = self.weights_sha256

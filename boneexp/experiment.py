@@ -78,7 +78,8 @@ def dataset_of(spec: RunSpec, artifacts: Path, report: Report | None = None) -> 
         DataInvalid: the data or the split are not those of the spec any more.
     """
     root = Path(spec.settings.data.root)
-    dataset = study_dataset(root, spec.split.group_column, artifacts, report.counted if report else None)
+    counted = report.counted if report else None
+    dataset = study_dataset(spec.settings.data, spec.split.group_column, artifacts, counted)
     if dataset.fingerprint != spec.data_fingerprint:
         raise DataInvalid(
             f"the data in {root} have changed since this run was queued (fingerprint "

@@ -10,7 +10,8 @@ from torch import nn
 
 from boneexp.artifacts import RunFolder
 from boneexp.config import Lesion, RunSpec
-from boneexp.data.radiograph import Radiograph, lesion_mask, read_grey
+from boneexp.data.pictures import read_grey
+from boneexp.data.radiograph import Radiograph, lesion_mask
 from boneexp.data.study import study_images
 from boneexp.errors import NoHeatMaps
 from boneexp.evaluation.overlap import energy_inside, iou_at, pointing_hit

@@ -40,7 +40,7 @@ def plan(grid: Grid, artifacts: Path | None, progress: Callable[[int, int], None
             f"{grid.path} spans {runs:,} runs, and {MOST_RUNS:,} are the most that are queued at a time; "
             "narrow it with --only, --split or --seeds"
         )
-    read: dict[tuple[str, str], Dataset] = {}
+    read: dict[tuple[object, ...], Dataset] = {}
     dealt: dict[tuple[str, str], Split] = {}
     specs: list[RunSpec] = []
     names: dict[str, str] = {}
@@ -48,9 +48,9 @@ def plan(grid: Grid, artifacts: Path | None, progress: Callable[[int, int], None
     for identifier, settings in grid.experiments.items():
         digest = weights_digest(settings.model.pretrained)
         for split in grid.splits:
-            place = (settings.data.root, split.group_column)
+            place = (settings.data.root, settings.data.accept, split.group_column)
             if place not in read:
-                read[place] = study_dataset(Path(place[0]), place[1], artifacts, progress)
+                read[place] = study_dataset(settings.data, split.group_column, artifacts, progress)
             dataset = read[place]
             names.setdefault(dataset.fingerprint, settings.data.name)
             if (dataset.fingerprint, split.name) not in dealt:

@@ -6,9 +6,10 @@ import signal
 import pytest
 from tiny_dataset import write_dataset
 
-from boneexp.data.audit import annotation_facts, image_facts
+from boneexp.data.audit import ImageFacts, annotation_facts, image_facts
 from boneexp.data.btxrd import read_dataset
-from boneexp.data.radiograph import lesion_shapes, read_grey
+from boneexp.data.pictures import read_grey
+from boneexp.data.radiograph import lesion_mask
 from boneexp.errors import DataInvalid
 from boneexp.files import content_of
 
@@ -67,7 +68,7 @@ def test_what_is_no_plain_file_is_a_problem_of_the_dataset(root, name, kind, sai
 
 @pytest.mark.parametrize("kind", SAID)
 def test_what_is_no_plain_file_is_not_read_later_either(root, kind):
-    for name, read in ((IMAGE, read_grey), (ANNOTATION, lesion_shapes)):
+    for name, read in ((IMAGE, read_grey), (ANNOTATION, lambda path: lesion_mask(path, 48, 40))):
         put(root / name, kind)
         with pytest.raises(DataInvalid, match="IMG000002"):
             read(root / name)
@@ -105,4 +106,4 @@ def test_an_index_that_is_a_pipe_is_not_waited_for(root, tmp_path):
 def test_facts_of_a_pipe_come_at_once(tmp_path):
     os.mkfifo(tmp_path / "pipe")
     assert image_facts(tmp_path / "pipe").problem == "cannot be read (not a plain file)"
-    assert annotation_facts(tmp_path / "pipe").problem == "cannot be read (not a plain file)"
+    assert annotation_facts(tmp_path / "pipe", ImageFacts()).problem == "cannot be read (not a plain file)"

@@ -24,7 +24,8 @@ from boneexp.data.audit import image_facts
 from boneexp.data.btxrd import COLUMNS
 from boneexp.data.labelme import LEAST_POINTS
 from boneexp.data.lesions import Picture
-from boneexp.data.radiograph import drawing_of, lesion_mask, read_grey
+from boneexp.data.pictures import read_grey
+from boneexp.data.radiograph import drawing_of, lesion_mask
 from boneexp.data.table import read_table
 from boneexp.errors import BoneexpError
 from boneexp.gridfile import GridText, load_grid

@@ -135,7 +135,7 @@ def test_the_prepared_cache_and_its_lock_are_not_opened_through_a_link(waiting, 
     from boneexp.gridfile import load_grid
 
     settings = load_grid(waiting.grid).experiments["E1"].data
-    dataset = study_dataset(Path(settings.root), "", None)
+    dataset = study_dataset(settings, "", None)
     place = study_images(dataset, settings, waiting.artifacts).folder
     shutil.rmtree(place)
     before = content(elsewhere)

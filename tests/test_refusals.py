@@ -62,9 +62,10 @@ def as_workbook(study):
     table(study).rename(table(study).with_suffix(".xlsx"))
 
 
-def with_frame(study, width):
+def far_away(study):
     document = json.loads(annotation(study).read_text())
-    annotation(study).write_text(json.dumps({**document, "imageWidth": width}))
+    document["shapes"][0]["points"][0][0] = float("inf")
+    annotation(study).write_text(json.dumps(document))
 
 
 def claiming(study, side):
@@ -86,9 +87,13 @@ KINDS = {
     "a workbook that is none": (as_workbook, "dataset.xlsx is no Excel workbook", 1),
     "a picture that is a pipe": (lambda s: pipe(picture(s)), "jpeg: cannot be read (not a plain file)", 1),
     "a picture that is a bomb": (lambda s: claiming(s, 65_000), "jpeg: absurd size 65000 x 65000", 1),
-    "a picture without bytes": (lambda s: picture(s).write_bytes(b""), "jpeg: not a JPEG", 1),
-    "a lesion on nothing": (lambda s: with_frame(s, float("nan")), "json: imageWidth is nan", 1),
-    "a lesion on too much": (lambda s: with_frame(s, 1e308), "json: imageWidth is 1e+308", 1),
+    "a picture without bytes": (lambda s: picture(s).write_bytes(b""), "jpeg: an empty file; download", 1),
+    "a lesion in half a file": (
+        lambda s: annotation(s).write_text('{"shapes": ['),
+        "json: not valid JSON",
+        1,
+    ),
+    "a lesion at infinity": (far_away, "json: shape 1 has a point that is not two finite numbers", 1),
     "a lesion that is a pipe": (lambda s: pipe(annotation(s)), "json: cannot be read (not a plain file)", 1),
     "a grid of absurd depth": (lambda s: s.grid.write_text("x = " + "[" * 9_999), "nested too deeply", 1),
     "a grid that is a pipe": (lambda s: pipe(s.grid), "experiments.toml cannot be read", 1),

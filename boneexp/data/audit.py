@@ -6,7 +6,6 @@ Lose it and it is made again.
 
 import hashlib
 import json
-import struct
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass
@@ -19,11 +18,9 @@ import numpy as np
 from boneexp.artifacts import write_text
 from boneexp.data.labelme import LEFT_OUT_LABELS, LONGEST_FRAME_PX
 from boneexp.data.lesions import Drawing, Picture, drawing
+from boneexp.data.pictures import LARGEST_IMAGE_BYTES, Grey, checked_thumbnail, opened
 from boneexp.data.radiograph import (
     LARGEST_ANNOTATION_BYTES,
-    LARGEST_IMAGE_BYTES,
-    Grey,
-    jpeg_of,
     picture_of,
 )
 from boneexp.data.threads import Progress, in_order
@@ -32,7 +29,6 @@ from boneexp.files import content_of
 INDEX_VERSION = "boneexp-index-2"
 LARGEST_INDEX_BYTES = 100_000_000
 _ANY_PICTURE = Picture(LONGEST_FRAME_PX, LONGEST_FRAME_PX)  # for an annotation whose image is damaged
-_WANTED_PX = (128, 128)  # libjpeg decodes to the smallest eighth that still covers this: several times faster
 
 
 def examine(
@@ -67,28 +63,23 @@ def remember(root: Path, index_path: Path, images: Mapping[str, "ImageFacts"]) -
 
 
 def image_facts(path: Path) -> "ImageFacts":
-    """Return what the image is, decoded to its last byte, or the problem that it has.
-
-    cv2 fills what is missing of a truncated JPEG with grey and says nothing; Pillow raises.
-    """
+    """Return what the image is, decoded to its last byte, or the problem that it has."""
     try:
         content = content_of(path, LARGEST_IMAGE_BYTES)
     except OSError as error:
         return ImageFacts(problem=f"cannot be read ({error.strerror})")
     sha256 = hashlib.sha256(content).hexdigest()
     try:
-        image = jpeg_of(content)
+        image = opened(content)
+        picture = picture_of(image)
+        thumbnail = checked_thumbnail(image, content)
     except ValueError as error:
         return ImageFacts(sha256, problem=str(error))
-    picture = picture_of(image)
-    try:
-        image.draft("L", _WANTED_PX)
-        grey = np.asarray(image.convert("L"))
-    except (OSError, SyntaxError, ValueError, struct.error) as error:
-        return ImageFacts(sha256, problem=f"truncated JPEG ({error})")
+    grey = thumbnail.grey
     if picture.orientation >= 5:  # lies on its side
         grey = grey.T
-    return ImageFacts(sha256, phash(grey), picture.height_px, picture.width_px, picture.orientation)
+    size = (picture.height_px, picture.width_px, picture.orientation)
+    return ImageFacts(sha256, phash(grey), *size, damage=thumbnail.damage)
 
 
 def annotation_facts(path: Path | None, image: "ImageFacts") -> "AnnotationFacts":
@@ -146,6 +137,7 @@ def _typed(facts: dict[str, Any]) -> dict[str, Any]:
         "height_px": int,
         "width_px": int,
         "orientation": int,
+        "damage": str,
         "problem": str,
     }:
         raise ValueError("not facts of an image")
@@ -170,13 +162,17 @@ class Examined:
 
 @dataclass(frozen=True)
 class ImageFacts:
-    """What an image is: height and width as `read_grey` gives them; `problem` is "" where it is sound."""
+    """What an image is: height and width as `read_grey` gives them; `problem` is "" where it can be used.
+
+    `damage` is what its decoder complained of and decoded all the same; "" for nothing.
+    """
 
     sha256: str = ""
     phash: str = ""
     height_px: int = 0
     width_px: int = 0
     orientation: int = 1
+    damage: str = ""
     problem: str = ""
 
 

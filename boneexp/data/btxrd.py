@@ -4,7 +4,7 @@ Everything that is wrong anywhere is collected first and raised once. Radiograph
 image_id whatever the order of the rows, so that the fingerprint decides everything made from them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -30,13 +30,19 @@ OF_IMAGES = "For missing or damaged files unpack the download again."
 OF_ANNOTATIONS = (
     "Open a wrong annotation in LabelMe and save it again, or move it away: its image then has no lesion."
 )
+IMAGE_ENDINGS = (
+    *(".jpeg", ".jpg", ".png", ".tif", ".tiff", ".dcm", ".dicom", ".webp", ".bmp", ".gif", ".jp2", ".heic"),
+    *(".avif", ".jxl", ".pgm", ".npy"),
+)
 _SHOWN = 10
+_ACCEPTED_SHOWN = 50
 
 
 def read_dataset(
     root: Path,
     *,
     group_column: str | None = None,
+    accept: Collection[str] = (),
     index_path: Path | None = None,
     workers: int | None = None,
     progress: Progress | None = None,
@@ -46,6 +52,7 @@ def read_dataset(
     Args:
         root: the folder with images/, Annotations/ and dataset.csv or dataset.xlsx (csv wins).
         group_column: a column of the table whose equal values tie images together; None or "" for none.
+        accept: what is taken all the same: "damaged:IMG000004.jpeg" for an image whose decoder complains.
         index_path: where facts about the images of a sound dataset are kept for the next time, if anywhere.
         workers: threads; None for one per core.
         progress: called with (images done, images in all).
@@ -71,17 +78,22 @@ def read_dataset(
     ]
     examined = examine(root, [pair for _, pair in found], index_path, workers, progress)
     entries = [_Entry(row, pair, *known) for (row, pair), known in zip(found, examined.facts, strict=True)]
+    damaged = {f"damaged:{entry.row.image_id}": entry for entry in entries if entry.image.damage}
+    refused = [entry for name, entry in damaged.items() if name not in accept]
     by_advice = {
         OF_THE_TABLE: problems,
         OF_IMAGES: missing + [problem for entry in entries for problem in _image_problems(root, entry)],
         OF_ANNOTATIONS: [problem for entry in entries for problem in _annotation_problems(root, entry)],
+        _advice_for(refused): [_damage(root, entry) for entry in refused],
     }
     if everything := [problem for each in by_advice.values() for problem in each]:
         raise DataInvalid(_message(root, by_advice), everything)
     if index_path and examined.news:
         remember(root, index_path, examined.news)
     without_row = sorted({path.name for path in images.values()} - {pair.image.name for _, pair in found})
-    notes = (*read.notes, *_images_without_row(without_row))
+    accepted = [_damage(root, entry) for name, entry in damaged.items() if name in accept]
+    needless = sorted(set(accept) - damaged.keys())
+    notes = (*read.notes, *_images_without_row(without_row), *_acceptance_notes(accepted, needless))
     return _dataset(root, entries, annotations.strangers, notes)
 
 
@@ -108,14 +120,23 @@ def _check_root(root: Path) -> None:
 
 
 def _images(root: Path) -> Mapping[str, Path]:
-    """Return the JPEGs under images/ by full name and, for those stored with another extension, by stem."""
+    """Return the images under images/ by full name and, for those stored with another extension, by stem.
+
+    Of one stem a JPEG comes first, then a PNG. Other kinds are found as well, so that they can be called what
+    they are.
+    """
     paths = [
         path
-        for path in sorted((root / "images").iterdir())
-        if path.suffix.lower() in (".jpeg", ".jpg") and not path.name.startswith(".")
+        for path in sorted((root / "images").iterdir(), key=lambda path: (_preference(path), path))
+        if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
     ]
     by_stem = {table.one_spelling(path.stem): path for path in reversed(paths)}
     return by_stem | {table.one_spelling(path.name): path for path in paths}
+
+
+def _preference(path: Path) -> int:
+    ending = path.suffix.lower()
+    return IMAGE_ENDINGS.index(ending) if ending in IMAGE_ENDINGS else len(IMAGE_ENDINGS)
 
 
 def _image_of(row: table.Row, images: Mapping[str, Path]) -> Path | None:
@@ -125,6 +146,26 @@ def _image_of(row: table.Row, images: Mapping[str, Path]) -> Path | None:
 def _image_problems(root: Path, entry: "_Entry") -> Iterator[str]:
     if entry.image.problem:
         yield f"{entry.files.image.relative_to(root).as_posix()}: {entry.image.problem}"
+
+
+def _damage(root: Path, entry: "_Entry") -> str:
+    return f"{entry.files.image.relative_to(root).as_posix()}: damaged inside ({entry.image.damage})"
+
+
+def _advice_for(damaged: Sequence["_Entry"]) -> str:
+    """Say how images that are damaged inside are accepted by name."""
+    names = ", ".join(f'"damaged:{entry.row.image_id}"' for entry in damaged[:_ACCEPTED_SHOWN])
+    more = ", …" if len(damaged) > _ACCEPTED_SHOWN else ""
+    return (
+        "A damaged image holds rubbish from some row on: download it again, or, having looked at it, accept "
+        f"it under [data]: accept = [{names}{more}]."
+    )
+
+
+def _acceptance_notes(accepted: Sequence[str], needless: Sequence[str]) -> Iterator[str]:
+    yield from (f"accepted all the same: {damage}" for damage in accepted)
+    if needless:
+        yield f"data.accept names what is not damaged: {', '.join(needless[:_SHOWN])}"
 
 
 def _annotation_problems(root: Path, entry: "_Entry") -> Iterator[str]:

@@ -25,7 +25,8 @@ from numpy.typing import NDArray
 from boneexp.artifacts import inside, sha256_of, write_text
 from boneexp.config import DataSettings, Decoding, Lesion, digest_of
 from boneexp.data.btxrd import Dataset
-from boneexp.data.radiograph import LARGEST_IMAGE_BYTES, Grey, Radiograph, clahe, grey_of, lesion_mask
+from boneexp.data.pictures import LARGEST_IMAGE_BYTES, Grey, grey_of
+from boneexp.data.radiograph import Radiograph, clahe, lesion_mask
 from boneexp.data.threads import Progress, in_order
 from boneexp.errors import DataInvalid
 from boneexp.files import content_of

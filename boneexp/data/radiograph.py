@@ -1,98 +1,22 @@
-"""One radiograph: what the table says of it, its grey levels, and where its lesion lies.
+"""One radiograph: what the table says of it, and where its lesion lies."""
 
-A few bytes can stand for gigabytes of pixels: what a file says of its size is looked at first.
-"""
-
-import math
-import struct
 from contextlib import suppress
 from dataclasses import dataclass
-from io import BytesIO
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from PIL.JpegImagePlugin import JpegImageFile
 
 from boneexp.config import Lesion
 from boneexp.data.lesions import Drawing, Picture, Pictured, drawing, filled, lesion_of, touches
+from boneexp.data.pictures import BROKEN, LARGEST_IMAGE_BYTES, Grey, Image, opened
 from boneexp.errors import DataInvalid
 from boneexp.files import content_of
 
-LARGEST_IMAGE_BYTES = 100_000_000
-MOST_PIXELS = 100_000_000
-LEAST_SIDE_PX = 16
-MOST_SCANS = 32  # of a progressive JPEG, each of which goes over every pixel; about ten are usual
 LARGEST_ANNOTATION_BYTES = 64_000_000  # LabelMe can put the image into it
 
-Grey = NDArray[np.uint8]  # (height, width)
-_REDUCED = {
-    1: cv2.IMREAD_GRAYSCALE,
-    2: cv2.IMREAD_REDUCED_GRAYSCALE_2,
-    4: cv2.IMREAD_REDUCED_GRAYSCALE_4,
-    8: cv2.IMREAD_REDUCED_GRAYSCALE_8,
-}
 _ORIENTATION = 0x0112  # EXIF tag
-
-
-def read_grey(path: Path) -> Grey:
-    """Return the image as (height, width) grey levels, turned as its EXIF orientation says.
-
-    Raises:
-        DataInvalid: the file is missing or no JPEG that can be decoded.
-    """
-    try:
-        return grey_of(content_of(path, LARGEST_IMAGE_BYTES))
-    except (OSError, ValueError) as error:
-        said = _said(error)
-        raise DataInvalid(
-            f"{path} is missing or no image that can be decoded: {said}", [str(path)]
-        ) from error
-
-
-def grey_of(content: bytes, least_px: float = math.inf) -> Grey:
-    """Return a JPEG's bytes as `read_grey` does, or smaller where that leaves both sides `least_px`.
-
-    A JPEG is stored as frequencies of blocks of 8 x 8 pixels; without the high ones it comes out at 1/2, 1/4
-    or 1/8 of its size and in a fraction of the time. An image too small for that is decoded as it is.
-
-    Raises:
-        ValueError: it cannot be decoded, or not within the limits of `jpeg_of`.
-    """
-    shorter = min(jpeg_of(content).size)
-    part = next((part for part in (8, 4, 2) if shorter >= part * least_px), 1)
-    try:
-        grey = cv2.imdecode(np.frombuffer(content, dtype=np.uint8), _REDUCED[part])
-    except cv2.error as error:
-        raise ValueError(f"not decoded ({error})") from error
-    if grey is None:
-        raise ValueError("not decoded")
-    return np.asarray(grey, dtype=np.uint8)
-
-
-def jpeg_of(content: bytes) -> JpegImageFile:
-    """Return the picture with its header read and nothing decoded.
-
-    Raises:
-        ValueError: no JPEG, or one whose decoding would take absurdly long or much.
-    """
-    try:
-        image = JpegImageFile(BytesIO(content))  # not Image.open: one decoder, whatever the bytes claim to be
-    except (SyntaxError, OSError, ValueError, struct.error) as error:
-        raise ValueError("not a JPEG") from error
-    width, height = image.size
-    if width * height > MOST_PIXELS or min(width, height) < LEAST_SIDE_PX:
-        raise ValueError(f"absurd size {width} x {height}")
-    if (scans := _scans(content)) > MOST_SCANS:
-        raise ValueError(f"absurd number of scans: {scans:,}")
-    return image
-
-
-def _scans(content: bytes) -> int:
-    """Count the markers that begin a scan, as content.count(b"\xff\xda") does, in a quarter of its time."""
-    pairs = (np.frombuffer(content, "<u2", (len(content) - first) // 2, first) for first in (0, 1))
-    return sum(int(np.count_nonzero(each == 0xDAFF)) for each in pairs)
 
 
 def clahe(grey: Grey, clip_limit: float, tiles: int) -> Grey:
@@ -153,18 +77,16 @@ def _picture_beside(annotation_path: Path, height_px: int, width_px: int) -> Pic
     """Return the facts of the annotation's image, in BTXRD's layout or beside it; else what is asked for."""
     parent = annotation_path.parent
     for folder in (parent, parent.parent / "images", parent.parent.parent / "images"):
-        for name in (f"{annotation_path.stem}.jpeg", f"{annotation_path.stem}.jpg"):
+        for name in (f"{annotation_path.stem}{ending}" for ending in (".jpeg", ".jpg", ".png")):
             with suppress(OSError, ValueError):
-                return picture_of(jpeg_of(content_of(folder / name, LARGEST_IMAGE_BYTES)))
+                return picture_of(opened(content_of(folder / name, LARGEST_IMAGE_BYTES)))
     return Picture(height_px, width_px)
 
 
-def picture_of(image: JpegImageFile) -> Picture:
+def picture_of(image: Image) -> Picture:
     """Return the size at which an image is shown, and its EXIF orientation."""
     orientation = 1
-    with suppress(
-        OSError, SyntaxError, ValueError, TypeError, KeyError, struct.error
-    ):  # a broken one is none
+    with suppress(*BROKEN, TypeError, KeyError):  # a broken one is none
         said = image.getexif().get(_ORIENTATION)
         orientation = said if isinstance(said, int) and 1 <= said <= 8 else 1
     width, height = image.size if orientation < 5 else image.size[::-1]

@@ -14,11 +14,16 @@ Progress = Callable[[int, int], None]
 
 
 def study_dataset(
-    root: Path, group_column: str, artifacts: Path | None, progress: Progress | None = None
+    settings: DataSettings, group_column: str, artifacts: Path | None, progress: Progress | None = None
 ) -> Dataset:
-    """Read and check the dataset at `root`; what was checked is remembered under `artifacts`/cache."""
-    index = inside(artifacts, "cache/images.json") if artifacts else None
-    return read_dataset(root, group_column=group_column or None, index_path=index, progress=progress)
+    """Read and check the dataset of the settings; what was checked is remembered under `artifacts`/cache."""
+    return read_dataset(
+        Path(settings.root),
+        group_column=group_column or None,
+        accept=settings.accept,
+        index_path=inside(artifacts, "cache/images.json") if artifacts else None,
+        progress=progress,
+    )
 
 
 def study_split(dataset: Dataset, spec: SplitSpec) -> Split:

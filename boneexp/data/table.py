@@ -109,8 +109,8 @@ def one_spelling(name: str) -> str:
 
 
 def stem_of(image_id: str) -> str:
-    """Return the name that an image shares with its annotation: the id without .jpeg or .jpg."""
-    return re.sub(r"\.jpe?g$", "", image_id, flags=re.IGNORECASE)
+    """Return the name that an image shares with its annotation: the id without its ending."""
+    return re.sub(r"\.(jpe?g|png)$", "", image_id, flags=re.IGNORECASE)
 
 
 def _lines(path: Path) -> list[Line]:
