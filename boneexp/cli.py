@@ -379,6 +379,9 @@ def gradcam(
     ] = "stratified",
     images: Annotated[str, typer.Option(help="Just these images: IMG000001.jpeg,IMG000002.jpeg.")] = "",
     count: Annotated[int, typer.Option(min=1, max=1000, help="Overlays per class and outcome.")] = 3,
+    lesion: Annotated[
+        str, typer.Option(help="Measure against the lesion's outline, box or union instead of as in the run.")
+    ] = "",
     root: Root = "",
     device: Device = "auto",
     grid: GridPath = GRID,
@@ -388,13 +391,14 @@ def gradcam(
     json: Json = False,
 ) -> None:
     """Draw where the promoted model looks, and measure the overlap with the annotated lesions."""
+    _require_one_of("lesion", lesion, ("", "outline", "box", "union"))
     _finish_cut_short((ledger, artifacts, grid, docs), required=experiment is None)
     from boneexp import explaining, reporting
     from boneexp.progress import counting
     from boneexp.promoted_files import Place
 
     place = Place(ledger, artifacts, grid, docs)
-    request = explaining.Request(experiment, split, _names(images), count, device, _absolute(root))
+    request = explaining.Request(experiment, split, _names(images), count, device, _absolute(root), lesion)
     with counting("Grad-CAM") as progress:
         done = explaining.explain_and_record(ledger, artifacts, request, progress, time.time())
     written = list(done.galleries)

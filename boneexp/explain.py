@@ -63,10 +63,11 @@ class Explanation:
 
 @dataclass(frozen=True)
 class Explained:
-    """Every answer, and the galleries that show them class by class."""
+    """Every answer, the galleries that show them class by class, and which lesion they were held against."""
 
     explanations: tuple[Explanation, ...]
     galleries: tuple[Path, ...]
+    lesion: Lesion
 
 
 def explain(
@@ -108,7 +109,7 @@ def explain(
         if panel is not None:
             panels.setdefault((CLASS_NAMES[question.explained], question.outcome), []).append(panel)
         progress(done, len(questions))
-    return Explained(tuple(answers), tuple(_galleries(folder, spec, panels)))
+    return Explained(tuple(answers), tuple(_galleries(folder, spec, panels)), lesion)
 
 
 def _layer(model: nn.Module, spec: RunSpec) -> str:

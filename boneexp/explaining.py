@@ -4,11 +4,12 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
 from boneexp.artifacts import RunFolder
+from boneexp.config import Lesion
 from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.explain import Explained, Explanation, Question, explain
 from boneexp.gridfile import nearest
@@ -33,6 +34,7 @@ class Request:
     count: int
     device: str
     root: str = ""  # where the data lie now; "" for where they were last queued from
+    lesion: str = ""  # which annotated shapes it is held against; "" for those of the run
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,7 @@ class Done:
             "run": self.run["run"],
             "experiment": self.run["experiment"],
             "split": self.run["split"],
+            "lesion": self.explained.lesion,
             "overlap": overlap_summary(found),
             "explanations": [_entry(each) for each in found],
             "galleries": [str(path) for path in self.galleries],
@@ -82,11 +85,11 @@ def explain_and_record(
         questions = _questions(views.prediction_rows(connection, run["run"]), request)
     folder = RunFolder(artifacts, run["folder"])
     checkpoint = (artifacts / run["checkpoint"], sha256)
-    lesion = spec.settings.data.lesion
+    lesion = cast(Lesion, request.lesion or spec.settings.data.lesion)
     found = explain(
         spec, folder, checkpoint, questions, lesion=lesion, device=request.device, progress=progress
     )
-    rows = [row for each in found.explanations for row in _rows(each)]
+    rows = [{**row, "lesion": lesion} for each in found.explanations for row in _rows(each)]
     with writing(ledger) as connection:
         record_explanations(connection, run["run"], sha256, rows, now)
     return Done(run, found)

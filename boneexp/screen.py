@@ -236,7 +236,8 @@ def overlap_parts(done: Row) -> "list[Any]":
             table.add_row(*map(escaped, words), iou, escaped(each["overlay"]))
     levels = ", ".join(f"{value:.3f} at {level}" for level, value in overlap["iou"].items())
     mean = (
-        f"Mean IoU with the lesion over {overlap['images']} annotated test images: {levels or 'not reported'}"
+        f"Mean IoU with the lesion ({done['lesion']}) over {overlap['images']} annotated test images: "
+        f"{levels or 'not reported'}"
     )
     return [table, mean, "Research use only, not for clinical use."]
 

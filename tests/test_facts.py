@@ -48,7 +48,7 @@ def test_grad_cam_counts_images_explained_for_their_own_class_on_the_runs_checkp
     def explained(image, class_name, iou, threshold=0.5):
         about = {"part": "test", "image_id": image, "explained_class": class_name, "threshold": threshold}
         measured = {"iou": iou, "energy_inside": 0.25, "pointing_hit": iou is not None and iou > 0.15}
-        return {**about, **measured, "layer": "bn2", "outcome": "TP", "overlay": ""}
+        return {**about, **measured, "layer": "bn2", "outcome": "TP", "overlay": "", "lesion": "outline"}
 
     malignant, benign = "IMG200000-test.jpeg", "IMG100000-test.jpeg"
     rows = [
@@ -63,7 +63,7 @@ def test_grad_cam_counts_images_explained_for_their_own_class_on_the_runs_checkp
     facts = facts_of(ledger)
     report = poc_report(facts, None)
     assert "Mean IoU at threshold 0.5: 0.150 over 2 annotated images (stratified)." in report
-    assert "| stratified | bn2 | 0.5 | 2 | 0.150 | 0.250 | 0.500 |" in report
+    assert "| stratified | bn2 | outline | 0.5 | 2 | 0.150 | 0.250 | 0.500 |" in report
     assert "| Grad-CAM IoU | 0.070 | 0.150 | +0.080 | not reported |" in report
     with writing(ledger) as connection:
         record_explanations(connection, 3, "another checkpoint", rows, NOW)

@@ -242,14 +242,21 @@ def test_every_command_that_writes_says_in_one_sentence_that_the_ledger_is_held(
 
 
 def test_gradcam_takes_another_experiment_and_chosen_images(copy):
-    tested = copy.json("gradcam", "--experiment", "E1", "--count", "1")["explanations"]
-    name = tested[0]["image_id"]
-    found = copy.json("gradcam", "--experiment", "E1", "--split", "stratified", "--images", name)
+    found = copy.json("gradcam", "--experiment", "E1", "--count", "1")
+    name = found["explanations"][0]["image_id"]
+    assert found["lesion"] == "outline"
+    asked = ("--split", "stratified", "--images", name, "--lesion", "union")
+    found = copy.json("gradcam", "--experiment", "E1", *asked)
     assert [each["image_id"] for each in found["explanations"]] == [name]
+    assert found["lesion"] == "union"
+    with sqlite3.connect(copy.ledger) as connection:
+        kept = connection.execute("SELECT DISTINCT lesion FROM explanations WHERE image_id = ?", (name,))
+        assert ("union",) in kept.fetchall()
     assert (
         "none.jpeg is not in" in copy("gradcam", "--experiment", "E1", "--images", "none.jpeg", code=1).output
     )
     assert "no split" in copy("gradcam", "--experiment", "E1", "--split", "random", code=1).output
+    assert "--lesion hull" in copy("gradcam", "--experiment", "E1", "--lesion", "hull", code=2).output
     assert "E9 has no finished run" in copy("gradcam", "--experiment", "E9", code=1).output
 
 

@@ -216,6 +216,7 @@ def test_a_seal_that_names_no_rule_is_held_against_the_columns_of_the_first(firs
     ("metrics", "interval_method = 'wilson'", "run 3"),
     ("late_results", "interval_method = 'wilson'", "late result of run 5, attempt 1"),
     ("explanations", "purpose = 'looked-at'", "explanations of run 3"),
+    ("explanations", "lesion = 'outline'", "explanations of run 3"),
 ])  # fmt: skip
 def test_a_column_that_came_later_cannot_be_changed_under_an_old_seal(first_rule, table, change, subject):
     assert subject not in {str(each.subject) for each in broken_seals(first_rule)}

@@ -167,6 +167,7 @@ def overlap_table(subject: Subject) -> Table:
         [
             split_label(split),
             row["layer"],
+            row["lesion"],
             row["threshold"],
             row["images"],
             share(row["iou"]),
@@ -179,6 +180,7 @@ def overlap_table(subject: Subject) -> Table:
     header = [
         "Split",
         "Layer",
+        "Lesion",
         "Threshold",
         "Annotated images",
         "Mean IoU",

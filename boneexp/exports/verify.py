@@ -101,8 +101,8 @@ SEALS = {
     "explanations": {
         "explanations": """
             SELECT run_id, part, image_id, explained_class, threshold, purpose, checkpoint_sha256, layer,
-            outcome, overlay, iou, energy_inside, pointing_hit, explained_at FROM explanations WHERE run_id =
-            ? ORDER BY part, image_id, explained_class, threshold, purpose""",
+            outcome, overlay, iou, energy_inside, pointing_hit, explained_at, lesion FROM explanations WHERE
+            run_id = ? ORDER BY part, image_id, explained_class, threshold, purpose""",
     },
     "late result": {
         "late_results": """
@@ -144,9 +144,10 @@ SEALS_OF_THE_FIRST_RULE = {
     },
     "explanations": {
         "explanations": """
-            SELECT run_id, CASE purpose WHEN 'measured' THEN part END, image_id, explained_class, threshold,
-            checkpoint_sha256, layer, outcome, overlay, iou, energy_inside, pointing_hit, explained_at FROM
-            explanations WHERE run_id = ? ORDER BY part, image_id, explained_class, threshold""",
+            SELECT run_id, CASE WHEN purpose = 'measured' AND lesion = 'union' THEN part END, image_id,
+            explained_class, threshold, checkpoint_sha256, layer, outcome, overlay, iou, energy_inside,
+            pointing_hit, explained_at FROM explanations WHERE run_id = ? ORDER BY part, image_id,
+            explained_class, threshold""",
     },
     "late result": {
         "late_results": """

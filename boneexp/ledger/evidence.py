@@ -92,7 +92,8 @@ def overlap_means(connection: sqlite3.Connection, run_id: int) -> list[Row]:
     return _rows(
         connection,
         """SELECT x.threshold, COUNT(*) AS images, AVG(x.iou) AS iou, AVG(x.energy_inside) AS energy_inside,
-                  AVG(x.pointing_hit) AS pointing_hits, MIN(x.layer) AS layer
+                  AVG(x.pointing_hit) AS pointing_hits, MIN(x.layer) AS layer,
+                  MIN(x.lesion) AS lesion
            FROM explanations x
            JOIN runs r ON r.id = x.run_id AND r.checkpoint_sha256 = x.checkpoint_sha256
            JOIN predictions p ON p.run_id = x.run_id AND p.part = x.part AND p.image_id = x.image_id

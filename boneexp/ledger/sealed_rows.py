@@ -50,7 +50,7 @@ PROMOTION = {
 }
 EXPLANATIONS = {
     "explanations": """SELECT run_id, part, image_id, explained_class, threshold, purpose, checkpoint_sha256,
-                              layer, outcome, overlay, iou, energy_inside, pointing_hit, explained_at
+                              layer, outcome, overlay, iou, energy_inside, pointing_hit, explained_at, lesion
                        FROM explanations WHERE run_id = ?
                        ORDER BY part, image_id, explained_class, threshold, purpose""",
 }
@@ -99,9 +99,9 @@ FIRST: Queries = {
     },
     "promotion": PROMOTION,
     "explanations": {
-        "explanations": """SELECT run_id, CASE purpose WHEN 'measured' THEN part END, image_id,
-                                  explained_class, threshold, checkpoint_sha256, layer, outcome, overlay, iou,
-                                  energy_inside, pointing_hit, explained_at
+        "explanations": """SELECT run_id, CASE WHEN purpose = 'measured' AND lesion = 'union' THEN part END,
+                                  image_id, explained_class, threshold, checkpoint_sha256, layer, outcome,
+                                  overlay, iou, energy_inside, pointing_hit, explained_at
                            FROM explanations WHERE run_id = ?
                            ORDER BY part, image_id, explained_class, threshold""",
     },

@@ -269,6 +269,7 @@ explanations = sa.Table(
     sa.Column("pointing_hit", sa.Boolean),
     sa.Column("explained_at", sa.Double, nullable=False),
     sa.Column("purpose", sa.Text, primary_key=True, server_default="measured"),
+    sa.Column("lesion", sa.Text, nullable=False, server_default="union"),
     _one_of("purpose", ("measured", "looked-at")),
 )
 

@@ -4,6 +4,7 @@ Revision: 0005, after 0004.
 
 - `metrics` and `late_results` say by which method each interval was made; those of before are percentiles.
 - `explanations` tell what was measured over the test part from what a person looked at; their key is longer.
+- `explanations` say which lesion they were held against; those of before against all annotated shapes.
 - `study_figures` may say of how many images a figure of the baseline is.
 - The views `run_status` and `epoch_history` count epochs from 1, as people do; the tables count from 0. A run
   that was cancelled and whose worker is gone shows as cancelled, and `stop_requested` says what was asked.
@@ -239,6 +240,7 @@ REPLACED_VIEWS = {
 def upgrade() -> None:
     _say_how_intervals_were_made()
     _tell_why_an_image_was_explained()
+    _say_which_lesion_was_meant()
     _say_how_many_images_a_figure_is_of()
     _count_epochs_from_one()
     _say_of_which_data_references_are()
@@ -288,6 +290,10 @@ def _tell_why_an_image_was_explained() -> None:
     op.drop_table("explanations")
     op.rename_table("explanations_by_purpose", "explanations")
     op.execute(GRADCAM_OVERLAP)
+
+
+def _say_which_lesion_was_meant() -> None:
+    op.add_column("explanations", sa.Column("lesion", sa.Text(), nullable=False, server_default="union"))
 
 
 def _say_how_many_images_a_figure_is_of() -> None:
