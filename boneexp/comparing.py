@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from boneexp.analysis.calibrated import PREVALENCES, Calibration, calibration_of
+from boneexp.analysis.calibrated import PREVALENCES
+from boneexp.analysis.calibration_tables import CALIBRATION_NOTES, calibration_tables
 from boneexp.analysis.choice import MOST_CANDIDATES, MOST_RUNS, Verdict, verdict_of
 from boneexp.analysis.evaluated import Evaluated, evaluated_runs, on_one_test_set
 from boneexp.analysis.figures import Figure, figure_named
@@ -18,8 +19,6 @@ from boneexp.analysis.refined import refined
 from boneexp.analysis.spread import FigureSpread, seed_spreads
 from boneexp.errors import BoneexpError, NothingToDo, RunNotFound
 from boneexp.evaluation.intervals import FEW
-from boneexp.evaluation.recalibration import Recalibration
-from boneexp.evaluation.reported import WANTED_CLASS
 from boneexp.evaluation.seeds import ONE_SEED
 from boneexp.evaluation.subgroups import FEWEST_NEEDED
 from boneexp.figure_words import label
@@ -29,15 +28,6 @@ from boneexp.results import AT_BOUND, is_at_bound
 from boneexp.selection import Comparison, compared
 
 Row = dict[str, Any]
-CALIBRATION_NOTES = (
-    "Of several seeds the run with the lowest validation loss. Beside the expected calibration error (ece) "
-    "stands its mean if the probabilities were true, and the p-value of that (consistency resampling); "
-    "scaled: after the temperature that validation chose.",
-    "Slope 1 and intercept 0 are perfect; a slope below 1: probabilities too extreme; an intercept below 0: "
-    "too high. Scaled Brier: 1 is perfect, 0 is what the class frequencies alone give.",
-    "Net benefit is per image, at the part's own prevalence; acting on no image gives 0. PPV and NPV are of "
-    "the most probable class, the prevalence taken as known.",
-)
 
 
 @dataclass(frozen=True)
@@ -242,53 +232,9 @@ def calibration_answer(connection: sqlite3.Connection, found: Comparison, reques
     """Return whether each experiment's probabilities can be believed, and what acting on them is worth."""
     evaluated = _evaluated(connection, found, request)
     stated = PREVALENCES if request.prevalence is None else (request.prevalence,)
-    runs = [
-        (
-            {"split": split, "experiment": name, "run": run.run},
-            calibration_of(connection, run.run, request.part, stated),
-        )
-        for split in evaluated.splits
-        for name in evaluated.experiments
-        for run in evaluated.of(name, split)[:1]
-    ]
-    part = _part(request.part)
-    tables = {
-        f"Calibration, {part}": tuple({**about, **_calibration_row(each)} for about, each in runs),
-        f"Calibration slope and intercept, {part}": tuple(
-            {**about, **_recalibration_row(one)} for about, each in runs for one in each.classes
-        ),
-        f"Net benefit of acting on {WANTED_CLASS}, {part}": tuple(
-            {**about, **vars(one), "treat_none": 0.0} for about, each in runs for one in each.curve
-        ),
-        f"PPV and NPV of {WANTED_CLASS} by prevalence, {part}": tuple(
-            {**about, **vars(one)} for about, each in runs for one in each.predictive
-        ),
-    }
-    return Answer(tables, (*CALIBRATION_NOTES, *_elsewhere(evaluated.elsewhere)))
-
-
-def _calibration_row(each: Calibration) -> Row:
-    return {
-        "images": each.images,
-        "ece": each.plain.value,
-        "ece_if_calibrated": each.plain.expected,
-        "p": each.plain.p_value,
-        "scaled_brier": each.scaled_brier,
-        "temperature": each.temperature,
-        "at_bound": "at the bound of its search" if each.temperature_at_bound else "no",
-        "scaled_ece": each.scaled.value,
-        "scaled_ece_if_calibrated": each.scaled.expected,
-        "scaled_p": each.scaled.p_value,
-    }
-
-
-def _recalibration_row(one: Recalibration) -> Row:
-    figures = {
-        f"{name}{end}": getattr(estimate, key)
-        for name, estimate in (("slope", one.slope), ("intercept", one.intercept))
-        for key, end in (("value", ""), ("low", "_low"), ("high", "_high"))
-    }
-    return {"class": one.class_name, "images": one.images, **figures}
+    tables = calibration_tables(connection, evaluated, request.part, stated)
+    titled = {f"{title}, {_part(request.part)}": rows for title, rows in tables.items()}
+    return Answer(titled, (*CALIBRATION_NOTES, *_elsewhere(evaluated.elsewhere)))
 
 
 def with_intervals(connection: sqlite3.Connection, found: Comparison, request: Request) -> Comparison:
