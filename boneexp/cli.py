@@ -4,7 +4,6 @@ Research use only, not for clinical use.
 """
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -23,6 +22,7 @@ from boneexp.options import (
     GRID,
     LEDGER,
     ArtifactsPath,
+    Command,
     Commands,
     Csv,
     Device,
@@ -35,6 +35,8 @@ from boneexp.options import (
     Markdown,
     Part,
     Root,
+    Yes,
+    require_agreement,
 )
 
 if TYPE_CHECKING:
@@ -65,7 +67,7 @@ def _main(version: Annotated[bool, typer.Option("--version", help="Print the ver
         raise typer.Exit
 
 
-@app.command()
+@app.command(cls=Command)
 def init(
     grid: GridPath = GRID,
     root: Annotated[
@@ -82,7 +84,7 @@ def init(
     screen.data(f"{grid} written; {first}, then: boneexp queue --grid {grid}")
 
 
-@app.command()
+@app.command(cls=Command)
 def queue(
     *,
     grid: GridPath = GRID,
@@ -108,6 +110,7 @@ def queue(
     from boneexp.queueing import check_networks, planned, put_in_queue, with_root
 
     chosen = (_names(only), _names(split), _seeds(seeds))
+    _require_given_once(set_ or [], {"seeds": seeds, "data.root": root})
     overrides = with_root(set_ or [], root)
     if not dry_run and ledger.is_file():
         _finish_cut_short((ledger, artifacts, grid, DOCS))
@@ -140,7 +143,7 @@ def queue(
     return None
 
 
-@app.command()
+@app.command(cls=Command)
 def run(
     *,
     run_id: Annotated[int | None, typer.Argument(metavar="[RUN]", help="Just this run.")] = None,
@@ -169,7 +172,7 @@ def run(
     from boneexp.engines.processes import free_dead_runs_here
 
     if (run_id is not None) + next_ + all_ != 1:
-        raise typer.BadParameter("say which: --next, --all, or the number of a run")
+        raise typer.BadParameter("say which: --next, --all, or the number of a run (RUN)")
     if workers > 1 and not all_:
         raise typer.BadParameter("--workers goes with --all")
     _finish_cut_short((ledger, artifacts, GRID, DOCS))
@@ -195,7 +198,7 @@ def run(
     raise typer.Exit(_exit_code(tally.stopped_by, tally.failed, tally.succeeded))
 
 
-@app.command()
+@app.command(cls=Command)
 def status(
     *,
     ledger: LedgerPath = LEDGER,
@@ -223,7 +226,7 @@ def status(
     return None
 
 
-@app.command()
+@app.command(cls=Command)
 def show(
     run_id: Annotated[int, typer.Argument(metavar="RUN")],
     ledger: LedgerPath = LEDGER,
@@ -251,7 +254,7 @@ def show(
     return screen.show(*parts, *screen.outcome_parts(attempts, metrics, files))
 
 
-@app.command()
+@app.command(cls=Command)
 def compare(
     *,
     paired: Annotated[bool, typer.Option("--paired", help="Test every pair on the same images.")] = False,
@@ -288,16 +291,8 @@ def compare(
     asked = [kind for kind, wanted in kinds.items() if wanted]
     _require_one_of("part", part, ("test", "val"))
     _require_one_of("intervals", intervals, ("percentile", "bca", "wilson"))
-    if len(asked) > 1 or (asked or metric) and intervals != "percentile":
-        raise typer.BadParameter(
-            "--paired, --subgroups, --seeds, --calibration and --intervals go one at a time"
-        )
-    if calibration and metric:
-        raise typer.BadParameter("--metric does not go with --calibration, which has figures of its own")
-    if only and not (paired or subgroups or calibration):
-        raise typer.BadParameter("--only goes with --paired, --subgroups or --calibration")
-    if prevalence is not None and not (calibration and 0 < prevalence < 1):
-        raise typer.BadParameter("--prevalence goes with --calibration, and lies between 0 and 1")
+    if prevalence is not None and not 0 < prevalence < 1:
+        raise typer.BadParameter("--prevalence lies between 0 and 1")
     from boneexp import comparing
 
     kind = asked[0] if asked else "figure" if metric else ""
@@ -317,7 +312,7 @@ def compare(
     return _compared(done, said, json, csv, md)
 
 
-@app.command()
+@app.command(cls=Command)
 def promote(
     *,
     experiment: Annotated[
@@ -342,7 +337,7 @@ def promote(
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     dry_run: DryRun = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     json: Json = False,
     csv: Csv = False,
     md: Markdown = False,
@@ -352,12 +347,12 @@ def promote(
         raise typer.BadParameter(
             "say which: an experiment such as E3, --best, --keep-baseline, --rollback, --finish or --history"
         )
-    if override:
-        _require_reason(reason, rollback or finish or history)
+    if override and not reason.strip():
+        raise typer.BadParameter("--override needs --reason: every document will show it")
     if history:
         return _say_decisions(ledger, json, csv, md)
-    if csv or md:
-        raise typer.BadParameter("--csv and --md go with --history")
+    if not finish and not dry_run:
+        require_agreement(yes, "a promotion")
     from boneexp.deciding import Request
     from boneexp.promoted_files import Place
     from boneexp.promotion import finish_cut_short
@@ -370,7 +365,7 @@ def promote(
     return _previewed(place, request, json) if dry_run else _carried_out(place, request, yes, json)
 
 
-@app.command()
+@app.command(cls=Command)
 def gradcam(
     *,
     experiment: Annotated[str | None, typer.Option(help="Another experiment than the promoted.")] = None,
@@ -410,7 +405,7 @@ def gradcam(
     return screen.talk("\n".join(["Written:", *(f"  {path}" for path in written)]))
 
 
-@app.command()
+@app.command(cls=Command)
 def report(
     *,
     check: Annotated[
@@ -438,7 +433,7 @@ def report(
     return screen.data("\n".join(map(str, written)))
 
 
-@app.command()
+@app.command(cls=Command)
 def export(
     *,
     bundle: Annotated[
@@ -480,7 +475,7 @@ def export(
     return screen.talk(done.sentence())
 
 
-@app.command()
+@app.command(cls=Command)
 def reproduce(
     *,
     run_id: Annotated[int, typer.Argument(metavar="RUN", help="A run that has succeeded.")],
@@ -508,7 +503,7 @@ def reproduce(
     raise typer.Exit(0 if found.passed else 7)
 
 
-@app.command()
+@app.command(cls=Command)
 def retry(
     run_ids: Annotated[list[int] | None, typer.Argument(metavar="[RUN]...")] = None,
     failed: Annotated[bool, typer.Option("--failed", help="Every failed run.")] = False,
@@ -529,7 +524,7 @@ def retry(
     return screen.as_json({"queued": chosen}) if json else screen.data(f"{len(chosen)} queued again")
 
 
-@app.command()
+@app.command(cls=Command)
 def cancel(
     run_ids: Annotated[list[int], typer.Argument(metavar="RUN...")],
     ledger: LedgerPath = LEDGER,
@@ -549,7 +544,7 @@ def cancel(
     return screen.data("\n".join(f"run {run_id}: {state}" for run_id, state in done.items()))
 
 
-@app.command("upgrade")
+@app.command("upgrade", cls=Command)
 def upgrade_ledger(
     ledger: LedgerPath = LEDGER, artifacts: ArtifactsPath = ARTIFACTS, json: Json = False
 ) -> None:
@@ -560,11 +555,11 @@ def upgrade_ledger(
     return screen.data(f"upgraded; the backup is {backup}" if backup else f"{ledger} is up to date")
 
 
-@app.command()
+@app.command(cls=Command)
 def doctor(
     *,
     fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended, each step named.")] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    yes: Yes = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="With --fix: name the steps, and take none.")
     ] = False,
@@ -588,8 +583,8 @@ def doctor(
     json: Json = False,
 ) -> None:
     """Check that ledger, history and files are as they were recorded; changes nothing without --fix."""
-    if (yes or dry_run) and not fix or fix and backup is not None:
-        raise typer.BadParameter("--yes and --dry-run go with --fix, and --backup goes alone")
+    if fix and not dry_run:
+        require_agreement(yes, "doctor --fix")
     if backup is not None:
         return _backed_up(ledger, backup, json)
     if verify_resume:
@@ -610,12 +605,16 @@ def doctor(
     raise typer.Exit(7 if is_damaged(findings) else 0)
 
 
-@data_app.command()
+@data_app.command(cls=Command)
 def phantom(
     *,
-    out: Annotated[Path, typer.Option("--out", help="Folder to write; new or empty.")],
+    out: Annotated[Path, typer.Option("--out", help="Folder to write; new or empty, or see --yes.")],
     images: Annotated[int, typer.Option(help="How many radiographs.")] = 240,
     seed: Annotated[int, typer.Option(min=0, help="Same seed, same bytes.")] = 42,
+    yes: Annotated[
+        bool,
+        typer.Option("--yes", "-y", help="Write into a folder that is not empty; replaces a phantom there."),
+    ] = False,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
@@ -623,7 +622,12 @@ def phantom(
     """Write synthetic radiographs in BTXRD's layout, to try things on; they say nothing about tumours."""
     from boneexp.data.phantom import write_phantom
 
-    summary = write_phantom(out, images=images, seed=seed)
+    taken = out.is_dir() and any(out.iterdir())
+    if taken:
+        require_agreement(yes, f"{out} is not empty; writing into it")
+    if taken and not yes:
+        typer.confirm(f"{out} is not empty; a phantom in it will be replaced. Go on?", abort=True, err=True)
+    summary = write_phantom(out, images=images, seed=seed, replace=taken)
     if json:
         return screen.as_json({"folder": str(out), "images": summary.images, "patients": summary.patients})
     return screen.data(
@@ -764,13 +768,6 @@ def _mention_cut_short(connection: Any) -> None:
     screen.talk(f"{what} is at work or was cut short: {left}; finish it with: boneexp promote --finish")
 
 
-def _require_reason(reason: str, overrides_nothing: bool) -> None:
-    if overrides_nothing:
-        raise typer.BadParameter("--override goes with an experiment such as E3, or with --best")
-    if not reason.strip():
-        raise typer.BadParameter("--override needs --reason: every document will show it")
-
-
 def _previewed(place: Any, request: Any, json: bool) -> None:
     from boneexp.deciding import decide
 
@@ -780,6 +777,7 @@ def _previewed(place: Any, request: Any, json: bool) -> None:
     else:
         screen.data(decision.preview(place, time.time()))
     decision.require()
+    decision.require_new()
 
 
 def _carried_out(place: Any, request: Any, yes: bool, json: bool) -> None:
@@ -789,9 +787,12 @@ def _carried_out(place: Any, request: Any, yes: bool, json: bool) -> None:
     _finish_cut_short((place.ledger, place.artifacts, place.grid, place.docs))
     decision = decide(place, request)
     decision.require()
+    if decision.stands_already and json:
+        screen.as_json({**decision.as_json(), "written": []})
+    decision.require_new()
     for warning in decision.warnings():
         screen.talk(warning)
-    if not yes and sys.stdin.isatty() and not json:
+    if not yes:
         screen.talk(decision.sentence())
         typer.confirm("Go on?", abort=True, err=True)
         if decide(place, request) != decision:
@@ -845,6 +846,15 @@ def _answered(answer: "Answer", json: bool, csv: bool, md: bool) -> None:
 def _absolute(root: str) -> str:
     """Return the folder as every process finds it; "" where none is named."""
     return str(Path(root).expanduser().resolve()) if root else ""
+
+
+def _require_given_once(overrides: list[str], options: dict[str, str]) -> None:
+    """Refuse a key that an option of its own and --set both give."""
+    keys = [each.partition("=")[0].strip() for each in overrides]
+    for key, value in options.items():
+        if value and key in keys:
+            option = f"--{key.split('.')[-1]}"
+            raise typer.BadParameter(f"{option} and --set {key} contradict each other; give one of them")
 
 
 def _names(text: str) -> list[str]:

@@ -128,6 +128,22 @@ class ExperimentSettings(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
+def decisive_settings(settings: ExperimentSettings) -> dict[str, Any]:
+    """Return the settings that decide a result, by section: without name, notes and where the data lie."""
+    return settings.model_dump(
+        mode="json",
+        exclude={"name": True, "notes": True, "data": {"root", "name", "accept"}, **STEERS_ONLY},
+    )
+
+
+def settings_digest(settings: ExperimentSettings) -> str:
+    """Return the digest of the settings that decide a result; the path of a weights file decides none."""
+    found = decisive_settings(settings)
+    if isinstance(found["model"]["pretrained"], str):
+        found["model"]["pretrained"] = "a file"
+    return digest_of(found)
+
+
 class StratifiedSettings(Settings):
     """Train, validation and test by class, all centres mixed."""
 
@@ -302,10 +318,7 @@ class RunSpec(Settings):
 
     def experiment_identity(self) -> dict[str, Any]:
         """Return what all runs of this experiment share and what decides their results."""
-        settings = self.settings.model_dump(
-            mode="json",
-            exclude={"name": True, "notes": True, "data": {"root", "name", "accept"}, **STEERS_ONLY},
-        )
+        settings = decisive_settings(self.settings)
         if self.weights_sha256:
             settings["model"]["pretrained"] = self.weights_sha256
         if settings["data"]["decoding"] == "full":

@@ -9,8 +9,9 @@ from typing import Any
 
 from boneexp.config import PromotionSettings
 from boneexp.documents import comparison as comparison_document
-from boneexp.errors import PromotionRefused, RunNotFound
+from boneexp.errors import NothingToDo, PromotionRefused, RunNotFound
 from boneexp.gate.conditions import Condition, recorded, refusal, with_effects
+from boneexp.gate.grid_file import belongs, describes
 from boneexp.gate.integrity import integrity_conditions, ledger_conditions
 from boneexp.gate.reached import reached
 from boneexp.gate.statistical import statistical_conditions
@@ -19,7 +20,7 @@ from boneexp.ledger import views
 from boneexp.ledger.conditions import cancelled_note
 from boneexp.ledger.database import reading
 from boneexp.ledger.evidence import one_moment
-from boneexp.ledger.promotions import Promotion, Standing, last_and_former, standing_of
+from boneexp.ledger.promotions import Promotion, Standing, last_and_former, noted_place, standing_of
 from boneexp.promoted_files import Place, runs_of, texts_of
 from boneexp.selection import Comparison, candidate, compared
 
@@ -45,11 +46,21 @@ class Decision:
     follows: int | None  # the decision that stood when this one was taken
     conditions: tuple[Condition, ...]
     refusal: str | None  # why it may not be done
+    stands_already: bool = False  # then there is nothing to record
 
     def require(self) -> None:
         """Raise PromotionRefused, with every condition that binds and is not met, if there is one."""
         if self.refusal:
             raise PromotionRefused(self.refusal)
+
+    def require_new(self) -> None:
+        """Raise NothingToDo if the last decision says the same."""
+        if self.stands_already:
+            default = self.promotion.standing.experiment or "the baseline"
+            raise NothingToDo(
+                f"{default} is the default already, by the same runs: nothing is recorded; see it with: "
+                "boneexp promote --history, and whether its files are in place with: boneexp doctor"
+            )
 
     def sentence(self) -> str:
         """Say it in one line."""
@@ -83,6 +94,7 @@ class Decision:
             "conditions": [asdict(each) for each in self.conditions],
             "overridden": list(self.promotion.overrides),
             "refused": self.refusal,
+            "stands_already": self.stands_already,
         }
 
     def diff(self, place: Place, now: float) -> str:
@@ -129,9 +141,10 @@ def decide(place: Place, request: Request) -> Decision:
     with reading(place.ledger) as connection, one_moment(connection):
         found, rows = compared(connection), views.promotion_rows(connection)
         if request.action == "rollback":
-            judged = _undoing(connection, rows)
+            judged = _undoing(connection, rows, place)
         else:
             judged = _weigh(connection, found, place, request)
+    again = request.action != "rollback" and _stands(judged.stands, rows)
     evidence = {**comparison_document.as_json(found), "gate": judged.gate}
     overridden = tuple(each.name for each in judged.conditions if each.effect == "overridden")
     about = (request.action, judged.stands, request.reason, _person(), evidence)
@@ -143,7 +156,8 @@ def decide(place: Place, request: Request) -> Decision:
         why=found.why,
         follows=rows[-1]["id"] if rows else None,
         conditions=judged.conditions,
-        refusal=refusal(judged.title, judged.conditions, go_on),
+        refusal=refusal(judged.title, _stopping(judged.conditions, again), go_on),
+        stands_already=again,
     )
 
 
@@ -154,7 +168,7 @@ def _weigh(connection: sqlite3.Connection, found: Comparison, place: Place, requ
     experiment = _named(connection, request.experiment or best, found) if promotes else candidate(found)
     stands = _standing(connection, experiment)
     conditions = with_effects(
-        _conditions(connection, stands, found, place, policy),
+        _conditions(connection, stands, found, (place, policy), promotes=promotes),
         policy,
         promotes=promotes,
         override=request.override,
@@ -171,19 +185,22 @@ def _conditions(
     connection: sqlite3.Connection,
     stands: Standing,
     found: Comparison,
-    place: Place,
-    policy: PromotionSettings,
+    by: tuple[Place, PromotionSettings],
+    *,
+    promotes: bool,
 ) -> tuple[Condition, ...]:
+    place, policy = by
     if stands.experiment is None:
-        return tuple(ledger_conditions(connection))
+        return (*ledger_conditions(connection), own_grid(connection, place, None))
     run_ids = list(runs_of(vars(stands)).values())
     integrity = tuple(integrity_conditions(connection, stands.experiment, run_ids, place.artifacts))
     if not run_ids:  # there is no figure to judge
         return integrity
-    return (*integrity, *statistical_conditions(connection, run_ids, found, policy))
+    grid = describes(connection, place.grid, run_ids) if promotes else own_grid(connection, place, None)
+    return (*integrity, grid, *statistical_conditions(connection, run_ids, found, policy))
 
 
-def _undoing(connection: sqlite3.Connection, rows: list[views.Row]) -> _Judged:
+def _undoing(connection: sqlite3.Connection, rows: list[views.Row], place: Place) -> _Judged:
     """Bring back what stood before, with the conditions that were recorded then."""
     undone = last_and_former(rows)
     if undone is None:
@@ -191,9 +208,28 @@ def _undoing(connection: sqlite3.Connection, rows: list[views.Row]) -> _Judged:
     last, former = undone
     stands = standing_of(former)
     judged = ledger_conditions(connection, list(runs_of(vars(stands)).values()))
-    conditions = tuple(replace(each, effect="binds") for each in judged)
+    grid = own_grid(connection, place, former)
+    conditions = tuple(replace(each, effect="binds") for each in [*judged, grid])
     gate = former["evidence"].get("gate") if former else None
     return _Judged("the last promotion cannot be undone", stands, conditions, gate, last["id"])
+
+
+def own_grid(connection: sqlite3.Connection, place: Place, row: views.Row | None) -> Condition:
+    """Return whether `place` names the study's own grid file; `row` is the decision to stand in it."""
+    noted = noted_place(connection)
+    into = place.ledger.resolve().parent / noted["grid"] if noted else None
+    return belongs(connection, place.grid, into, list(runs_of(row).values()) if row else [])
+
+
+def _stands(wanted: Standing, rows: list[views.Row]) -> bool:
+    """Whether the last decision that is not undone says the same."""
+    found = last_and_former(rows)
+    return found is not None and standing_of(found[0]) == wanted
+
+
+def _stopping(conditions: tuple[Condition, ...], again: bool) -> tuple[Condition, ...]:
+    """Return which conditions can refuse; of what stands already, figures were judged when it was decided."""
+    return tuple(each for each in conditions if each.kind == "integrity") if again else conditions
 
 
 def _named(connection: sqlite3.Connection, experiment: str | None, found: Comparison) -> str:

@@ -1,10 +1,10 @@
 """experiments.toml and its overrides -> Grid: every experiment with every setting filled in.
 
 `[data]`, `[model]`, `[training]` and `[evaluation]` are defaults; `[experiments.E1]` overrides them with
-dotted keys; `--set` overrides both. A mistake is reported with its line and the nearest key that exists.
+dotted keys; `--set` overrides both, and of two `--set` the one of a single experiment overrides the one of
+all. A mistake is reported with its line and the nearest key that exists.
 """
 
-import copy
 import difflib
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -31,10 +31,10 @@ from boneexp.config import (
     StratifiedSettings,
 )
 from boneexp.errors import GridInvalid
-from boneexp.gridtext import DEEPEST, dotted, grid_text, key_lines, tables_of, toml_value
+from boneexp.gridtext import grid_text, key_lines, tables_of, toml_value
+from boneexp.overrides import DEFAULT_SECTIONS, add_experiments, lay_over, merged, shortened
 from boneexp.results import SPLITS
 
-DEFAULT_SECTIONS = ("data", "model", "training", "evaluation")
 MOST_NAMED = 12  # known keys in a message
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -85,17 +85,22 @@ def load_grid(path: Path, overrides: Sequence[str] = ()) -> Grid:
     document = tables_of(text, str(path))
     forced: dict[str, Any] = {}
     for override in overrides:
-        _apply(override, document, forced)
+        lay_over(override, document, forced)
+    forced_alone = forced.pop("experiments", {})
+    add_experiments(document, forced_alone)
     places = _Places(path, key_lines(text), tuple(overrides))
     top = _checked(GridText, document, (), places)
+    laid_over = {
+        identifier: merged(forced, forced_alone.get(identifier, {})) for identifier in top.experiments
+    }
     experiments = {
-        identifier: _experiment(identifier, table, document, forced, places)
+        identifier: _experiment(identifier, table, document, laid_over[identifier], places)
         for identifier, table in top.experiments.items()
     }
     return Grid(
         path=path,
         experiments={
-            identifier: _with_paths(identifier, settings, forced, places)
+            identifier: _with_paths(identifier, settings, laid_over[identifier], places)
             for identifier, settings in experiments.items()
         },
         splits=_splits(top.splits),
@@ -179,40 +184,6 @@ class _Places:
         return str(self.path) if line is None else f"{self.path}, line {line}"
 
 
-def _apply(override: str, document: dict[str, Any], forced: dict[str, Any]) -> None:
-    key, equals, value = override.partition("=")
-    keys = dotted(key)
-    if not equals or not all(keys) or len(keys) > DEEPEST:
-        raise GridInvalid(
-            f"--set {_short(override)} is not KEY=VALUE; write for example: --set training.batch_size=8"
-        )
-    target = forced if keys[0] in DEFAULT_SECTIONS else document
-    for step in keys[:-1]:
-        target = target.setdefault(step, {})
-        if not isinstance(target, dict):
-            raise GridInvalid(f"--set {key}: {step} is a value, not a table of keys")
-    target[keys[-1]] = _value(keys, value.strip())
-
-
-def _value(keys: tuple[str, ...], text: str) -> Any:
-    """Read an override as TOML; what is not TOML is a string, so that paths need no quotes."""
-    try:
-        value = tables_of(f"value = {text}", "--set")["value"]
-    except GridInvalid:
-        return text
-    plain = isinstance(value, str | bool | int | float | list | dict)
-    return text if not plain or (keys[-1] in ("root", "name") and not isinstance(value, str)) else value
-
-
-def _merged(*tables: Any) -> dict[str, Any]:
-    result: dict[str, Any] = {}
-    for table in tables:
-        for key, value in table.items():
-            both = isinstance(value, dict) and isinstance(result.get(key), dict)
-            result[key] = _merged(result[key], value) if both else copy.deepcopy(value)
-    return result
-
-
 def _experiment(
     identifier: str,
     table: dict[str, Any],
@@ -221,7 +192,7 @@ def _experiment(
     places: _Places,
 ) -> ExperimentSettings:
     defaults = {section: document[section] for section in DEFAULT_SECTIONS if section in document}
-    return _checked(ExperimentSettings, _merged(defaults, table, forced), ("experiments", identifier), places)
+    return _checked(ExperimentSettings, merged(defaults, table, forced), ("experiments", identifier), places)
 
 
 def _checked(model: type[Kind], value: Any, prefix: tuple[str, ...], places: _Places) -> Kind:
@@ -242,7 +213,7 @@ def _sentence(detail: ErrorDetails, model: Model, prefix: tuple[str, ...], place
     if detail["type"] == "missing":
         return f"{where}: {dotted!r} is missing"
     said = detail["msg"].removeprefix("Value error, ")
-    return f"{where}: {dotted}: {said} (it is {_short(detail['input'])})"
+    return f"{where}: {dotted}: {said} (it is {shortened(detail['input'])})"
 
 
 def _fields_at(model: Model, keys: Sequence[str]) -> list[str]:
@@ -256,14 +227,6 @@ def _fields_at(model: Model, keys: Sequence[str]) -> list[str]:
     return list(fields.model_fields)
 
 
-def _short(value: Any) -> str:
-    try:
-        text = repr(value)
-    except ValueError:  # a number of thousands of digits
-        text = "a number without end"
-    return text if len(text) <= 60 else f"{text[:57]}..."
-
-
 def _with_paths(
     identifier: str, settings: ExperimentSettings, forced: Mapping[str, Any], places: _Places
 ) -> ExperimentSettings:
@@ -275,7 +238,7 @@ def _with_paths(
             return str((base / Path(value).expanduser()).resolve())
         except (OSError, RuntimeError, ValueError) as error:  # no such home, a loop of links, a NUL
             where, dotted_key = places.of(("experiments", identifier, section, key), (section, key))
-            raise GridInvalid(f"{where}: {dotted_key}: {_short(value)} is no path: {error}") from error
+            raise GridInvalid(f"{where}: {dotted_key}: {shortened(value)} is no path: {error}") from error
 
     data = settings.data.model_copy(update={"root": absolute("data", "root", settings.data.root)})
     model = settings.model

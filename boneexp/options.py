@@ -4,12 +4,14 @@ Every command takes `--ledger` and `--artifacts`, also one that needs neither, s
 to all of them.
 """
 
+import sys
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
+from boneexp.contradictions import contradiction
 from boneexp.errors import BoneexpError
 from boneexp.harmless import visible
 from boneexp.sharing import shared_with_group
@@ -40,6 +42,7 @@ Root = Annotated[
     str,
     typer.Option("--root", help="Where the data lie now, if not where they lay when the grid was queued."),
 ]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Device = Annotated[
     str, typer.Option("--device", envvar="BONEEXP_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
 ]
@@ -73,3 +76,37 @@ class Commands(TyperGroup):
             where = f" ({error.filename})" if error.filename else ""
             typer.secho(f"Error: {visible(f'{error.strerror or error}{where}')}", err=True, fg="red")
             raise typer.Exit(1) from error
+
+
+class Command(TyperCommand):
+    """A command that refuses options which contradict each other."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; end with code 2 where two of the options given cannot both be meant."""
+        given = [_shown(each) for each in self.params if _is_given(ctx, each)]
+        if (wrong := contradiction(self.name or "", given)) is not None:
+            raise typer.BadParameter(wrong, ctx)
+        return super().invoke(ctx)
+
+
+def require_agreement(yes: bool, what: str) -> None:
+    """Refuse, with exit code 2, what asks before it replaces something where nobody can answer."""
+    if not yes and not has_terminal():
+        raise typer.BadParameter(f"{what} asks first, and there is no terminal to answer on; add --yes")
+
+
+def has_terminal() -> bool:
+    """Return True if somebody may answer a question; a pipe, a file or nothing as input cannot."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _is_given(ctx: Any, parameter: Any) -> bool:
+    """Whether it stands on the command line; what an environment variable says contradicts nothing."""
+    source = ctx.get_parameter_source(parameter.name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _shown(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name).upper().strip("[].")
+    return str(parameter.opts[0])

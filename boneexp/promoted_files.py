@@ -39,6 +39,10 @@ class Place:
     grid: Path
     docs: Path
 
+    def part(self, path: Path) -> Path:
+        """Return where `path` is made before it takes its place; other ledgers make theirs elsewhere."""
+        return _part_of(path.with_name(f"{path.name}.{self.ledger.name}"))
+
     def standard(self, split: str) -> Path:
         """Return where the promoted checkpoint of a split lies."""
         return inside(self.artifacts, f"{FOLDER}/{STANDARD_NAMES[split]}")
@@ -105,7 +109,7 @@ def prepare(place: Place, connection: sqlite3.Connection, row: Row) -> list[Prep
             _prepared_checkpoint(place, split, sources.get(split), seen[place.standard(split)])
             for split in STANDARD_NAMES
         ]
-        written = [_prepared_text(path, text, seen[path]) for path, text in texts.items()]
+        written = [_prepared_text(path, place.part(path), text, seen[path]) for path, text in texts.items()]
     except OSError as error:
         raise PromotionRefused(
             f"{error.filename or place.artifacts} cannot be written: {error.strerror}; mend it and try again"
@@ -140,7 +144,7 @@ def replace_texts(texts: Mapping[Path, str]) -> None:
         OSError: one cannot be written; nothing has changed.
     """
     try:
-        prepared = [_prepared_text(path, text, _stamp(path)) for path, text in texts.items()]
+        prepared = [_prepared_text(path, _part_of(path), text, _stamp(path)) for path, text in texts.items()]
     except OSError:
         for path in texts:
             _part_of(path).unlink(missing_ok=True)
@@ -151,7 +155,7 @@ def replace_texts(texts: Mapping[Path, str]) -> None:
 def clear_away(place: Place) -> None:
     """Remove what was prepared and is not wanted."""
     for path in place.files:
-        _part_of(path).unlink(missing_ok=True)
+        place.part(path).unlink(missing_ok=True)
 
 
 def standing_files(place: Place, connection: sqlite3.Connection, row: Row) -> tuple[WrittenFile, ...]:
@@ -199,7 +203,7 @@ def _prepared_checkpoint(
     former = _former(path, found) if found else None
     if source is None:
         return Prepared(path, None, former, seen)
-    part, kept, original = _part_of(path), _former(path, source[1]), place.artifacts / source[0]
+    part, kept, original = place.part(path), _former(path, source[1]), place.artifacts / source[0]
     for candidate in (part, original, kept):  # the first: of a promotion that was cut short
         if candidate.is_file() and _copied(candidate, part) == source[1]:
             keep_rights(path, part)
@@ -217,8 +221,7 @@ def _copied(source: Path, part: Path) -> str:
     return sha256_of(part)
 
 
-def _prepared_text(path: Path, text: str, seen: Stamp | None) -> Prepared:
-    part = _part_of(path)
+def _prepared_text(path: Path, part: Path, text: str, seen: Stamp | None) -> Prepared:
     part.parent.mkdir(parents=True, exist_ok=True)
     part.write_text(text, encoding="utf-8", newline="")
     keep_rights(path, part)

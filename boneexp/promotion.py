@@ -4,16 +4,14 @@ In this order: the files are made beside their places, the row is written, a few
 place. The row is the truth: who comes after a kill clears away what has no row, and finishes what has one.
 """
 
-import fcntl
 import os
-import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from boneexp.deciding import Decision
-from boneexp.errors import BoneexpError, Busy
+from boneexp.deciding import Decision, own_grid
+from boneexp.errors import BoneexpError, Busy, PromotionRefused
 from boneexp.ledger import views
 from boneexp.ledger.database import BUSY_TIMEOUT_S, reading, writing
 from boneexp.ledger.promotions import (
@@ -32,6 +30,7 @@ from boneexp.promoted_files import (
     put_in_place,
     standing_files,
 )
+from boneexp.promotion_lock import alone
 
 
 def carry_out(place: Place, decision: Decision, now: float) -> list[Path]:
@@ -42,8 +41,10 @@ def carry_out(place: Place, decision: Decision, now: float) -> list[Path]:
         PromotionRefused, Damaged, GridInvalid: a file cannot be made; nothing has changed.
         Busy: another promotion is at work, or has been since this was decided; nothing has changed.
         BoneexpError: the decision is recorded, and a file could not be put in place.
+        NothingToDo: what was decided stands already; nothing has changed.
     """
     decision.require()
+    decision.require_new()
     with alone(place.ledger, BUSY_TIMEOUT_S):
         with writing(place.ledger) as connection:
             begin_promotion(connection, _noted(place), now)
@@ -89,28 +90,27 @@ def finish_cut_short(place: Place, now: float, wait_s: float = BUSY_TIMEOUT_S) -
 
 
 def settle(place: Place, now: float) -> list[Path]:
-    """Put every file in its place as the last decision says, whatever lies there now; return them."""
+    """Put every file in its place as the last decision says, whatever lies there now; return them.
+
+    Raises:
+        PromotionRefused: the grid file is not the one of this study.
+    """
     with alone(place.ledger, BUSY_TIMEOUT_S):
+        with reading(place.ledger) as connection:
+            wrong = wrong_grid(place, connection)
+        if wrong is not None:
+            raise PromotionRefused(wrong)
         _clear_unrecorded(place, now)
         return _settle(place, [], now)
 
 
-@contextmanager
-def alone(ledger: Path, wait_s: float) -> Iterator[None]:
-    """Hold the lock of all promotions: on the ledger's folder, so that no file of its own is needed.
-
-    The death of its holder frees it.
-    """
-    descriptor = os.open(ledger.resolve().parent, os.O_RDONLY)
-    try:
-        until = time.monotonic() + wait_s
-        while not _locked(descriptor):
-            if time.monotonic() >= until:
-                raise Busy(f"another promotion is at work on {ledger}; try again")
-            time.sleep(0.05)
-        yield
-    finally:
-        os.close(descriptor)
+def wrong_grid(place: Place, connection: sqlite3.Connection) -> str | None:
+    """Return why the grid file is not the one that the last decision belongs into; None if it is."""
+    rows = views.promotion_rows(connection)
+    if not rows:
+        return None
+    condition = own_grid(connection, place, rows[-1])
+    return None if condition.met else condition.found
 
 
 def _settle(place: Place, prepared: list[Prepared], now: float) -> list[Path]:
@@ -145,13 +145,6 @@ def _clear_unrecorded(place: Place, now: float) -> None:
 def _cut_short(ledger: Path) -> dict[str, Any] | None:
     with reading(ledger) as connection:
         return views.promotion_cut_short(connection)
-
-
-def _locked(descriptor: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
 
 
 def _noted(place: Place) -> dict[str, str]:

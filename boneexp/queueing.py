@@ -1,12 +1,12 @@
 """`queue`, from the grid file to rows in the ledger: read, check, plan; then write once."""
 
 import json
-from collections.abc import Callable, Container, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Container, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from boneexp.config import RunSpec
+from boneexp.config import RunSpec, settings_digest
 from boneexp.data.attributes import attributes_of
 from boneexp.data.btxrd import Dataset
 from boneexp.data.overlaps import contradicting_images, overlaps
@@ -31,10 +31,14 @@ NOTES_SHOWN = 10
 
 @dataclass(frozen=True)
 class Planned:
-    """A grid that was read and checked, with its runs."""
+    """A grid that was read and checked, with its runs.
+
+    `as_written` has the digest of the file's own settings of each experiment that `--set` gave other ones.
+    """
 
     grid: Grid
     plan: Plan
+    as_written: Mapping[str, str] = field(default_factory=dict)
 
     def rows(self) -> list[dict[str, Any]]:
         """Return one row per run, for `--dry-run`."""
@@ -89,7 +93,7 @@ def planned(
     made = plan(grid, artifacts, progress)
     if artifacts is not None:
         manifest_paths(made, artifacts)  # what will be refused is refused before a ledger is made
-    return Planned(grid, made)
+    return Planned(grid, made, settings_as_written(grid, path) if overrides else {})
 
 
 def check_networks(made: Planned, known: Container[str]) -> list[str]:
@@ -136,7 +140,17 @@ def put_in_queue(
             splits = [split for split, of in made.plan.splits if of is dataset]
             record_dataset(connection, _facts(name, dataset, splits), now)
         record_study(connection, grid.selection, grid.targets, grid.baseline, now)
-        return enqueue(connection, made.plan.specs, now, max_attempts)
+        return enqueue(connection, made.plan.specs, now, max_attempts, made.as_written)
+
+
+def settings_as_written(grid: Grid, path: Path) -> dict[str, str]:
+    """Return digests of the file's own settings of the experiments that have others in `grid`."""
+    try:
+        written = load_grid(path).experiments
+    except GridInvalid:  # it says nothing without its overrides
+        return {}
+    alike = {key: settings_digest(written[key]) for key in grid.experiments if key in written}
+    return {key: each for key, each in alike.items() if each != settings_digest(grid.experiments[key])}
 
 
 def _facts(name: str, dataset: Dataset, splits: Sequence[Split]) -> DatasetFacts:

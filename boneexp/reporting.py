@@ -15,7 +15,7 @@ from boneexp.ledger import views
 from boneexp.ledger.database import BUSY_TIMEOUT_S, reading
 from boneexp.ledger.evidence import one_moment
 from boneexp.promoted_files import Place, replace_texts
-from boneexp.promotion import alone
+from boneexp.promotion_lock import alone, at_rest, is_at_work
 
 
 def write_report(place: Place, now: float, *, with_page: bool) -> list[Path]:
@@ -53,13 +53,20 @@ def check_report(place: Place) -> list[Difference]:
         NothingToDo: no run has finished.
         Busy: a promotion is at work.
     """
-    with alone(place.ledger, BUSY_TIMEOUT_S):
-        path = inside(place.artifacts, PAGE)
-        with reading(place.ledger) as connection, one_moment(connection):
-            facts = _facts(connection, LONG_AGO)
-            page = gather_page(connection, facts) if path.exists() else None
-        found = differences(place.docs, place.artifacts, facts)
-        return found + (in_page(path, report_page(page, place.artifacts)) if page else [])
+    while True:
+        with at_rest(place.ledger, BUSY_TIMEOUT_S) as held:
+            found = _differences(place)
+        if held or not is_at_work(place.ledger):  # else one has begun while the files were read
+            return found
+
+
+def _differences(place: Place) -> list[Difference]:
+    path = inside(place.artifacts, PAGE)
+    with reading(place.ledger) as connection, one_moment(connection):
+        facts = _facts(connection, LONG_AGO)
+        page = gather_page(connection, facts) if path.exists() else None
+    found = differences(place.docs, place.artifacts, facts)
+    return found + (in_page(path, report_page(page, place.artifacts)) if page else [])
 
 
 def _facts(connection: sqlite3.Connection, now: float) -> Facts:

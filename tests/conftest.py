@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
+from boneexp import options
 from boneexp.cli import app
 from boneexp.ledger.database import open_ledger
 
@@ -62,6 +63,12 @@ def new_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def ledger(tmp_path: Path, new_ledger: Path) -> Path:
     """A new ledger; the migrations have run once for all of them."""
     return Path(shutil.copyfile(new_ledger, tmp_path / "ledger.db"))
+
+
+@pytest.fixture
+def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands find a terminal to ask on; what a test gives as input answers."""
+    monkeypatch.setattr(options, "has_terminal", lambda: True)
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,27 @@ import tomllib
 from conftest import Study
 from settled_ledger import settled_ledger
 
-GRID = "# ours\n[experiments.E1]\nname = 'b0'\n\n[promoted]   # the default\n"
+GRID = """# ours
+[evaluation]
+resamples = 200
+
+[experiments.E1]
+name = 'b0'
+
+[experiments.E2]
+training.annotations = true
+
+[experiments.E3]
+data.image_size = 300
+model = {backbone = "efficientnet_b3", dropout = 0.3}
+training = {annotations = true, batch_size = 16}
+
+[experiments.E4]
+model = {backbone = "resnet50", dropout = 0.3, attn_layer = "cbam"}
+training = {annotations = true, batch_size = 16}
+
+[promoted]   # the default
+"""
 
 
 def settled_study(home, grid=GRID, **ledger):

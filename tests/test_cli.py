@@ -171,7 +171,7 @@ def test_every_command_takes_a_ledger_and_artifacts():
 def test_running_without_saying_what_is_a_usage_error(study):
     study("queue")
     assert "say which" in study("run", code=2).output
-    assert "say which" in study("run", "--next", "--all", code=2).output
+    assert "--next and --all contradict each other" in study("run", "--next", "--all", code=2).output
     assert "--workers goes with --all" in study("run", "--next", "--workers", "2", code=2).output
     assert "say which" in study("retry", code=2).output
     assert "say which" in study("promote", code=2).output
@@ -190,7 +190,7 @@ def test_a_ledger_that_is_not_there_is_said_with_the_command_that_makes_one(stud
         ["show", "1"],
         ["run", "--all"],
         ["retry", "1"],
-        ["promote", "E1"],
+        ["promote", "E1", "--yes"],
     ):
         assert "boneexp init" in study(*command, code=1).output
     assert not study.ledger.exists()
@@ -316,10 +316,16 @@ def test_phantom_writes_a_dataset_and_refuses_a_folder_of_others(tmp_path):
     )
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "thesis.txt").write_text("years of work")
-    refused = run("data", "phantom", "--images", "12", "--out", str(tmp_path / "mine"))
-    assert refused.exit_code == 1
-    assert "Error:" in refused.output
+    into_mine = ("data", "phantom", "--images", "12", "--out", str(tmp_path / "mine"))
+    refused = run(*into_mine)
+    assert refused.exit_code == 2
+    assert "mine is not empty" in refused.output
+    assert "add --yes" in refused.output
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["thesis.txt"]
+    assert run(*into_mine, "--yes").exit_code == 0
     assert (tmp_path / "mine" / "thesis.txt").read_text() == "years of work"
+    (tmp_path / "mine" / "PHANTOM.md").unlink()
+    assert run(*into_mine, "--yes").exit_code == 1  # a dataset, and nobody knows whose
 
 
 def test_queue_says_how_many_notes_the_data_have_the_first_ten_and_where_all_are():
@@ -344,3 +350,14 @@ def test_queue_prints_and_returns_what_is_odd_about_the_data(study, tmp_path):
     with reading(study.ledger) as connection:
         query = "SELECT name || ': ' || value FROM datasets, json_each(notes_json)"
         assert [row[0] for row in connection.execute(query)] == [kept]
+
+
+def test_a_phantom_is_written_over_only_by_somebody_who_says_so(tmp_path, terminal):
+    out = tmp_path / "phantom"
+    command = ["data", "phantom", "--images", "12", "--out", str(out)]
+    assert run(*command).exit_code == 0
+    (out / "images" / "mine.jpeg").write_bytes(b"drawn by hand")
+    assert CliRunner().invoke(app, command, input="n\n").exit_code == 1
+    assert (out / "images" / "mine.jpeg").exists()
+    assert CliRunner().invoke(app, command, input="y\n").exit_code == 0
+    assert not (out / "images" / "mine.jpeg").exists()

@@ -511,6 +511,7 @@ def test_little_room_and_a_network_file_system_are_warnings(copy, monkeypatch, t
     assert [check for check, *_ in wrong(copy, code=0)] == ["disk", "file system"]
 
 
+@pytest.mark.usefixtures("terminal")
 def test_fixing_asks_first(copy, monkeypatch):
     (copy.artifacts / RUN / f"best.pt.{DEAD}.part").touch()
     before = state_of(copy.folder)

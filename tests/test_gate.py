@@ -5,7 +5,6 @@ import re
 import shutil
 import sqlite3
 from contextlib import closing
-from types import SimpleNamespace
 
 import pytest
 import settled_ledger as settled_module
@@ -55,7 +54,7 @@ def everything(study):
 
 def refused(study, *command):
     before = everything(study)
-    said = study("promote", *command, code=6)
+    said = study("promote", *command, "--yes", code=6)
     assert everything(study) == before
     assert said.stdout == ""
     return said.stderr
@@ -117,7 +116,7 @@ def test_a_checkpoint_that_is_not_the_recorded_one_is_refused(study):
 
 @pytest.mark.parametrize("command", [["E2"], ["--best"], ["--keep-baseline"], ["--rollback"]])
 def test_a_changed_history_is_refused_whatever_is_decided(study, command):
-    study("promote", "E1")
+    study("promote", "E1", "--yes")
     change(study, "UPDATE events SET at = at + 1 WHERE id = 3")
     said = refused(study, *command)
     assert "the ledger's history is whole: not met; event 3 does not follow from those before it" in said
@@ -178,8 +177,8 @@ def test_every_condition_that_is_not_met_is_listed(study):
 
 
 def test_what_stood_before_is_not_brought_back_if_its_rows_were_changed(study):
-    study("promote", "E1")
-    study("promote", "E2")
+    study("promote", "E1", "--yes")
+    study("promote", "E2", "--yes")
     change(study, "UPDATE metrics SET value = 0.99 WHERE run_id = 1")
     assert "the last promotion cannot be undone:\n  - integrity: runs" in refused(study, "--rollback")
 
@@ -230,7 +229,7 @@ def test_a_statistical_condition_warns_by_default_and_refuses_where_it_is_enforc
     assert 'a person can go on: boneexp promote E2 --override --reason "why"' in said
     assert "integrity" not in said
     set_policy(study, **(NOTHING | keys))
-    assert f"Warning: {asked}: not met; " in study("promote", "E2").stderr
+    assert f"Warning: {asked}: not met; " in study("promote", "E2", "--yes").stderr
 
 
 def test_what_is_not_known_is_not_met_where_it_is_enforced(study):
@@ -264,7 +263,7 @@ def test_with_all_that_is_enforced_met_nothing_is_said(study):
             }
         ),
     )
-    assert "Warning" not in study("promote", "E2").stderr
+    assert "Warning" not in study("promote", "E2", "--yes").stderr
     assert {each["effect"] for each in evidence(study)["gate"]["conditions"]} == {"binds"}
 
 
@@ -395,9 +394,9 @@ def test_a_single_class_predictor_is_named(study):
     assert judged(study.ledger, [4])["several-classes"].met is True
 
 
+@pytest.mark.usefixtures("terminal")
 def test_what_is_not_met_is_said_before_the_person_is_asked(study, monkeypatch):
     monkeypatch.chdir(study.folder)
-    monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
     before = everything(study)
     done = CliRunner().invoke(cli.app, ["promote", "E2"], input="n\n")
     assert done.exit_code == 1
@@ -406,9 +405,9 @@ def test_what_is_not_met_is_said_before_the_person_is_asked(study, monkeypatch):
     assert 0 <= said.index("Warning: stratified accuracy") < said.index("E2 becomes") < said.index("Go on?")
 
 
+@pytest.mark.usefixtures("terminal")
 def test_what_changes_while_the_person_is_asked_is_not_what_was_decided(study, monkeypatch):
     path = study.artifacts / "experiments" / "E2" / "stratified" / "best.pt"
-    monkeypatch.setattr(cli, "sys", SimpleNamespace(stdin=SimpleNamespace(isatty=lambda: True)))
     monkeypatch.setattr(cli.typer, "confirm", lambda *_, **__: path.write_text("another"))
     assert "has changed since you were asked" in study("promote", "E2", code=5).stderr
     assert events(study, "promotion-begun") == []
@@ -427,12 +426,12 @@ def test_an_override_needs_a_reason_and_something_to_promote(study):
         assert "--override needs --reason" in study("promote", *command, code=2).stderr
     for command in (["--rollback"], ["--finish"], ["--history"]):
         said = study("promote", *command, "--override", "--reason", "because", code=2).stderr
-        assert "goes with an experiment" in said
+        assert f"--override and {command[0]} contradict each other" in said
 
 
 def test_an_override_is_recorded_and_every_document_shows_who_why_and_what(study):
     set_policy(study, **ENFORCED)
-    done = study("promote", "E2", "--override", "--reason", "<b>we need</b> | it")
+    done = study("promote", "E2", "--yes", "--override", "--reason", "<b>we need</b> | it")
     names = ["above-baseline stratified_accuracy", "leakage-patients", "leakage-duplicates"]
     assert "3 unmet conditions overridden" in done.stdout
     assert done.stderr.count("Overridden: ") == 3
@@ -465,7 +464,7 @@ def test_integrity_is_never_overridden(study):
 @pytest.mark.parametrize("keys", [{}, {**NOTHING, "enforce": True}])
 def test_an_override_of_nothing_is_just_a_promotion(study, keys):
     set_policy(study, **keys)
-    study("promote", "E2", "--override", "--reason", "to be sure")
+    study("promote", "E2", "--yes", "--override", "--reason", "to be sure")
     assert evidence(study)["gate"]["override"] is None
     assert events(study, "override") == []
     assert all("OVERRIDE" not in text for text in documents(study))
@@ -500,7 +499,7 @@ def test_json_has_the_conditions_the_diff_of_a_dry_run_and_why_it_is_refused(stu
     told = json.loads(study("promote", "E2", "--dry-run", "--json", code=6).stdout)
     assert told["refused"].startswith("E2 cannot be promoted")
     assert "+++ docs/poc_report.md" in told["diff"]
-    done = study.json("promote", "E2", "--override", "--reason", "because")
+    done = study.json("promote", "E2", "--yes", "--override", "--reason", "because")
     assert done["overridden"] == [
         each["name"] for each in done["conditions"] if each["effect"] == "overridden"
     ]
@@ -511,11 +510,11 @@ def test_json_has_the_conditions_the_diff_of_a_dry_run_and_why_it_is_refused(stu
 def test_the_history_tells_every_decision_and_what_became_of_it(study):
     assert "nobody has decided yet" in study("promote", "--history", code=4).stderr
     set_policy(study, **NOTHING)
-    study("promote", "E1", "--reason", "=first")
+    study("promote", "E1", "--yes", "--reason", "=first")
     set_policy(study, **ENFORCED)
-    study("promote", "E2", "--override", "--reason", "because")
-    study("promote", "--rollback")
-    study("promote", "--keep-baseline", "--reason", "no gain")
+    study("promote", "E2", "--yes", "--override", "--reason", "because")
+    study("promote", "--rollback", "--yes")
+    study("promote", "--keep-baseline", "--yes", "--reason", "no gain")
     before = everything(study)
     rows = study.json("promote", "--history")
     assert [row["action"] for row in rows] == ["promote", "promote", "rollback", "keep-baseline"]
@@ -534,11 +533,11 @@ def test_the_history_tells_every_decision_and_what_became_of_it(study):
     table = study("promote", "--history").stdout
     assert "the baseline" in table
     assert everything(study) == before
-    assert "go with --history" in study("promote", "E1", "--csv", code=2).stderr
+    assert "go with --history" in study("promote", "E1", "--yes", "--csv", code=2).stderr
 
 
 def test_a_decision_of_before_there_were_conditions_is_told_without_them(study):
-    study("promote", "E2")
+    study("promote", "E2", "--yes")
     change(study, "UPDATE promotions SET evidence_json = json_remove(evidence_json, '$.gate')")
     study("report")
     for text in documents(study):
@@ -561,28 +560,28 @@ def conditions_in(study):
 
 def test_undoing_brings_the_conditions_and_the_override_back_that_were_recorded_then(study):
     set_policy(study, **ENFORCED)
-    study("promote", "E2", "--override", "--reason", "because")
+    study("promote", "E2", "--yes", "--override", "--reason", "because")
     before = conditions_in(study), evidence(study)["gate"]
     assert any("PROMOTED BY OVERRIDE" in line for line in before[0])
     set_policy(study, **NOTHING)
-    study("promote", "E1")
+    study("promote", "E1", "--yes")
     assert len(conditions_in(study)) < len(before[0])
-    study("promote", "--rollback", "--reason", "after all")
+    study("promote", "--rollback", "--yes", "--reason", "after all")
     assert evidence(study)["gate"] == before[1]
     assert conditions_in(study) == before[0]
     for text in documents(study):
         assert "is promoted again over 3 unmet conditions, by override;" in text
         assert "as they were recorded when it was first promoted" in text
     assert len(events(study, "override")) == 1
-    study("promote", "--rollback")
+    study("promote", "--rollback", "--yes")
     assert evidence(study)["gate"] is None
     assert "The ledger has no conditions of this decision." in documents(study)[0]
 
 
 def test_undoing_a_promotion_over_a_kept_baseline_tells_again_what_it_was_kept_over(study):
-    study("promote", "--keep-baseline")
-    study("promote", "E2")
-    study("promote", "--rollback")
+    study("promote", "--keep-baseline", "--yes")
+    study("promote", "E2", "--yes")
+    study("promote", "--rollback", "--yes")
     for text in documents(study):
         assert "**Something was better, and the baseline was kept all the same: E1 in" in text
         assert "Held against E1, the candidate then; nothing is promoted" in text
@@ -608,7 +607,7 @@ def test_undoing_a_promotion_over_a_kept_baseline_tells_again_what_it_was_kept_o
 )
 def test_a_kept_baseline_is_told_with_the_numbers_whatever_they_are(tmp_path, baseline, said):
     study = settled_study(tmp_path / "study", baseline=baseline)
-    study("promote", "--keep-baseline", "--reason", "cautious")
+    study("promote", "--keep-baseline", "--yes", "--reason", "cautious")
     with reading(study.ledger) as connection:
         found = compared(connection)
     for text in documents(study):
@@ -623,7 +622,7 @@ def test_a_kept_baseline_is_told_with_the_numbers_whatever_they_are(tmp_path, ba
 
 def test_of_other_images_nobody_says_whether_they_are_better(tmp_path):
     study = settled_study(tmp_path / "study", kind="phantom")
-    study("promote", "--keep-baseline")
+    study("promote", "--keep-baseline", "--yes")
     for text in documents(study):
         assert "Whether anything was better than the baseline cannot be said: it is of other images." in text
         assert "| not comparable |" in text

@@ -169,6 +169,56 @@ def test_overrides_beat_the_defaults_and_the_experiments_own_values(tmp_path):
     assert load_grid(path, ["splits.seed=7"]).splits[0].seed == 7
 
 
+GENERAL, OF_E1 = "training.epochs=1", "experiments.E1.training.epochs=3"
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [
+        [GENERAL, OF_E1],
+        [OF_E1, GENERAL],
+        ["training={epochs=1}", "experiments={E1={training={epochs=3}}}"],
+        ["experiments.E1={training={epochs=3}}", "training={epochs=1, patience=2}"],
+        ["experiments.E1.training={epochs=3}", GENERAL],
+        [OF_E1.replace("3", "9"), GENERAL, OF_E1],
+    ],
+)
+def test_an_override_of_one_experiment_beats_that_of_all_in_either_order(tmp_path, overrides):
+    path = grid_of(tmp_path, f"{SMALL}\ntraining.epochs = 7\n[experiments.E2]\ntraining.epochs = 8\n")
+    found = load_grid(path, overrides).experiments
+    assert (found["E1"].training.epochs, found["E2"].training.epochs) == (3, 1)
+
+
+def test_in_the_file_too_the_more_specific_counts_wherever_it_stands(tmp_path):
+    path = grid_of(
+        tmp_path, "[experiments.E1]\ntraining.epochs = 7\n[experiments.E2]\n[training]\nepochs = 5\n"
+    )
+    found = load_grid(path).experiments
+    assert (found["E1"].training.epochs, found["E2"].training.epochs) == (7, 5)
+    found = load_grid(path, ["experiments.E2.training.epochs=2"]).experiments
+    assert (found["E1"].training.epochs, found["E2"].training.epochs) == (7, 2)
+
+
+def test_tables_given_as_overrides_are_laid_over_key_by_key(tmp_path):
+    path = grid_of(tmp_path, SMALL)
+    found = load_grid(path, ["training={epochs=2}", "training.patience=4"]).experiments["E1"].training
+    assert (found.epochs, found.patience) == (2, 4)
+    found = load_grid(path, ["training.patience=4", "training={epochs=2}"]).experiments["E1"].training
+    assert (found.epochs, found.patience) == (2, 4)
+    assert load_grid(path, ["experiments.E9.training.epochs=2"]).experiments["E9"].training.epochs == 2
+    assert "'experiments.E1'" not in refusal(path, "experiments={E1=5}")
+    assert "valid dictionary (it is 5)" in refusal(path, "experiments={E1=5}")
+
+
+def test_paths_of_one_experiment_count_from_where_one_is_when_they_are_overridden(tmp_path, monkeypatch):
+    (tmp_path / "study").mkdir()
+    path = grid_of(tmp_path / "study", f"{SMALL}\n[experiments.E2]\n")
+    monkeypatch.chdir(tmp_path)
+    found = load_grid(path, ["experiments.E1.data.root=D"]).experiments
+    assert found["E1"].data.root == str(tmp_path / "D")
+    assert found["E2"].data.root == str(tmp_path / "study" / "D")
+
+
 def test_a_wrong_override_is_named_as_such(tmp_path):
     path = grid_of(tmp_path, SMALL)
     assert refusal(path, "training.batch_szie=8").startswith("--set training.batch_szie: unknown key")

@@ -98,7 +98,7 @@ def test_the_page_is_not_written_through_a_link_and_neither_is_a_document(settle
 
 @pytest.mark.parametrize(
     "place",
-    ["artifacts/promoted", "artifacts/promoted/former", "experiments.toml.promotion.part"],
+    ["artifacts/promoted", "artifacts/promoted/former", "experiments.toml.ledger.db.promotion.part"],
 )
 def test_nothing_is_promoted_through_a_link(settled, tmp_path, elsewhere, place):
     study = Study(shutil.copytree(settled, tmp_path / "study"))

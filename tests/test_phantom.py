@@ -279,7 +279,9 @@ def test_a_file_in_place_of_the_folder_is_refused(tmp_path):
 
 def test_a_former_phantom_is_replaced_whole(tmp_path):
     write_phantom(tmp_path, images=16, seed=1)
-    write_phantom(tmp_path, images=12, seed=2)
+    with pytest.raises(DataInvalid, match="is not empty: choose an empty folder with --out, or add --yes"):
+        write_phantom(tmp_path, images=12, seed=2)
+    write_phantom(tmp_path, images=12, seed=2, replace=True)
     write_phantom(tmp_path / "fresh", images=12, seed=2)
     fresh = contents(tmp_path / "fresh")
     assert {name: seen for name, seen in contents(tmp_path).items() if "fresh" not in name} == fresh
@@ -296,7 +298,7 @@ def test_an_interrupted_write_is_no_dataset_yet_and_can_be_repeated(tmp_path, mo
         write_phantom(tmp_path / "half", images=12)
     assert not (tmp_path / "half" / "dataset.csv").exists()
     monkeypatch.undo()
-    assert write_phantom(tmp_path / "half", images=12).images == 12
+    assert write_phantom(tmp_path / "half", images=12, replace=True).images == 12
     assert len(rows_of(tmp_path / "half")) == 12
 
 

@@ -55,7 +55,7 @@ def cut(study, monkeypatch, experiment, step):
         patched.setattr(promotion, step, interrupted)
         if step == "prepare":  # not even the clearing away is reached, as after a kill
             patched.setattr(promotion, "_clear_unrecorded", lambda *_: None)
-        study("promote", experiment, code=130)
+        study("promote", experiment, "--yes", code=130)
 
 
 @pytest.mark.parametrize(
@@ -65,12 +65,12 @@ def cut(study, monkeypatch, experiment, step):
         (["run", "--all"], 4),
         (["retry", "--failed"], 4),
         (["cancel", "99"], 1),
-        (["promote", "E1"], 0),
+        (["promote", "E1", "--yes"], 0),
     ],
     ids=lambda given: given[0] if isinstance(given, list) else "",
 )
 def test_whatever_writes_next_finishes_a_promotion_that_was_cut_short(study, monkeypatch, command, code):
-    study("promote", "E1")
+    study("promote", "E1", "--yes")
     cut(study, monkeypatch, "E2", "put_in_place")
     assert default_of(study) == whole("E1")
     said = study(*command, code=code).stderr
@@ -94,9 +94,9 @@ def test_what_only_reads_says_that_a_promotion_was_cut_short_and_changes_nothing
 
 
 def test_what_was_cut_short_before_it_was_recorded_is_cleared_away(study, monkeypatch):
-    study("promote", "E1")
+    study("promote", "E1", "--yes")
     cut(study, monkeypatch, "E2", "prepare")
-    part = study.artifacts / "promoted" / "best_center.pt.promotion.part"
+    part = study.artifacts / "promoted" / "best_center.pt.ledger.db.promotion.part"
     part.write_text("half a checkp")
     assert "nothing has changed" in study("status").stderr
     assert "cut short before it was recorded" in study("promote", "--finish").stdout
@@ -112,9 +112,9 @@ def test_what_was_cut_short_before_it_was_recorded_is_cleared_away(study, monkey
     ],
 )
 def test_the_doctor_finds_a_promotion_that_was_cut_short_and_ends_it(study, monkeypatch, step, found, left):
-    study("promote", "E1")
+    study("promote", "E1", "--yes")
     cut(study, monkeypatch, "E2", step)
-    (study.artifacts / "promoted" / "best_center.pt.promotion.part").write_text("half a checkp")
+    (study.artifacts / "promoted" / "best_center.pt.ledger.db.promotion.part").write_text("half a checkp")
     look = ("doctor", "--quick", "--json")
     assert found in study(*look, code=7).stdout  # 7: made-up runs lack most of their files
     study(*look, "--fix", "--yes", code=7)
@@ -156,7 +156,7 @@ def test_two_rollbacks_of_the_same_decision_are_one(study):
 def test_while_one_promotion_is_at_work_another_waits_and_then_says_so(study, monkeypatch):
     monkeypatch.setattr(promotion, "BUSY_TIMEOUT_S", 0)
     with promotion.alone(study.ledger, 0):
-        refused = study("promote", "E2", code=5)
+        refused = study("promote", "E2", "--yes", code=5)
         assert "another promotion is at work" in refused.stderr
         assert "no run has failed" in study("retry", "--failed", code=4).stderr
     assert (promotions(study), default_of(study)) == ([], whole(None))
@@ -217,7 +217,7 @@ def test_what_was_edited_while_the_promotion_was_at_work_stays(study, monkeypatc
         return recorded(*given)
 
     monkeypatch.setattr(promotion, "record_promotion", edited)
-    study("promote", "E2")
+    study("promote", "E2", "--yes")
     assert study.grid.read_text().startswith("# ours and theirs\n")
     assert "Other words." in card.read_text()
     assert (default_of(study), leftovers(study)) == (whole("E2"), [])
@@ -234,7 +234,7 @@ def test_a_grid_file_broken_while_the_promotion_was_at_work_is_said_and_the_prom
 
     with monkeypatch.context() as patched:
         patched.setattr(promotion, "record_promotion", broken)
-        said = study("promote", "E2", code=1).stderr
+        said = study("promote", "E2", "--yes", code=1).stderr
     assert "the decision is recorded, and its files are not all in place" in said
     assert "boneexp promote --finish" in said
     assert "is not finished" in study("retry", "--failed", code=4).stderr
@@ -244,37 +244,39 @@ def test_a_grid_file_broken_while_the_promotion_was_at_work_is_said_and_the_prom
 
 
 def test_a_checkpoint_put_there_by_hand_is_kept_under_its_digest(study):
-    study("promote", "E1")
+    study("promote", "E1", "--yes")
     mine = study.artifacts / "promoted" / "best_stratified.pt"
     mine.write_text(json.dumps("theirs/E9/x"))
-    study("promote", "E2")
+    study("promote", "E2", "--yes")
     assert default_of(study) == whole("E2")
     kept = [path.read_text() for path in (study.artifacts / "promoted" / "former").iterdir()]
     assert json.dumps("theirs/E9/x") in kept
-    study("promote", "--rollback")
+    study("promote", "--rollback", "--yes")
     assert default_of(study) == whole("E1")
 
 
 def test_a_former_checkpoint_that_was_damaged_is_kept_anew(study):
-    study("promote", "E1")
-    study("promote", "E2")
+    study("promote", "E1", "--yes")
+    study("promote", "E2", "--yes")
     kept = study.artifacts / "promoted" / "former"
     for path in kept.iterdir():
         path.write_text("damaged")
-    study("promote", "--rollback")  # from the runs' own folders
+    study("promote", "--rollback", "--yes")  # from the runs' own folders
     shutil.rmtree(study.artifacts / "experiments" / "E2")
-    study("promote", "--rollback", code=0)
-    study("promote", "E1")
+    study("promote", "--rollback", "--yes", code=0)
+    study("promote", "E1", "--yes")
     assert default_of(study) == whole("E1")
     assert "damaged" not in {path.read_text() for path in kept.iterdir() if "E2" in path.read_text()}
 
 
 def test_checkpoints_that_are_gone_are_said_before_anything_is_recorded(study):
-    study("promote", "E1")
-    study("promote", "E2")
+    study("promote", "E1", "--yes")
+    study("promote", "E2", "--yes")
     shutil.rmtree(study.artifacts / "experiments" / "E1")
     shutil.rmtree(study.artifacts / "promoted" / "former")
-    assert "is the checkpoint that the ledger recorded" in study("promote", "--rollback", code=7).stderr
+    assert (
+        "is the checkpoint that the ledger recorded" in study("promote", "--rollback", "--yes", code=7).stderr
+    )
     assert (promotions(study), default_of(study), leftovers(study)) == (["E1", "E2"], whole("E2"), [])
 
 
@@ -282,7 +284,7 @@ def test_the_rights_of_the_grid_file_and_the_documents_stay(study):
     card = study.folder / "docs" / "model_card.md"
     study.grid.chmod(0o640)
     card.chmod(0o606)
-    study("promote", "E2")
+    study("promote", "E2", "--yes")
     assert [oct(path.stat().st_mode & 0o777) for path in (study.grid, card)] == ["0o640", "0o606"]
 
 
@@ -293,9 +295,9 @@ def test_the_table_of_files_has_the_checkpoints_that_stand(study):
                 connection.execute("SELECT path, sha256 FROM files WHERE kind = 'promoted checkpoint'")
             )
 
-    study("promote", "E2")
+    study("promote", "E2", "--yes")
     assert set(recorded()) == {"promoted/best_stratified.pt", "promoted/best_center.pt"}
-    study("promote", "--keep-baseline")
+    study("promote", "--keep-baseline", "--yes")
     assert recorded() == {}
 
 
@@ -321,15 +323,15 @@ def fill(folder, left=0):
 def test_a_full_disk_is_noticed_before_anything_is_recorded_and_room_is_all_it_takes(study, small_disk):
     shutil.move(study.artifacts, small_disk / "artifacts")
     study.artifacts.symlink_to(small_disk / "artifacts")
-    study("promote", "E1")
+    study("promote", "E1", "--yes")
     fill(small_disk)
-    refused = study("promote", "E2", code=6).stderr
+    refused = study("promote", "E2", "--yes", code=6).stderr
     assert "No space left on device" in refused
     assert (promotions(study), default_of(study), leftovers(study)) == (["E1"], whole("E1"), [])
     with reading(study.ledger) as connection:
         assert views.promotion_cut_short(connection) is None
     (small_disk / "filler").unlink()
-    study("promote", "E2")
+    study("promote", "E2", "--yes")
     assert default_of(study) == whole("E2")
 
 

@@ -42,7 +42,7 @@ def standing_files(study):
 
 def test_promote_sets_the_default_everywhere(copy):
     before = copy.grid.read_text()
-    copy("promote", "E2", "--reason", "it looks at the bone")
+    copy("promote", "E2", "--yes", "--reason", "it looks at the bone")
     assert promoted(copy) == {
         "experiment": "E2",
         "backbone": "test_efficientnet",
@@ -73,31 +73,31 @@ def test_promote_sets_the_default_everywhere(copy):
 
 def test_a_second_promotion_keeps_the_former_files_and_rollback_restores_them(copy):
     untouched = copy.grid.read_bytes()
-    copy("promote", "E1")
+    copy("promote", "E1", "--yes")
     first = (copy.grid.read_bytes(), standing_files(copy))
-    copy("promote", "E2")
+    copy("promote", "E2", "--yes")
     assert standing_files(copy) != first[1]
     kept = {sha256_of(path) for path in (copy.artifacts / "promoted" / "former").iterdir()}
     assert set(first[1].values()) <= kept
     shutil.rmtree(copy.artifacts / "experiments" / "E1")  # the former files alone must do
-    copy("promote", "--rollback")
+    copy("promote", "--rollback", "--yes")
     assert (copy.grid.read_bytes(), standing_files(copy)) == first
-    copy("promote", "--rollback")
+    copy("promote", "--rollback", "--yes")
     assert (copy.grid.read_bytes(), standing_files(copy)) == (untouched, {})
-    assert "no promotion to undo" in copy("promote", "--rollback", code=6).output
+    assert "no promotion to undo" in copy("promote", "--rollback", "--yes", code=6).output
     with reading(copy.ledger) as connection:
         assert first_broken_event(connection) is None
 
 
 def test_best_promotes_what_compare_names(copy):
     best = copy.json("compare")["best"]
-    assert copy.json("promote", "--best")["experiment"] == best
+    assert copy.json("promote", "--best", "--yes")["experiment"] == best
     assert promoted(copy)["experiment"] == best
 
 
 def test_keeping_the_baseline_is_a_decision_too(copy):
-    copy("promote", "E1")
-    copy("promote", "--keep-baseline", "--reason", "too few images")
+    copy("promote", "E1", "--yes")
+    copy("promote", "--keep-baseline", "--yes", "--reason", "too few images")
     assert promoted(copy) == {}
     assert standing_files(copy) == {}
     report = (copy.folder / "docs" / "poc_report.md").read_text()
@@ -115,16 +115,16 @@ def test_a_dry_run_shows_the_difference_and_writes_nothing(copy):
 
 
 def test_own_words_in_the_documents_stay(copy):
-    copy("promote", "E1")
+    copy("promote", "E1", "--yes")
     card = copy.folder / "docs" / "model_card.md"
     card.write_text(card.read_text() + "\nOur own words.\n")
-    copy("promote", "E2")
+    copy("promote", "E2", "--yes")
     assert card.read_text().endswith("\nOur own words.\n")
 
 
 def test_an_experiment_that_is_not_finished_is_refused(copy):
     copy("queue", "--only", "E2", "--set", "training.epochs=3")
-    refused = copy("promote", "E2", code=6).output
+    refused = copy("promote", "E2", "--yes", code=6).output
     assert "is queued" in refused
     assert refused.count("\n  - ") >= 2
     assert not (copy.artifacts / "promoted").exists()
@@ -133,38 +133,38 @@ def test_an_experiment_that_is_not_finished_is_refused(copy):
 def test_a_checkpoint_that_was_changed_is_refused(copy):
     path = copy.artifacts / "experiments" / "E2" / "stratified" / "best.pt"
     path.write_bytes(path.read_bytes()[:-1] + b"x")
-    assert "SHA-256" in copy("promote", "E2", code=6).output
+    assert "SHA-256" in copy("promote", "E2", "--yes", code=6).output
     path.unlink()
-    assert "is gone" in copy("promote", "E2", code=6).output
+    assert "is gone" in copy("promote", "E2", "--yes", code=6).output
     assert promoted(copy) == {}
 
 
 def test_a_changed_history_is_refused(copy):
     with sqlite3.connect(copy.ledger) as connection:
         connection.execute("UPDATE events SET at = at + 1 WHERE id = 3")
-    assert "event 3" in copy("promote", "E1", code=6).output
+    assert "event 3" in copy("promote", "E1", "--yes", code=6).output
 
 
 def test_an_unknown_experiment_is_named_with_the_nearest(copy):
-    assert "no experiment 'E11'; did you mean 'E1'?" in copy("promote", "E11", code=1).output
+    assert "no experiment 'E11'; did you mean 'E1'?" in copy("promote", "E11", "--yes", code=1).output
 
 
 def test_a_missing_grid_file_stops_before_anything_is_recorded(copy):
     copy.grid.unlink()
-    assert "there is no grid file experiments.toml" in copy("promote", "E1", code=1).output
+    assert "there is no grid file experiments.toml" in copy("promote", "E1", "--yes", code=1).output
     with reading(copy.ledger) as connection:
         assert connection.execute("SELECT COUNT(*) FROM promotions").fetchone()[0] == 0
 
 
 def test_gradcam_finishes_a_promotion_that_was_cut_short_first(copy, monkeypatch):
-    copy("promote", "E1")
+    copy("promote", "E1", "--yes")
 
     def killed(_):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
         patched.setattr(promotion, "put_in_place", killed)
-        copy("promote", "E2", code=130)
+        copy("promote", "E2", "--yes", code=130)
     assert promoted(copy)["experiment"] == "E1"
     done = copy("gradcam", "--count", "1")
     assert "promotion 2 was cut short, and is finished now; the default is E2" in done.stderr
@@ -195,7 +195,7 @@ def test_the_promoted_table_is_rewritten_and_nothing_else(tmp_path):
 
 def test_gradcam_draws_and_measures_the_promoted_model(copy):
     assert "no model is promoted" in copy("gradcam", code=1).output
-    copy("promote", "E2")
+    copy("promote", "E2", "--yes")
     found = copy.json("gradcam", "--count", "1")
     assert (found["experiment"], found["split"]) == ("E2", "stratified")
     drawn = [each for each in found["explanations"] if each["overlay"]]
@@ -221,7 +221,7 @@ def test_gradcam_draws_and_measures_the_promoted_model(copy):
         ["run", "--all"],
         ["retry", "2"],
         ["cancel", "1"],
-        ["promote", "E2"],
+        ["promote", "E2", "--yes"],
         ["gradcam", "--experiment", "E2", "--count", "1"],
     ],
     ids=lambda command: command[0],

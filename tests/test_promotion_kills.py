@@ -19,10 +19,14 @@ PLACES = {
     "docs/model_card.md",
     "docs/poc_report.md",
 }
-E1, E2, BASELINE = ["promote", "E1"], ["promote", "E2"], ["promote", "--keep-baseline"]
-BACK, FINISH = ["promote", "--rollback"], ["promote", "--finish"]
-OVERRIDE = ["promote", "E2", "--override", "--reason", "killed all the same"]
-HALF_WAY = "rename experiments.toml.promotion.part -> experiments.toml"
+E1, E2, BASELINE = (
+    ["promote", "E1", "--yes"],
+    ["promote", "E2", "--yes"],
+    ["promote", "--keep-baseline", "--yes"],
+)
+BACK, FINISH = ["promote", "--rollback", "--yes"], ["promote", "--finish"]
+OVERRIDE = ["promote", "E2", "--yes", "--override", "--reason", "killed all the same"]
+HALF_WAY = "rename experiments.toml.ledger.db.promotion.part -> experiments.toml"
 CASES = {
     "over nothing": [E2],
     "over another": [[E1, None], E2],
@@ -30,7 +34,11 @@ CASES = {
     "back to nothing": [[E1, None], BACK],
     "keep the baseline": [[E1, None], BASELINE],
     "finish what was cut short": [[E1, None], [E2, HALF_WAY], FINISH],
-    "clear away what was cut short": [[E1, None], [E2, "open docs/poc_report.md.promotion.part"], FINISH],
+    "clear away what was cut short": [
+        [E1, None],
+        [E2, "open docs/poc_report.md.ledger.db.promotion.part"],
+        FINISH,
+    ],
 }
 
 OVERRIDES = {  # in a study whose conditions bind

@@ -31,7 +31,7 @@ OTHERS = 54_100  # a group of its own
 def everything_is_loaded(tmp_path_factory):
     """Load what is loaded when it is needed: another user may not reach Python's own folder."""
     study = settled_study(tmp_path_factory.mktemp("loaded"))
-    study("promote", "E2")
+    study("promote", "E2", "--yes")
     study("compare")
     study("show", "1")
     study("status")
@@ -95,7 +95,7 @@ def test_a_reader_who_may_write_the_folder_does_not_lock_the_owner_out(owned):
 
 
 def test_who_may_only_read_is_told_why_nothing_was_written(owned):
-    said = as_user(CARL, lambda: owned("promote", "E2", code=1).stderr, group=OTHERS)
+    said = as_user(CARL, lambda: owned("promote", "E2", "--yes", code=1).stderr, group=OTHERS)
     assert "cannot be opened or written: attempt to write a readonly database; check the rights" in said
 
 
@@ -115,7 +115,7 @@ def test_a_read_only_file_system_shows_the_newest_rows(owned, mounted_read_only,
     if index == "is missing":
         owned.ledger.with_name("ledger.db-shm").unlink()
     assert look(mounted_read_only) == (4, True, "E1", True)
-    assert "cannot be opened or written: " in mounted_read_only("promote", "E2", code=1).stderr
+    assert "cannot be opened or written: " in mounted_read_only("promote", "E2", "--yes", code=1).stderr
 
 
 def test_a_read_only_file_system_without_a_wal_is_read_as_it_lies(owned, mounted_read_only):
@@ -146,7 +146,7 @@ def test_a_promotion_that_may_not_write_is_refused_before_anything_is_recorded(o
     (owned.folder / name).chmod(mode)
 
     def refused():
-        return owned("promote", "E2", code=6).stderr
+        return owned("promote", "E2", "--yes", code=6).stderr
 
     assert "is read-only" in as_user(ANNA, refused)
     with reading(owned.ledger) as connection:
@@ -207,7 +207,7 @@ def go_on(home):
         assert finish(connection, claim, outcome_of(claim, skill=1.0), NOW + 1001)
     with _locked(home / "artifacts" / "cache" / "prepared" / "x.lock"):
         shutil.rmtree(home / "artifacts" / "cache" / "prepared" / "x")
-    Study(home)("promote", "E2")
+    Study(home)("promote", "E2", "--yes")
 
 
 @UMASKS
@@ -216,8 +216,8 @@ def test_two_users_of_a_group_work_on_one_study_whatever_their_umask(shared, uma
     as_user(ANNA, begin, shared, umask=first)
     as_user(BERT, go_on, shared, umask=second)
     assert default_of(study) == whole("E2")
-    as_user(ANNA, lambda: study("promote", "E1").exit_code, umask=first)
-    as_user(BERT, lambda: study("promote", "--rollback").exit_code, umask=second)
+    as_user(ANNA, lambda: study("promote", "E1", "--yes").exit_code, umask=first)
+    as_user(BERT, lambda: study("promote", "--rollback", "--yes").exit_code, umask=second)
     assert default_of(study) == whole("E2")
     assert as_user(ANNA, lambda: len(study.json("status")), umask=first) == 5
     with reading(study.ledger) as connection:

@@ -245,7 +245,7 @@ def test_doctor_looks_at_an_old_ledger_as_far_as_it_can_and_names_the_upgrade(ol
     assert found["schema"]["mend"] == "boneexp upgrade --ledger ledger.db"
     assert found["integrity"]["severity"] == found["history"]["severity"] == "ok"
     assert "seals" not in found
-    assert study.json("doctor", "--fix")["steps"] == []
+    assert study.json("doctor", "--fix", "--yes")["steps"] == []
     study("doctor", "--backup", "old.db")
     assert rows_of(old.with_name("old.db")) == rows_of(old)
 

@@ -34,6 +34,7 @@ COLUMNS = (
     *("upper limb", "lower limb", "pelvis", "frontal", "lateral", "oblique"),
 )
 MARKER = "PHANTOM.md"
+DATASET = ("images", "Annotations", "dataset.csv", "dataset.xlsx")
 NOTICE = """# Phantom dataset: synthetic, no patients
 
 These images were drawn by a program (`boneexp`, {images} images, seed {seed}). They are not radiographs, show
@@ -45,16 +46,19 @@ Research use only, not for clinical use.
 VIEWS_RAD = {"frontal": 0.0, "oblique": np.pi / 4, "lateral": np.pi / 2}
 
 
-def write_phantom(folder: Path, images: int = 240, seed: int = 42) -> "PhantomSummary":
-    """Write a phantom dataset of `images` drawn radiographs; an earlier phantom in `folder` is replaced.
+def write_phantom(
+    folder: Path, images: int = 240, seed: int = 42, *, replace: bool = False
+) -> "PhantomSummary":
+    """Write a phantom dataset of `images` drawn radiographs; with `replace` over an earlier phantom.
 
     The marker comes first and the table last: an interrupted write can be repeated, and is no dataset yet.
 
     Raises:
-        DataInvalid: fewer than 12 images, or `folder` holds something that is not a phantom dataset.
+        DataInvalid: fewer than 12 images; or `folder` is not empty and not to be written into, or holds a
+            dataset that is no phantom.
     """
     patients = plan(images, seed)
-    _clear(folder)
+    _clear(folder, replace)
     write_text(folder / MARKER, NOTICE.format(images=images, seed=seed))
     (folder / "images").mkdir(exist_ok=True)
     (folder / "Annotations").mkdir(exist_ok=True)
@@ -196,19 +200,23 @@ def _table(rows: Sequence[Mapping[str, object]]) -> str:
     return text.getvalue()
 
 
-def _clear(folder: Path) -> None:
-    """Make `folder`, or take an earlier phantom out of it.
+def _clear(folder: Path, replace: bool) -> None:
+    """Make `folder`, or take an earlier phantom out of it; what else lies there stays.
 
     Raises:
-        DataInvalid: it is a file, or holds something without the marker of a phantom.
+        DataInvalid: it is a file, or not empty without `replace`, or holds a dataset without the marker of a
+            phantom.
     """
     if folder.exists() and not folder.is_dir():
         raise DataInvalid(f"{folder} is a file: choose an empty folder with --out")
     folder.mkdir(parents=True, exist_ok=True)
-    if any(folder.iterdir()) and not (folder / MARKER).exists():
+    if not (folder / MARKER).exists() and any((folder / name).exists() for name in DATASET):
         raise DataInvalid(
-            f"{folder} holds something else than a phantom dataset: choose an empty folder with --out"
+            f"{folder} holds a dataset that is no phantom, which is never replaced: "
+            "choose an empty folder with --out"
         )
+    if any(folder.iterdir()) and not replace:
+        raise DataInvalid(f"{folder} is not empty: choose an empty folder with --out, or add --yes")
     (folder / "dataset.csv").unlink(missing_ok=True)
     for former in (folder / "images", folder / "Annotations"):
         if former.exists():

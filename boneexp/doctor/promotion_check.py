@@ -12,6 +12,7 @@ from boneexp.errors import BoneexpError
 from boneexp.ledger import inventory, views
 from boneexp.promoted_files import FOLDER, RUN_COLUMNS, STANDARD_NAMES, Place, grid_text
 from boneexp.promoted_table import with_promoted
+from boneexp.promotion import wrong_grid
 
 
 def promotion(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -89,7 +90,10 @@ def _checkpoints(
 
 def _texts(place: Place, connection: sqlite3.Connection, row: views.Row) -> Iterator[Finding]:
     try:
-        if not _says(place.grid, grid_text(place, connection, row)):
+        if (wrong := wrong_grid(place, connection)) is not None:
+            mend = "name the study's own grid file: boneexp doctor --grid FILE"
+            yield Finding("promotion", WARNING, str(place.grid), wrong, mend)
+        elif not _says(place.grid, grid_text(place, connection, row)):
             what = f"its [promoted] table is not that of promotion {row['id']}"
             yield Finding("promotion", WARNING, str(place.grid), what, f"{FIX} writes it again")
         differing = in_documents(place.docs, gather(connection, row, LONG_AGO))

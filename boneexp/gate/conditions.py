@@ -13,11 +13,12 @@ from boneexp.config import PromotionSettings
 Kind = Literal["integrity", "statistical"]
 Effect = Literal["binds", "warns", "overridden", "informs"]
 VERDICTS = {True: "met", False: "not met", None: "not known"}
-HISTORY, SEALS, SUMMARIES = "history", "seals", "summaries"
-OF_THE_LEDGER = (
+HISTORY, SEALS, SUMMARIES, GRID_FILE = "history", "seals", "summaries", "grid-file"
+ALWAYS = (
     HISTORY,
     SEALS,
     SUMMARIES,
+    GRID_FILE,
 )  # without these nothing can be decided, not even that the baseline stays
 
 
@@ -104,7 +105,7 @@ def recorded(
 
 
 def _effect(condition: Condition, policy: PromotionSettings, promotes: bool) -> Effect:
-    if condition.name in OF_THE_LEDGER:
+    if condition.name in ALWAYS:
         return "binds"
     if not promotes:
         return "informs"

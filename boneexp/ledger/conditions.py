@@ -19,6 +19,30 @@ def compared_runs(connection: sqlite3.Connection) -> list[Row]:
     return [dict(row) for row in connection.execute(query)]
 
 
+def queued_settings(connection: sqlite3.Connection, run_ids: Sequence[int] | None) -> list[Row]:
+    """Return the settings of the experiments behind these runs, or behind all that are current.
+
+    `as_written` holds digests of what the grid file itself said of the experiment where `queue --set` gave
+    other settings.
+    """
+    query = """SELECT e.experiment, e.settings_json, json_group_array(r.id) AS runs,
+                      MAX(json_extract(r.spec_json, '$.weights_sha256')) AS weights_sha256
+               FROM runs r JOIN experiments e ON e.id = r.experiment_ref
+               WHERE CASE WHEN :runs IS NULL THEN r.is_current
+                     ELSE r.id IN (SELECT value FROM json_each(:runs)) END
+               GROUP BY e.id ORDER BY e.id"""
+    chosen = None if run_ids is None else json.dumps(list(run_ids))
+    rows = [dict(row) for row in connection.execute(query, {"runs": chosen})]
+    queued = """SELECT json_extract(details_json, '$.runs'), json_extract(details_json, '$.as_written')
+                FROM events WHERE kind = 'queued' AND json_valid(details_json)
+                AND json_type(details_json, '$.as_written') = 'object'"""
+    written = [(set(json.loads(runs)), json.loads(said)) for runs, said in connection.execute(queued)]
+    for row in rows:
+        of_these = [said for runs, said in written if not runs.isdisjoint(json.loads(row["runs"]))]
+        row["as_written"] = {said[row["experiment"]] for said in of_these if row["experiment"] in said}
+    return rows
+
+
 def fingerprints_of(connection: sqlite3.Connection, run_ids: Sequence[int]) -> list[str]:
     """Return the fingerprints of the data behind these runs."""
     query = """SELECT DISTINCT e.data_fingerprint FROM runs r JOIN experiments e ON e.id = r.experiment_ref

@@ -69,13 +69,18 @@ class Enqueued:
 
 
 def enqueue(
-    connection: Connection, specs: Sequence[RunSpec], now: float, max_attempts: int = MAX_ATTEMPTS
+    connection: Connection,
+    specs: Sequence[RunSpec],
+    now: float,
+    max_attempts: int = MAX_ATTEMPTS,
+    as_written: Mapping[str, str] | None = None,
 ) -> Enqueued:
     """Put every spec that the ledger does not know yet in the queue; the datasets must be recorded before.
 
     What was queued last is what `compare` shows: earlier settings of the same experiments stay in the
     ledger and stop being current. A new run is given up when its process has died `max_attempts` times in a
-    row without an epoch.
+    row without an epoch. `as_written` are digests of what the grid file said of experiments that have other
+    settings here.
 
     Raises:
         Damaged: somebody changed which runs are current, or names and notes, and queueing does not put that
@@ -89,7 +94,10 @@ def enqueue(
     added = _add(connection, new, now, max_attempts)
     _make_current(connection, by_hash)
     if added:
-        record_event(connection, now, "queued", runs=added, config_hashes=list(by_hash))
+        details: dict[str, Any] = {"runs": added, "config_hashes": list(by_hash)}
+        if as_written:
+            details["as_written"] = dict(as_written)
+        record_event(connection, now, "queued", **details)
     _seal_grid(connection, untouched, now)
     names = {spec.experiment for spec in specs}
     outdated = tuple(row[0] for row in connection.execute(OUTDATED, (_listed(names),)))

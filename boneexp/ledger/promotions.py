@@ -5,6 +5,7 @@ file agrees with the row; or given up, and then nothing has changed. So whoever 
 to do (`views.promotion_cut_short`).
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from sqlite3 import Connection
@@ -48,6 +49,15 @@ def begin_promotion(connection: Connection, place: Mapping[str, str], now: float
 def give_up_promotion(connection: Connection, now: float) -> None:
     """Note that a promotion was ended before it was recorded."""
     record_event(connection, now, "promotion-given-up")
+
+
+def noted_place(connection: Connection) -> dict[str, str] | None:
+    """Return where the last promotion that began puts its files, as `begin_promotion` noted it."""
+    query = """SELECT json_extract(details_json, '$.place') FROM events
+               WHERE kind = 'promotion-begun' AND json_valid(details_json) ORDER BY id DESC LIMIT 1"""
+    row = connection.execute(query).fetchone()
+    found: dict[str, str] | None = json.loads(row[0]) if row and row[0] else None
+    return found
 
 
 def newest_promotion(connection: Connection) -> int | None:
