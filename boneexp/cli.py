@@ -395,9 +395,11 @@ def gradcam(
     place = Place(ledger, artifacts, grid, docs)
     request = explaining.Request(experiment, split, _names(images), count, device, _absolute(root), lesion)
     with counting("Grad-CAM") as progress:
-        done = explaining.explain_and_record(ledger, artifacts, request, progress, time.time())
+        done = explaining.explain_and_record(place, request, progress, time.time())
+    if done.notice:
+        screen.talk(f"Warning: {done.notice}")
     written = list(done.galleries)
-    if experiment is None:  # the promoted model: its documents show what was measured
+    if experiment is None and not images:  # the promoted model: its documents show what was measured
         written += reporting.write_report(place, time.time(), with_page=False)
     if json:
         return screen.as_json(done.as_json())

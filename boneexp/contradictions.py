@@ -40,7 +40,7 @@ GOES_WITH: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "--only": ("--paired", "--subgroups", "--calibration"),
         "--prevalence": ("--calibration",),
     },
-    "promote": {"--override": ("--reason",), "--csv": ("--history",), "--md": ("--history",)},
+    "promote": {"--csv": ("--history",), "--md": ("--history",)},
     "export": {"--yes": ("--bundle",)},
     "doctor": {
         "--yes": ("--fix",),

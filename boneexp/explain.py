@@ -79,10 +79,12 @@ def explain(
     lesion: Lesion,
     device: str,
     progress: Callable[[int, int], None],
+    gallery: str = "gallery",
 ) -> Explained:
     """Answer the questions with the checkpoint (path, SHA-256), and write overlays and galleries.
 
     `lesion` says which of the annotated shapes a heat map is held against.
+    `gallery` begins the galleries' names, so that those of another choice of images stay.
 
     Raises:
         Damaged: the checkpoint is not the one that was recorded.
@@ -109,7 +111,7 @@ def explain(
         if panel is not None:
             panels.setdefault((CLASS_NAMES[question.explained], question.outcome), []).append(panel)
         progress(done, len(questions))
-    return Explained(tuple(answers), tuple(_galleries(folder, spec, panels)), lesion)
+    return Explained(tuple(answers), tuple(_galleries(folder, spec, panels, gallery)), lesion)
 
 
 def _layer(model: nn.Module, spec: RunSpec) -> str:
@@ -164,10 +166,10 @@ def _caption(question: Question, iou: Mapping[float, float] | None) -> str:
 
 
 def _galleries(
-    folder: RunFolder, spec: RunSpec, panels: Mapping[tuple[str, str], list[Panel]]
+    folder: RunFolder, spec: RunSpec, panels: Mapping[tuple[str, str], list[Panel]], gallery: str
 ) -> Iterator[Path]:
     for (class_name, outcome), shown in panels.items():
-        path = folder.file("gradcam") / f"gallery-{class_name}-{outcome}.png"
+        path = folder.file("gradcam") / f"{gallery}-{class_name}-{outcome}.png"
         words = {
             "TP": "true positives",
             "FP": "false positives",

@@ -16,9 +16,10 @@ from boneexp.gridfile import nearest
 from boneexp.ledger import views
 from boneexp.ledger.conditions import cancelled_note
 from boneexp.ledger.database import reading, writing
-from boneexp.ledger.explanations import record_explanations
+from boneexp.ledger.explanations import LOOKED_AT, MEASURED, record_explanations
 from boneexp.ledger.places import spec_now
 from boneexp.ledger.promotions import standing
+from boneexp.promoted_files import Place, default_checkpoint
 from boneexp.results import CLASS_NAMES, SPLITS
 
 OUTCOMES = ("TP", "FP", "FN")
@@ -43,6 +44,9 @@ class Done:
 
     run: dict[str, Any]
     explained: Explained
+    purpose: str
+    checkpoint: Path
+    notice: str = ""  # where [promoted] of the grid file and the ledger are at odds
 
     @property
     def galleries(self) -> tuple[Path, ...]:
@@ -58,6 +62,8 @@ class Done:
             "experiment": self.run["experiment"],
             "split": self.run["split"],
             "lesion": self.explained.lesion,
+            "checkpoint": str(self.checkpoint),
+            "purpose": self.purpose,
             "overlap": overlap_summary(found),
             "explanations": [_entry(each) for each in found],
             "galleries": [str(path) for path in self.galleries],
@@ -65,34 +71,47 @@ class Done:
 
 
 def explain_and_record(
-    ledger: Path,
-    artifacts: Path,
+    place: Place,
     request: Request,
     progress: Callable[[int, int], None],
     now: float,
 ) -> Done:
     """Explain the request's model on its images and keep the rows.
 
+    The promoted model's checkpoint is the one that [promoted] of the grid file names, if that table agrees
+    with the ledger. Over the test part it is measured; images that were asked for are looked at.
+
     Raises:
         RunNotFound: no such experiment, split or image.
         RunNotFinished: nothing is promoted, or the run has no result yet.
         Damaged: the checkpoint is not the one that was recorded.
     """
-    with reading(ledger) as connection:
+    with reading(place.ledger) as connection:
         run = _chosen_run(connection, request)
         spec = spec_now(connection, run["run"], request.root)
         sha256 = str(views.checkpoint_of(connection, run["run"])[1])
         questions = _questions(views.prediction_rows(connection, run["run"]), request)
-    folder = RunFolder(artifacts, run["folder"])
-    checkpoint = (artifacts / run["checkpoint"], sha256)
+        default, notice = None, ""
+        if request.experiment is None:
+            last = views.promotion_rows(connection)[-1]
+            default, notice = default_checkpoint(place, connection, last, run["split"])
+    path = default if default is not None and not notice else place.artifacts / run["checkpoint"]
+    purpose, gallery = (LOOKED_AT, "looked-at") if request.images else (MEASURED, "gallery")
     lesion = cast(Lesion, request.lesion or spec.settings.data.lesion)
     found = explain(
-        spec, folder, checkpoint, questions, lesion=lesion, device=request.device, progress=progress
+        spec,
+        RunFolder(place.artifacts, run["folder"]),
+        (path, sha256),
+        questions,
+        lesion=lesion,
+        device=request.device,
+        progress=progress,
+        gallery=gallery,
     )
     rows = [{**row, "lesion": lesion} for each in found.explanations for row in _rows(each)]
-    with writing(ledger) as connection:
-        record_explanations(connection, run["run"], sha256, rows, now)
-    return Done(run, found)
+    with writing(place.ledger) as connection:
+        record_explanations(connection, run["run"], sha256, rows, now, purpose=purpose)
+    return Done(run, found, purpose, path, notice)
 
 
 def overlap_summary(found: Sequence[Explanation]) -> dict[str, Any]:

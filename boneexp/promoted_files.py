@@ -16,10 +16,10 @@ from typing import Any
 from boneexp.artifacts import flush, inside, keep_rights, link, refuse_link, sha256_of
 from boneexp.documents.facts import gather
 from boneexp.documents.written import MODEL_CARD, POC_REPORT, render_documents
-from boneexp.errors import Damaged, PromotionRefused
+from boneexp.errors import Damaged, GridInvalid, PromotionRefused
 from boneexp.ledger import views
 from boneexp.ledger.promotions import PROMOTED_CHECKPOINT
-from boneexp.promoted_table import with_promoted
+from boneexp.promoted_table import promoted_of, with_promoted
 from boneexp.results import WrittenFile
 
 STANDARD_NAMES = {"stratified": "best_stratified.pt", "center_holdout": "best_center.pt"}
@@ -76,6 +76,31 @@ def grid_text(place: Place, connection: sqlite3.Connection, row: Row) -> str:
         GridInvalid: it is missing, or cannot be rewritten safely.
     """
     return with_promoted(place.grid, _promoted_values(place, connection, row))
+
+
+def default_checkpoint(
+    place: Place, connection: sqlite3.Connection, row: Row, split: str
+) -> tuple[Path | None, str]:
+    """Return the checkpoint of a split that [promoted] names, or None and why that table cannot be gone by.
+
+    The table is held against the ledger, whose last decision `row` is.
+    """
+    try:
+        found = promoted_of(place.grid)
+    except GridInvalid as error:
+        return None, f"the default model is taken from the ledger: {error}"
+    wanted = _promoted_values(place, connection, row)
+    if found == wanted:
+        path = place.standard(split)
+        there = path.is_file()
+        return path, "" if there else f"{path} is gone; put it there again with: boneexp doctor --fix"
+    said = f"the default model is taken from the ledger, and [promoted] in {place.grid} says otherwise"
+    if found.get("experiment") != wanted["experiment"]:
+        said += f": {found.get('experiment') or 'no model'}, not {wanted['experiment']}"
+    else:
+        keys = [key for key in {**wanted, **found} if found.get(key) != wanted.get(key)]
+        said += f" of {', '.join(keys)}"
+    return None, f"{said}; name the study's grid file with --grid, or put it right with: boneexp doctor --fix"
 
 
 def texts_of(place: Place, connection: sqlite3.Connection, row: Row) -> dict[Path, str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 from boneexp.errors import GridInvalid
 from boneexp.files import content_of
-from boneexp.gridtext import LARGEST_FILE_BYTES, tables_of, toml_value
+from boneexp.gridtext import LARGEST_FILE_BYTES, grid_text, tables_of, toml_value
 
 
 def with_promoted(path: Path, values: Mapping[str, Any]) -> str:
@@ -34,6 +34,16 @@ def with_promoted(path: Path, values: Mapping[str, Any]) -> str:
             f"{path}: write the default model as a plain [promoted] table at the end, then promote again"
         )
     return changed
+
+
+def promoted_of(path: Path) -> dict[str, Any]:
+    """Return the [promoted] table of a grid file, unchecked; {} where it has none.
+
+    Raises:
+        GridInvalid: the file is missing, or not TOML.
+    """
+    found = tables_of(grid_text(path), str(path)).get("promoted", {})
+    return found if isinstance(found, dict) else {"": found}
 
 
 def _rewritten(text: str, values: Mapping[str, Any]) -> str:

@@ -239,6 +239,8 @@ def overlap_parts(done: Row) -> "list[Any]":
         f"Mean IoU with the lesion ({done['lesion']}) over {overlap['images']} annotated test images: "
         f"{levels or 'not reported'}"
     )
+    if done["purpose"] != "measured":
+        mean = "Images that were asked for enter no mean; measure over the test part with: boneexp gradcam"
     return [table, mean, "Research use only, not for clinical use."]
 
 

@@ -533,7 +533,7 @@ def test_the_history_tells_every_decision_and_what_became_of_it(study):
     table = study("promote", "--history").stdout
     assert "the baseline" in table
     assert everything(study) == before
-    assert "go with --history" in study("promote", "E1", "--yes", "--csv", code=2).stderr
+    assert "--csv goes with --history" in study("promote", "E1", "--yes", "--csv", code=2).stderr
 
 
 def test_a_decision_of_before_there_were_conditions_is_told_without_them(study):

@@ -87,7 +87,7 @@ def answer_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
 def overlap_means(connection: sqlite3.Connection, run_id: int) -> list[Row]:
     """Return the mean Grad-CAM overlap over annotated images, each explained for its own class, by threshold.
 
-    Heat maps of another checkpoint than the run's own do not count.
+    What was measured over the test part with the run's own checkpoint counts, what a person looked at not.
     """
     return _rows(
         connection,
@@ -98,7 +98,7 @@ def overlap_means(connection: sqlite3.Connection, run_id: int) -> list[Row]:
            JOIN runs r ON r.id = x.run_id AND r.checkpoint_sha256 = x.checkpoint_sha256
            JOIN predictions p ON p.run_id = x.run_id AND p.part = x.part AND p.image_id = x.image_id
                 AND p.label = x.explained_class
-           WHERE x.run_id = ? AND x.iou IS NOT NULL
+           WHERE x.run_id = ? AND x.part = 'test' AND x.purpose = 'measured' AND x.iou IS NOT NULL
            GROUP BY x.threshold ORDER BY x.threshold""",
         (run_id,),
     )
