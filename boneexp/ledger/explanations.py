@@ -36,5 +36,5 @@ def record_explanations(
         )
     shared = {"run_id": run_id, "checkpoint_sha256": checkpoint_sha256, "explained_at": now}
     insert_all(connection, "explanations", [{**row, **shared, "purpose": purpose} for row in rows])
-    about = {"rows": len(rows), "purpose": purpose, "checkpoint_sha256": checkpoint_sha256}
+    about: dict[str, Any] = {"rows": len(rows), "purpose": purpose, "checkpoint_sha256": checkpoint_sha256}
     record_event(connection, now, "explained", run_id=run_id, **about)
