@@ -105,11 +105,9 @@ def settle(place: Place, now: float) -> list[Path]:
 
 
 def wrong_grid(place: Place, connection: sqlite3.Connection) -> str | None:
-    """Return why the grid file is not the one that the last decision belongs into; None if it is."""
+    """Return why the grid file is not this study's, where the last decision belongs into; None if it is."""
     rows = views.promotion_rows(connection)
-    if not rows:
-        return None
-    condition = own_grid(connection, place, rows[-1])
+    condition = own_grid(connection, place, rows[-1] if rows else None)
     return None if condition.met else condition.found
 
 

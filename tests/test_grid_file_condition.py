@@ -112,6 +112,13 @@ def test_doctor_writes_into_no_other_grid_file(study):
     assert (study.artifacts / "promoted" / "best_center.pt").exists()
 
 
+def test_a_bundle_takes_no_grid_file_of_another_study(study):
+    (study.folder / "other.toml").write_text("[experiments.X1]\n")
+    said = study("export", "--bundle", "out.zip", "--grid", "other.toml", code=6).stderr
+    assert "other.toml describes no experiment as the ledger has it" in said
+    assert not (study.folder / "out.zip").exists()
+
+
 # Settings that were given with --set.
 
 

@@ -19,13 +19,14 @@ from typing import Any
 import boneexp
 from boneexp.artifacts import refuse_link, sha256_of, whole_file
 from boneexp.documents.wording import RESEARCH_ONLY
-from boneexp.errors import BoneexpError, Damaged, NothingToDo
+from boneexp.errors import BoneexpError, Damaged, NothingToDo, PromotionRefused
 from boneexp.exports import members, verify
 from boneexp.exports.members import Content
 from boneexp.ledger import exported
 from boneexp.ledger.database import SCHEMA, reading
 from boneexp.ledger.slice import Withheld, machine_paths, slice_without_machine
 from boneexp.promoted_files import Place
+from boneexp.promotion import wrong_grid
 
 MOMENT = (1980, 1, 1, 0, 0, 0)  # the same content gives the same archive
 
@@ -66,6 +67,7 @@ def write_bundle(place: Place, target: Path, *, with_checkpoints: bool, replace:
 
     Raises:
         NothingToDo: no run has finished.
+        PromotionRefused: the grid file is not the one of this study.
         Damaged: the ledger, a split or a checkpoint is not what was recorded, or a link leads elsewhere.
         BoneexpError: `target` is there already and is not to be replaced, or cannot be written.
     """
@@ -111,6 +113,8 @@ def _gathered(place: Place, scratch: Path, with_checkpoints: bool) -> _Gathered:
     copy = scratch / verify.LEDGER
     with reading(place.ledger) as connection:
         withheld = slice_without_machine(connection, copy)
+        if place.grid.is_file() and (wrong := wrong_grid(place, connection)) is not None:
+            raise PromotionRefused(f"the grid file would go out as this study's, and is not: {wrong}")
         paths = machine_paths(connection)
     with reading(copy) as connection:
         texts = members.texts_of_study(place, paths)
