@@ -3,12 +3,12 @@
 import shutil
 import sqlite3
 import tomllib
+from contextlib import closing
 
 import pytest
 from conftest import Study
 from settled_ledger import NOW, specs
 from settled_study import GRID, default_of, settled_study, whole
-from test_contradictions import lying_in
 
 from boneexp import promotion
 from boneexp.artifacts import sha256_of
@@ -36,10 +36,18 @@ def decisions(study):
         return len(views.promotion_rows(connection)), uses, events
 
 
+def everything(study):
+    """Return the ledger's content, and every other file."""
+    with closing(sqlite3.connect(study.ledger)) as connection:
+        rows = list(connection.iterdump())
+    files = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
+    return rows, {path: content for path, content in files.items() if "ledger.db" not in path.name}
+
+
 def refused(study, *command, code=6):
-    before = lying_in(study.folder)
+    before = everything(study)
     said = study(*command, code=code)
-    assert lying_in(study.folder) == before
+    assert everything(study) == before
     return said.stderr + said.stdout
 
 
