@@ -14,7 +14,7 @@ from settled_ledger import NOW
 from settled_study import GRID, default_of, whole
 
 from boneexp import deciding, promotion
-from boneexp.errors import BoneexpError, Busy
+from boneexp.errors import BoneexpError, Busy, NothingToDo
 from boneexp.ledger import views
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.history import first_broken_event, record_event
@@ -169,6 +169,8 @@ def promoted_by_process(folder, experiment, found):
             found.put("done")
         except Busy:
             found.put("busy")
+        except NothingToDo:
+            found.put("stands already")
 
 
 def test_promotions_at_the_same_time_leave_the_default_of_the_last_row(study):
