@@ -91,17 +91,17 @@ def cancelled(tmp_path):
 def test_a_cancelled_experiment_is_called_that_wherever_it_is_asked_for(cancelled):
     advice = "queue them again with: boneexp retry 5 6"
     assert f"E3 cannot be promoted: runs of it were cancelled; {advice}" in told(
-        cancelled, 6, "promote", "E3"
+        cancelled, 6, "promote", "E3", "--yes"
     )
     assert advice in told(cancelled, 1, "gradcam", "--experiment", "E3")
     assert advice in told(cancelled, 1, "compare", "--paired", "--only", "E1,E3")
-    assert "no experiment 'E9'" in told(cancelled, 1, "promote", "E9")
+    assert "no experiment 'E9'" in told(cancelled, 1, "promote", "E9", "--yes")
     assert "no experiment 'E9' is compared; see which are" in told(
         cancelled, 1, "compare", "--paired", "--only", "E9"
     )
     assert "boneexp retry 5" in told(cancelled, 1, "run", "5")
     cancelled("retry", "5", "6")
-    assert "cancelled" not in told(cancelled, 6, "promote", "E3")
+    assert "cancelled" not in told(cancelled, 6, "promote", "E3", "--yes")
 
 
 def told(study, code, *arguments):

@@ -267,7 +267,7 @@ def test_a_margin_holds_the_candidate_against_what_is_promoted_now_or_else_the_b
         "non-inferior stratified_macro_auroc",
     ]
     assert baseline[0].asked == "stratified accuracy: less than 0.1 below the baseline"
-    study("promote", "E2")
+    study("promote", "E2", "--yes")
     with reading(study.ledger) as connection:
         evaluated = evaluated_runs(connection)
         promoted, candidate = (evaluated.of(name, "stratified")[0].parts["test"] for name in ("E2", "E1"))
@@ -291,7 +291,7 @@ def test_a_margin_is_asked_of_a_promotion_and_of_no_baseline_and_other_images_no
         "[promotion]\nenforce = true\nabove_baseline = ['center_holdout_malignant_specificity']\n"
         "subgroups = []\ncalibration_metric = ''\nleakage = false\nnon_inferiority_margin = 0.05\n"
     )
-    said = study("promote", "E1", code=6).stderr
+    said = study("promote", "E1", "--yes", code=6).stderr
     assert "below the baseline: not known; nothing else is promoted, and the study names no baseline" in said
     other = settled_ledger(tmp_path / "other.db", ("E1",), kind="phantom")
     policy = PromotionSettings(non_inferiority_margin=0.2, above_baseline=("stratified_accuracy",))
