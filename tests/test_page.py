@@ -186,8 +186,8 @@ def test_experiments_of_different_test_sets_stand_in_different_panels(tmp_path):
     (row,) = facts.comparison.figures.values()
     other = {**row, "experiment": "E9", "test_set": "other"}
     facts.comparison.figures["E9", "stratified"] = other
-    assert [[line.name for line in panel.lines] for panel in panels(facts, True)] == [["E1"], ["E9"]] * 3
-    (panel, other_panel, *_) = panels(facts, True)
+    assert [[line.name for line in panel.lines] for panel in panels(facts)] == [["E1"], ["E9"]] * 3
+    (panel, other_panel, *_) = panels(facts)
     assert other_panel.title == "Stratified accuracy, test set other"
     assert other_panel.lines[0].shown.endswith("‡")
     assert (
