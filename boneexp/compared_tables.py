@@ -1,13 +1,13 @@
 """The comparison and its answers -> rich tables, and what is said beside them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from boneexp import screen
 from boneexp.analysis.choice import Verdict
 from boneexp.comparing import Answer
 from boneexp.documents.comparison import COLUMNS, shown
-from boneexp.figure_words import label
+from boneexp.figure_words import label, listed
 from boneexp.references import Target
 from boneexp.selection import Comparison, Row, best_sentence
 
@@ -69,8 +69,7 @@ def _best_ranked(comparison: Comparison) -> list[Row]:
 
 def _baseline_table(comparison: Comparison, rows: Sequence[Row]) -> "Table":
     table = screen.empty_table("Experiment", "Figure", "Value", "Baseline", "Delta", "Target", "Met")
-    if comparison.candidates > 1:
-        table.caption = f"intervals here allow for the best of {comparison.candidates}: each end 1 - 0.025/K"
+    table.caption = "; ".join(_about_intervals(comparison, rows)) or None
     for row in rows:
         experiment = row["experiment_id"]
         deltas = comparison.deltas(experiment)
@@ -87,6 +86,23 @@ def _baseline_table(comparison: Comparison, rows: Sequence[Row]) -> "Table":
                 "" if target is None else _met(target),
             )
     return table
+
+
+def _about_intervals(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
+    """Yield what the intervals of the differences allow for, and what they do not."""
+    if comparison.candidates > 1:
+        yield f"intervals here allow for the best of {comparison.candidates}: each end 1 - 0.025/K"
+    found = {
+        figure: difference.with_reference
+        for row in rows
+        for figure in comparison.baseline
+        if (difference := comparison.difference(row["experiment_id"], figure)) is not None
+    }
+    fixed = [label(figure) for figure, with_reference in found.items() if not with_reference]
+    if fixed and len(fixed) == len(found):
+        yield "the baseline's own uncertainty is not known, and it is taken as a fixed number"
+    elif fixed:
+        yield f"the baseline's own uncertainty is not known of {listed(fixed)}: taken as fixed numbers"
 
 
 def _delta(comparison: Comparison, experiment: str, figure: str) -> str:

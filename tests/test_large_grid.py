@@ -83,6 +83,15 @@ def test_thousands_of_runs_go_into_the_ledger_in_a_few_statements(tmp_path, coun
     assert (again.added, again.known) == ((), MANY)
     assert 0 < len(said) < 80
     with reading(ledger) as connection:
+        shared = connection.execute(
+            "SELECT first_part, second_part, images_of_shared_groups FROM split_overlaps"
+        )
+        assert [tuple(row) for row in shared] == [
+            ("train", "test", 0),
+            ("train", "val", 0),
+            ("val", "test", 0),
+        ]
+        assert connection.execute("SELECT contradicting_images FROM datasets").fetchone()[0] == 0
         rows = views.run_rows(connection)
     assert [row["experiment"] for row in rows] == [f"E{number}" for number in range(MANY)]
     assert all(row["is_current"] for row in rows)
