@@ -1,7 +1,8 @@
 """A ledger of thousands of finished runs in seconds: a few real ones, and copies of their rows made by SQL.
 
 Every run has its attempt, 80 epochs, all metrics of both parts, summaries, files and events. Predictions are
-left out, which no command reads of so many runs; the copies' events are not chained.
+left out, which no command reads of so many runs. Every event is chained, and the rows that `compare` reads of
+so many runs are sealed; a copy's other digests are those of its original, which nobody looks at.
 """
 
 import sqlite3
@@ -11,6 +12,12 @@ from pathlib import Path
 
 from measuring import HOME
 
+from boneexp.config import canonical_json
+from boneexp.ledger.chain import event_hash
+from boneexp.ledger.history import record_event
+from boneexp.ledger.quarantine import OF_EACH_RUN
+from boneexp.ledger.sealed_rows import RULE, RULES
+from boneexp.ledger.seals import rows_digest, standing_seals
 from boneexp.ledger.transaction import close_idle
 
 EPOCHS = 80
@@ -31,7 +38,6 @@ COPIED = {
     "metrics": {"run_id": RUN_ID, "value": "value - n * 1e-7"},
     "run_summaries": {"run_id": RUN_ID, "accuracy": "accuracy - n * 1e-7"},
     "files": {"run_id": RUN_ID, "path": "path || '-copy' || n"},
-    "events": {"id": "id + n * 1000", "run_id": RUN_ID, "hash": "printf('%064x', id + n * 1000)"},
 }
 NUMBERS = "WITH RECURSIVE number(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM number WHERE n < {last}) "
 MORE_EPOCHS = f"""
@@ -52,21 +58,47 @@ def ledger_of(path: Path, runs: int) -> Path:
         connection.execute("PRAGMA synchronous = OFF")
         connection.execute("PRAGMA journal_mode = OFF")
         connection.execute("BEGIN")
-        connection.execute("DELETE FROM predictions")
+        if copies:
+            connection.execute("DELETE FROM predictions")
         connection.execute(MORE_EPOCHS)
         for table in COPIED if copies else ():
             _copy(connection, table, copies)
+        _settle(connection)
         connection.commit()
         connection.execute("PRAGMA journal_mode = WAL")
     return path
 
 
 def _copy(connection: sqlite3.Connection, table: str, copies: int) -> None:
-    own = "WHERE run_id IS NOT NULL" if table == "events" else ""
-    connection.execute(f"CREATE TEMP TABLE original_{table} AS SELECT * FROM {table} {own}")
+    connection.execute(f"CREATE TEMP TABLE original_{table} AS SELECT * FROM {table}")
     names = [row[1] for row in connection.execute(f"PRAGMA table_info({table})")]
     columns = ", ".join(COPIED[table].get(name, name) for name in names)
     numbers = NUMBERS.format(last=copies)
     connection.execute(
         f"{numbers} INSERT INTO {table} SELECT {columns} FROM number CROSS JOIN original_{table}"
     )
+
+
+def _settle(connection: sqlite3.Connection) -> None:
+    """Write the events of the copies, seal what was changed of the originals, and which runs are current."""
+    now = 2_000_000_000.0
+    for run in range(1, RUNS_OF_ONE + 1):
+        record_event(connection, now, "sealed", subject="run", run_id=run)
+    originals = {
+        subject.key[0]: seal for subject, seal in standing_seals(connection).items() if subject.kind == "run"
+    }
+    query = "SELECT id FROM runs WHERE id > ? ORDER BY id"
+    last = connection.execute("SELECT id, hash FROM events ORDER BY id DESC LIMIT 1").fetchone()
+    event, previous = last
+    rows = []
+    for (run,) in connection.execute(query, (RUNS_OF_ONE,)).fetchall():
+        seal = dict(originals[(run - 1) % RUNS_OF_ONE + 1].digests)
+        for table in OF_EACH_RUN:
+            seal[table] = rows_digest(connection, RULE, RULES[RULE]["run"][table], (run,))
+        for kind, details in (("claimed", {"worker": "w"}), ("succeeded", {"rule": RULE, "seal": seal})):
+            event, text = event + 1, canonical_json(details)
+            digest = event_hash(previous, now, kind, (run, 1), text)
+            rows.append((event, now, kind, run, 1, text, previous, digest))
+            previous = digest
+    connection.executemany("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)", rows)
+    record_event(connection, now, "grid")

@@ -294,22 +294,27 @@ def compare(
     if prevalence is not None and not 0 < prevalence < 1:
         raise typer.BadParameter("--prevalence lies between 0 and 1")
     from boneexp import comparing
+    from boneexp.ledger.evidence import one_moment
+    from boneexp.ledger.quarantine import refuse
 
     kind = asked[0] if asked else "figure" if metric else ""
     request = comparing.Request(kind, metric, part, intervals, tuple(_names(only)), prevalence)
     queries: list[str] = []
-    with reading(ledger) as connection:
+    with reading(ledger) as connection, one_moment(connection):
+        struck_out = comparing.quarantine(connection, request)
         connection.set_trace_callback(queries.append if sql else None)
-        done = comparing.compare_as_asked(connection, request)
+        done = comparing.compare_as_asked(connection, request, struck_out)
         connection.set_trace_callback(None)
         _mention_cut_short(connection)
     if sql:
         return screen.data("\n".join(f"{query.strip()};" for query in dict.fromkeys(queries)))
     if done.answer is not None:
-        return _answered(done.answer, json, csv, md)
-    as_stored = part == "test" and intervals == "percentile"  # only this is what the files keep
-    said = _written_or_why_not(done, artifacts) if as_stored else ""
-    return _compared(done, said, json, csv, md)
+        _answered(done.answer, json, csv, md)
+    else:  # the files keep what is stored, and all of it
+        as_stored = part == "test" and intervals == "percentile" and not struck_out
+        said = _written_or_why_not(done, artifacts) if as_stored else ""
+        _compared(done, said, json, csv, md)
+    return refuse(why for reasons in struck_out.values() for why in reasons)
 
 
 @app.command(cls=Command)
@@ -593,6 +598,7 @@ def doctor(
         return _resume_verified(device, kernels, json)
     from boneexp.doctor.examination import examine
     from boneexp.doctor.findings import Examination, is_damaged
+    from boneexp.doctor.mending import after_fix
     from boneexp.progress import counting
     from boneexp.promoted_files import Place
 
@@ -602,7 +608,7 @@ def doctor(
     steps: list[dict[str, Any]] = []
     if fix:
         steps = _mended(visit, findings, yes, dry_run)
-        findings = findings if dry_run else examine(visit)
+        findings = findings if dry_run else after_fix(visit, findings, examine(visit))
     _say_findings(findings, steps, json)
     raise typer.Exit(7 if is_damaged(findings) else 0)
 

@@ -28,6 +28,7 @@ def comparison_parts(comparison: Comparison, verdict: Verdict | None = None) -> 
     for row in rows:
         first = row["experiment_id"] in (comparison.best, *comparison.equal_to)
         style = "bold green" if first else None
+        style = "strike red" if row["experiment_id"] in comparison.struck_out else style
         table.add_row(
             *(screen.escaped(shown(comparison, row, column, "\n")) for column in COLUMNS.values()),
             style=style,
@@ -38,6 +39,7 @@ def comparison_parts(comparison: Comparison, verdict: Verdict | None = None) -> 
     parts.append(f"[bold]{screen.escaped(best_sentence(comparison))}[/]")
     parts += [screen.escaped(sentence) for sentence in (verdict.sentences() if verdict else ())]
     parts += [f"[yellow]Note:[/] {screen.escaped(warning)}" for warning in comparison.warnings]
+    parts += [f"[red]{screen.escaped(why)}[/]" for why in comparison.struck_out_notes()]
     parts.append("Research use only, not for clinical use.")
     return parts
 

@@ -4,7 +4,7 @@ Each gives rows of plain values, the same for the terminal, JSON, CSV and Markdo
 """
 
 import sqlite3
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,8 +24,9 @@ from boneexp.evaluation.subgroups import FEWEST_NEEDED
 from boneexp.figure_words import label
 from boneexp.ledger import evidence
 from boneexp.ledger.conditions import cancelled_note
+from boneexp.ledger.quarantine import OF_EACH_RUN, quarantined, refuse, without
 from boneexp.results import AT_BOUND, is_at_bound
-from boneexp.selection import Comparison, compared
+from boneexp.selection import ROW_COLUMNS, Comparison, compared
 
 Row = dict[str, Any]
 
@@ -73,8 +74,54 @@ class Answer:
         }
 
 
-def compare_as_asked(connection: sqlite3.Connection, request: "Request") -> "Compared":
+def quarantine(connection: sqlite3.Connection, request: "Request") -> dict[str, tuple[str, ...]]:
+    """Return why which experiments are struck out: rows that the request reads are not as they were sealed.
+
+    Raises:
+        Damaged: something that every experiment rests on is not.
+    """
+    named = set(request.only) or None
+    few = evidence.count_current_runs(connection, named) <= MOST_RUNS  # of more no predictions are read
+    tables = () if few else (*OF_EACH_RUN, *(("metrics",) if request.kind in ("seeds", "figure") else ()))
+    return quarantined(connection, tables, named, with_attributes=request.kind == "subgroups")
+
+
+def compare_as_asked(
+    connection: sqlite3.Connection,
+    request: "Request",
+    struck_out: Mapping[str, tuple[str, ...]] | None = None,
+) -> "Compared":
     """Return the comparison with what stands behind its best, or the answer that was asked for instead.
+
+    Experiments that are struck out (None: looked for here) are shown without figures and enter nothing else.
+
+    Raises:
+        Damaged: an experiment that was asked for by name, or every one, is struck out.
+        NothingToDo, FigureUnknown, RunNotFound, BoneexpError: as without them.
+    """
+    reasons = quarantine(connection, request) if struck_out is None else struck_out
+    if not reasons:
+        return _as_asked(connection, request)
+    named = [name for name in request.only if name in reasons]
+    with without(connection, reasons) as others:
+        empty = evidence.count_current_runs(others) == 0
+        if named or empty and request.kind:
+            refuse(why for name in named or reasons for why in reasons[name])
+        done = Compared(compared(others, request.part), None, None) if empty else _as_asked(others, request)
+    shown = _with_struck_out(done.comparison, reasons)
+    answer = done.answer and replace(done.answer, notes=(*done.answer.notes, *shown.struck_out_notes()))
+    return Compared(shown, done.verdict, answer)
+
+
+def _with_struck_out(found: Comparison, reasons: Mapping[str, tuple[str, ...]]) -> Comparison:
+    """Return the comparison with a row without figures for each experiment that is struck out."""
+    empty = [{**dict.fromkeys(ROW_COLUMNS), "experiment_id": name} for name in reasons]
+    rows = sorted((*found.rows, *empty), key=lambda row: (len(row["experiment_id"]), row["experiment_id"]))
+    return replace(found, rows=tuple(rows), struck_out=dict(reasons))
+
+
+def _as_asked(connection: sqlite3.Connection, request: "Request") -> "Compared":
+    """Return what was asked for, of a ledger in which every run that is compared can be trusted.
 
     Raises:
         NothingToDo: no experiment is in the ledger.

@@ -21,6 +21,7 @@ from boneexp.ledger.conditions import cancelled_note
 from boneexp.ledger.database import reading
 from boneexp.ledger.evidence import one_moment
 from boneexp.ledger.promotions import Promotion, Standing, last_and_former, noted_place, standing_of
+from boneexp.ledger.quarantine import require_untouched
 from boneexp.promoted_files import Place, runs_of, texts_of
 from boneexp.selection import Comparison, candidate, compared
 
@@ -135,10 +136,12 @@ def decide(place: Place, request: Request) -> Decision:
     Raises:
         PromotionRefused: there is nothing to undo, or no best experiment, or the one that was named was
             cancelled. What the conditions refuse is said by the decision.
+        Damaged: something in the ledger is not as it was sealed.
         RunNotFound: the ledger has no such experiment.
         GridInvalid: the table [promotion] of the grid file cannot be used.
     """
     with reading(place.ledger) as connection, one_moment(connection):
+        require_untouched(connection)
         found, rows = compared(connection), views.promotion_rows(connection)
         if request.action == "rollback":
             judged = _undoing(connection, rows, place)
@@ -207,7 +210,7 @@ def _undoing(connection: sqlite3.Connection, rows: list[views.Row], place: Place
         raise PromotionRefused("there is no promotion to undo")
     last, former = undone
     stands = standing_of(former)
-    judged = ledger_conditions(connection, list(runs_of(vars(stands)).values()))
+    judged = ledger_conditions(connection)
     grid = own_grid(connection, place, former)
     conditions = tuple(replace(each, effect="binds") for each in [*judged, grid])
     gate = former["evidence"].get("gate") if former else None

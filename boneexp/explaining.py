@@ -13,12 +13,14 @@ from boneexp.config import Lesion
 from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.explain import Explained, Explanation, Question, explain
 from boneexp.gridfile import nearest
-from boneexp.ledger import views
+from boneexp.ledger import conditions, views
 from boneexp.ledger.conditions import cancelled_note
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.explanations import LOOKED_AT, MEASURED, record_explanations
 from boneexp.ledger.places import spec_now
 from boneexp.ledger.promotions import standing
+from boneexp.ledger.quarantine import require_sealed
+from boneexp.ledger.seals import Subject
 from boneexp.promoted_files import Place, default_checkpoint
 from boneexp.results import CLASS_NAMES, SPLITS
 
@@ -84,10 +86,11 @@ def explain_and_record(
     Raises:
         RunNotFound: no such experiment, split or image.
         RunNotFinished: nothing is promoted, or the run has no result yet.
-        Damaged: the checkpoint is not the one that was recorded.
+        Damaged: the checkpoint is not the one that was recorded, or rows are not as they were sealed.
     """
     with reading(place.ledger) as connection:
         run = _chosen_run(connection, request)
+        _require_sealed(connection, run["run"])
         spec = spec_now(connection, run["run"], request.root)
         sha256 = str(views.checkpoint_of(connection, run["run"])[1])
         questions = _questions(views.prediction_rows(connection, run["run"]), request)
@@ -112,6 +115,14 @@ def explain_and_record(
     with writing(place.ledger) as connection:
         record_explanations(connection, run["run"], sha256, rows, now, purpose=purpose)
     return Done(run, found, purpose, path, notice)
+
+
+def _require_sealed(connection: sqlite3.Connection, run_id: int) -> None:
+    """Check what explaining rests on: the run, its explanations, what is known of its images, decisions."""
+    images = [Subject("dataset", (each,)) for each in conditions.fingerprints_of(connection, [run_id])]
+    decisions = [Subject("promotion", (row["id"],)) for row in views.promotion_rows(connection)]
+    of_run = [Subject("run", (run_id,)), Subject("explanations", (run_id,))]
+    require_sealed(connection, [*of_run, *images, *decisions])
 
 
 def overlap_summary(found: Sequence[Explanation]) -> dict[str, Any]:

@@ -21,6 +21,7 @@ from boneexp.ledger.promotions import (
     record_promotion,
     settle_promotion,
 )
+from boneexp.ledger.quarantine import require_untouched
 from boneexp.promoted_files import (
     Place,
     Prepared,
@@ -113,6 +114,8 @@ def wrong_grid(place: Place, connection: sqlite3.Connection) -> str | None:
 
 def _settle(place: Place, prepared: list[Prepared], now: float) -> list[Path]:
     """Put the last decision's files in place; what was not prepared, or is stale by now, is made anew."""
+    with reading(place.ledger) as connection:
+        require_untouched(connection)
     try:
         with reading(place.ledger) as connection:
             row = views.promotion_rows(connection)[-1]

@@ -14,6 +14,7 @@ from boneexp.errors import NothingToDo
 from boneexp.ledger import views
 from boneexp.ledger.database import BUSY_TIMEOUT_S, reading
 from boneexp.ledger.evidence import one_moment
+from boneexp.ledger.quarantine import require_untouched
 from boneexp.promoted_files import Place, replace_texts
 from boneexp.promotion_lock import alone, at_rest, is_at_work
 
@@ -28,7 +29,8 @@ def write_report(place: Place, now: float, *, with_page: bool) -> list[Path]:
     Raises:
         NothingToDo: no run has finished.
         Busy: a promotion is at work.
-        Damaged: a symbolic link stands where the page is to lie.
+        Damaged: something in the ledger is not as it was sealed, or a symbolic link stands where the page is
+            to lie.
         BoneexpError: as `render_documents`; nothing is written.
     """
     with alone(place.ledger, BUSY_TIMEOUT_S):
@@ -52,6 +54,7 @@ def check_report(place: Place) -> list[Difference]:
     Raises:
         NothingToDo: no run has finished.
         Busy: a promotion is at work.
+        Damaged: something in the ledger is not as it was sealed.
     """
     while True:
         with at_rest(place.ledger, BUSY_TIMEOUT_S) as held:
@@ -71,6 +74,7 @@ def _differences(place: Place) -> list[Difference]:
 
 def _facts(connection: sqlite3.Connection, now: float) -> Facts:
     """Return the facts with the last decision, or with none."""
+    require_untouched(connection)
     decided = views.promotion_rows(connection)
     facts = gather(connection, decided[-1] if decided else None, now)
     if not facts.runs["succeeded"]:

@@ -24,8 +24,16 @@ from boneexp.references import (
     reference_warning,
     references_of,
 )
+from boneexp.results import SPLITS
 
 Row = dict[str, Any]
+ROW_COLUMNS = (  # of a row of the comparison
+    "experiment_id",
+    "backbone",
+    "image_size",
+    "annotations",
+    *(f"{split}_{name}" for split in SPLITS for name in ("accuracy", "macro_auroc", "malignant_sensitivity")),
+)
 MARKS = {
     "†": "a run ran out of memory and used smaller micro-batches than planned; the effective batch is the "
     "same, but BatchNorm saw fewer images at a time.",
@@ -65,6 +73,11 @@ class Comparison:
     selected_on: str = "test"  # whose figures choose the best
     leaks: tuple[str, ...] = ()  # what training and test of the splits share, or may share
     warnings: tuple[str, ...] = field(default=())
+    struck_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # experiment -> why, in words
+
+    def struck_out_notes(self) -> tuple[str, ...]:
+        """Say of each experiment that is struck out why; nothing of it is shown, and nothing ranks it."""
+        return tuple(f"Quarantined: {name}: {'; '.join(why)}." for name, why in self.struck_out.items())
 
     def row(self, experiment: str) -> Row | None:
         """Return the comparison row of an experiment, or None."""

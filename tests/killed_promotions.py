@@ -30,8 +30,8 @@ from settled_ledger import NOW
 
 from boneexp.cli import app
 from boneexp.ledger import same_file, views
+from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading
-from boneexp.ledger.history import first_broken_event
 from boneexp.ledger.transaction import close_idle
 
 BONEEXP = typer.main.get_command(app)

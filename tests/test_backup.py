@@ -18,8 +18,8 @@ from boneexp.doctor.findings import Examination, is_damaged
 from boneexp.errors import Damaged, LedgerUnusable
 from boneexp.ledger import same_file
 from boneexp.ledger.backup import back_up
+from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import examining, reading, writing
-from boneexp.ledger.history import first_broken_event
 from boneexp.ledger.queue import claim_next
 from boneexp.ledger.seals import broken_seals
 from boneexp.ledger.settling import finish

@@ -369,12 +369,12 @@ def test_a_changed_ledger_is_not_exported(tmp_path):
     with sqlite3.connect(study.ledger) as connection:
         connection.execute("UPDATE metrics SET value = 0.99 WHERE metric = 'accuracy'")
     result = study("export", "--bundle", "study.zip", code=7)
-    assert "run 1 was changed after it was settled" in result.output
+    assert "run 1: table metrics is not as event" in result.output
     other = settled_ledger(tmp_path / "other.db", experiments=("E1",))
     with sqlite3.connect(other) as connection:
         connection.execute("UPDATE run_summaries SET accuracy = 0.99 WHERE run_id = 2")
     result = study("export", "--bundle", "study.zip", "--ledger", "other.db", code=7)
-    assert "the summary of run 2 is not what its metrics say" in result.output
+    assert "run 2: table run_summaries is not as event" in result.output
     assert sorted(path.name for path in tmp_path.iterdir() if "zip" in path.name) == []
 
 

@@ -7,6 +7,7 @@ import sqlite3
 
 import pytest
 from conftest import Study
+from sealed_again import seal_again
 from settled_ledger import settled_ledger
 from settled_study import settled_study
 
@@ -126,6 +127,7 @@ def test_a_figure_changed_in_the_ledger_is_found(copy):
         connection.execute(
             "UPDATE metrics SET value = value - 0.01 WHERE run_id = 3 AND metric = 'auroc' AND part = 'test'"
         )
+    seal_again(copy.ledger)
     assert {block for _, block, _ in found_in(copy)} == {"quantitative-analyses"}
 
 

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 from boneexp import screen
 from boneexp.cli import app
 from boneexp.ledger import views
+from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading, writing
-from boneexp.ledger.history import first_broken_event
 from boneexp.ledger.queue import (
     LONGEST_LEASE_S,
     cancel,

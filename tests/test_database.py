@@ -10,8 +10,8 @@ import specs as make
 
 from boneexp.errors import Busy, LedgerUnusable
 from boneexp.ledger import database, network, tables, views
+from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import SCHEMA, open_ledger, reading, upgrade, writing
-from boneexp.ledger.history import first_broken_event
 from boneexp.ledger.network import kind_of_file_system, network_file_system
 from boneexp.ledger.transaction import close_idle
 

@@ -16,8 +16,9 @@ from settled_study import GRID, default_of, whole
 from boneexp import deciding, promotion
 from boneexp.errors import BoneexpError, Busy, NothingToDo
 from boneexp.ledger import views
+from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading, writing
-from boneexp.ledger.history import first_broken_event, record_event
+from boneexp.ledger.history import record_event
 from boneexp.promoted_files import Place
 
 

@@ -6,12 +6,13 @@ import tomllib
 
 import pytest
 from conftest import Study
+from sealed_again import seal_again
 
 from boneexp import promotion
 from boneexp.artifacts import sha256_of
 from boneexp.ledger import database
+from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading
-from boneexp.ledger.history import first_broken_event
 from boneexp.promoted_table import with_promoted
 
 
@@ -142,7 +143,7 @@ def test_a_checkpoint_that_was_changed_is_refused(copy):
 def test_a_changed_history_is_refused(copy):
     with sqlite3.connect(copy.ledger) as connection:
         connection.execute("UPDATE events SET at = at + 1 WHERE id = 3")
-    assert "event 3" in copy("promote", "E1", "--yes", code=6).output
+    assert "event 3" in copy("promote", "E1", "--yes", code=7).output
 
 
 def test_an_unknown_experiment_is_named_with_the_nearest(copy):
@@ -230,6 +231,7 @@ def test_every_command_that_writes_says_in_one_sentence_that_the_ledger_is_held(
     with sqlite3.connect(copy.ledger) as connection:
         connection.execute("UPDATE runs SET state = 'queued' WHERE id = 1")
         connection.execute("UPDATE runs SET state = 'failed' WHERE id = 2")
+    seal_again(copy.ledger)
     monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0)
     holder = sqlite3.connect(copy.ledger, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")

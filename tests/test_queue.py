@@ -9,8 +9,8 @@ import specs as make
 from boneexp.config import RunSpec
 from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.ledger import views
+from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import open_ledger, reading, writing
-from boneexp.ledger.history import first_broken_event
 from boneexp.ledger.queue import (
     CLAIM_OLDEST,
     cancel,

@@ -12,8 +12,9 @@ from settled_ledger import NOW, settled_ledger
 
 from boneexp.config import digest_of
 from boneexp.ledger import tables
+from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading, writing
-from boneexp.ledger.history import first_broken_event, record_event
+from boneexp.ledger.history import record_event
 from boneexp.ledger.queue import retry
 from boneexp.ledger.sealed_rows import FIRST_RULE, RULE, RULES
 from boneexp.ledger.seals import Subject, broken_seals, seal_of, standing_seals
@@ -177,6 +178,15 @@ def test_an_event_that_cannot_be_hashed_breaks_the_chain(scratch):
     for column, value in (("details_json", b"\xff"), ("at", float("inf"))):
         scratch.execute(f"UPDATE events SET {column} = ? WHERE id = 7", (value,))
         assert first_broken_event(scratch) == 7
+
+
+@pytest.mark.parametrize(
+    "column", ["run_id", "attempt", "kind", "at", "details_json", "previous_hash", "hash"]
+)
+def test_an_event_changed_in_any_column_breaks_the_chain_there(scratch, column):
+    (event,) = scratch.execute("SELECT id FROM events WHERE kind = 'claimed' AND run_id = 3").fetchone()
+    scratch.execute(f"UPDATE events SET {column} = 4 WHERE id = ?", (event,))
+    assert first_broken_event(scratch) == event
 
 
 def test_a_late_result_is_sealed_with_its_rows(ledger):

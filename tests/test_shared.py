@@ -18,8 +18,9 @@ from boneexp.config import digest_of
 from boneexp.data.prepared import _locked
 from boneexp.errors import Busy
 from boneexp.ledger import views
+from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import open_ledger, reading, writing
-from boneexp.ledger.history import first_broken_event, record_event
+from boneexp.ledger.history import record_event
 from boneexp.ledger.queue import claim_next
 from boneexp.ledger.settling import finish, keep_epoch
 from boneexp.sharing import shared_with_group

@@ -17,8 +17,9 @@ from typer.main import get_command
 from boneexp.cli import app
 from boneexp.errors import Busy, Damaged, LedgerUnusable
 from boneexp.ledger import database, tables, views
+from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import SCHEMA, reading, upgrade, writing
-from boneexp.ledger.history import first_broken_event
+from boneexp.ledger.quarantine import OF_EACH_RUN, quarantined
 from boneexp.ledger.queue import retry
 from boneexp.ledger.seals import broken_seals
 from boneexp.selection import compared
@@ -126,8 +127,23 @@ def test_an_upgrade_seals_nothing_over_a_seal_that_is_broken_or_was_cut_off(chan
     upgrade(old, now=7.0)
     with reading(old) as connection:
         found = [str(each.subject) for each in broken_seals(connection)]
-    assert [each for each in found if each.startswith(subject)]
-    assert "the study" not in found
+        assert [each for each in found if each.startswith(subject)]
+        assert "the study" not in found
+        if subject == "run 3":  # by its old seal, which knows no summaries
+            assert "run 3: table metrics" in quarantined(connection)["E2"][0]
+
+
+def test_the_summary_of_a_run_under_an_old_seal_is_held_against_its_metrics(tmp_path):
+    old = Path(shutil.copyfile(OLD[-1], tmp_path / "ledger.db"))
+    with closing(sqlite3.connect(old)) as connection:
+        connection.execute("UPDATE epochs SET val_loss = 0 WHERE run_id = 3")  # so that it keeps its old seal
+        connection.execute("UPDATE run_summaries SET accuracy = 1 WHERE run_id = 3 AND part = 'test'")
+        connection.commit()
+    upgrade(old, now=7.0)
+    with reading(old) as connection:
+        assert quarantined(connection, OF_EACH_RUN) == {
+            "E2": ("run 3: table run_summaries does not say what its sealed metrics say",)
+        }
 
 
 def test_runs_go_on_after_an_upgrade(old):

@@ -1,14 +1,15 @@
 """Every check in order. Nothing is changed, not even the time of a file, and workers may run meanwhile."""
 
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from functools import partial
 
 from boneexp.doctor import file_checks, ledger_checks, surroundings
-from boneexp.doctor.findings import DAMAGE, NONSENSE, RESTORE, Examination, Finding
+from boneexp.doctor.findings import DAMAGE, NONSENSE, RESTORE, Examination, Finding, without_vain_advice
 from boneexp.doctor.promotion_check import promotion
 from boneexp.doctor.remains import folders_of_runs
-from boneexp.errors import Damaged
+from boneexp.errors import BoneexpError, Damaged
+from boneexp.ledger import inventory
 from boneexp.ledger.database import SCHEMA, examining, schema_of
 from boneexp.ledger.evidence import one_moment
 
@@ -59,7 +60,15 @@ def examine(examination: Examination) -> list[Finding]:
             found += _checked(name, check, examination, at_one_moment=False)
     for name, look in PLACE_CHECKS.items():
         found += _looked(name, look, examination)
-    return found
+    return without_vain_advice(found, _left_by_fix(examination) if current else ())
+
+
+def _left_by_fix(examination: Examination) -> Collection[tuple[str, str, str]]:
+    try:
+        with examining(examination.place.ledger) as connection:
+            return inventory.left_by_fix(connection)
+    except (BoneexpError, *NONSENSE):
+        return ()
 
 
 def _checked(

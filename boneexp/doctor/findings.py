@@ -1,13 +1,14 @@
 """What a check found: a value, for a table, for JSON and for the exit code."""
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 
 from boneexp.promoted_files import Place
 
 OK, WARNING, DAMAGE = "ok", "warning", "damage"
 RESTORE = "put a backup in its place: docs/start.md, 'Backup and restore'"
 FIX = "boneexp doctor --fix"
+TRIED = f"doctor --fix was tried and did not mend it; {RESTORE}"
 # What working on rows that a disk or a person has garbled can raise: no JSON, no text, a row that is gone.
 NONSENSE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
@@ -31,6 +32,14 @@ class Examination:
     now: float
     quick: bool = False
     progress: Callable[[int, int], None] = lambda done, total: None
+
+
+def without_vain_advice(findings: Sequence[Finding], left: Collection[tuple[str, str, str]]) -> list[Finding]:
+    """Return the findings; whoever has one that `--fix` left as it was is not told to use it again."""
+    vain = [FIX in each.mend and (each.check, each.where, each.what) in left for each in findings]
+    return [
+        replace(each, mend=TRIED) if is_vain else each for each, is_vain in zip(findings, vain, strict=True)
+    ]
 
 
 def is_unreadable(findings: Sequence[Finding]) -> bool:

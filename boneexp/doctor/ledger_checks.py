@@ -7,9 +7,10 @@ from boneexp.config import RunSpec
 from boneexp.doctor.findings import DAMAGE, FIX, OK, RESTORE, WARNING, Examination, Finding
 from boneexp.doctor.remains import is_known_dead
 from boneexp.ledger import inventory, soundness
+from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import SCHEMA, schema_of
-from boneexp.ledger.history import first_broken_event
-from boneexp.ledger.seals import broken_seals, standing_seals
+from boneexp.ledger.restoring import RESTORABLE
+from boneexp.ledger.seals import Broken, broken_seals, standing_seals
 from boneexp.ledger.summaries import wrong_summaries
 
 AHEAD_S = 300.0  # so far clocks may differ, or a lease reach
@@ -69,7 +70,7 @@ def seals(examination: Examination, connection: sqlite3.Connection) -> Iterator[
             what = "is settled, and no event says so: events were removed, or rows put in by hand"
         else:
             what = f"was changed after event {each.event} sealed it: {', '.join(each.tables)}"
-        yield Finding("seals", DAMAGE, str(each.subject), what, RESTORE)
+        yield Finding("seals", DAMAGE, str(each.subject), what, _mend_of(each))
     if not broken:
         yield Finding("seals", OK, where, f"{len(standing_seals(connection))} seals hold")
 
@@ -128,6 +129,18 @@ def clock(examination: Examination, connection: sqlite3.Connection) -> Iterator[
         yield Finding("clock", WARNING, f"run {row['run']}", what, mend)
     if not ahead and not leases:
         yield Finding("clock", OK, where, "nothing lies in the future")
+
+
+def _mend_of(broken: Broken) -> str:
+    """Return what helps: what `--fix` can bring back or take out, or what `queue` writes again."""
+    kind, tables = broken.subject.kind, set(broken.tables)
+    if kind == "run" and tables and tables <= set(RESTORABLE):
+        return f"{FIX} brings it back, if its predictions or files still give what was sealed; or {RESTORE}"
+    if kind == "explanations":
+        return f"{FIX} takes them out; measure them again with: boneexp gradcam"
+    if kind in ("study", "grid", "dataset"):
+        return f"boneexp queue, with the grid file and the data that are meant; or {RESTORE}"
+    return RESTORE
 
 
 def _about(difference: soundness.Difference, where: str) -> Finding:

@@ -2,7 +2,8 @@
 
 Every step looks again before it acts, since workers may have gone on meanwhile. Nothing that a person may
 want is deleted: what is replaced or belongs to no run is put into artifacts/orphans. Of what the ledger says
-only the leases of dead processes change.
+only the leases of dead processes change; rows that were changed come back as they were sealed, or stay as
+they are.
 """
 
 import shutil
@@ -14,14 +15,19 @@ from functools import partial
 from pathlib import Path
 
 from boneexp.doctor import mended_files, remains
-from boneexp.doctor.findings import NONSENSE, OK, Examination, Finding
+from boneexp.doctor.findings import FIX, NONSENSE, OK, TRIED, Examination, Finding, without_vain_advice
 from boneexp.engines.processes import free_dead_runs_here
 from boneexp.errors import BoneexpError, Damaged
 from boneexp.ledger import inventory, soundness, views
 from boneexp.ledger.backup import back_up
+from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import SCHEMA, examining, schema_of, writing
+from boneexp.ledger.explanations import withdraw_explanations
 from boneexp.ledger.history import record_event
-from boneexp.ledger.summaries import summarise_again
+from boneexp.ledger.restoring import restorable_runs
+from boneexp.ledger.seals import broken_seals
+from boneexp.ledger.summaries import wrong_summaries
+from boneexp.promoted_files import Place
 from boneexp.promotion import finish_cut_short, settle
 
 
@@ -74,6 +80,22 @@ def carry_out(
     return tuple(done)
 
 
+def after_fix(examination: Examination, before: Sequence[Finding], after: Sequence[Finding]) -> list[Finding]:
+    """Note what `--fix` was to mend and is still there, and return the findings without advising it again."""
+    tried = [each for each in before if FIX in each.mend or each.mend == TRIED]
+    still = {(each.check, each.where, each.what) for each in tried}
+    left = sorted(still & {(each.check, each.where, each.what) for each in after})
+    try:
+        with examining(examination.place.ledger) as connection:
+            known = schema_of(connection) != SCHEMA or inventory.left_by_fix(connection) == set(left)
+        if not known:
+            with writing(examination.place.ledger) as connection:
+                record_event(connection, examination.now, "mended", left=left)
+    except (BoneexpError, *NONSENSE):
+        pass  # a ledger that cannot be written keeps no note
+    return without_vain_advice(after, set(left))
+
+
 def _note(examination: Examination, done: Sequence[Done]) -> str:
     mended = {each.what: each.outcome for each in done if each.succeeded}
     if not mended:
@@ -101,8 +123,13 @@ def _of_the_ledger(
     ledger = examination.place.ledger
     objects = [each for each in soundness.differences(connection) if soundness.is_rebuildable(each)]
     indices = any(finding.check == "integrity" and "index" in finding.what for finding in wrong)
-    summaries = any(finding.check == "summaries" for finding in wrong)
-    if objects or indices or summaries:
+    runs = sorted({*restorable_runs(connection), *wrong_summaries(connection)})
+    explained = [
+        each.subject.key[0] for each in broken_seals(connection) if each.subject.kind == "explanations"
+    ]
+    if first_broken_event(connection) is not None:  # then no seal says what was right
+        runs, explained = [], []
+    if objects or indices or runs or explained:
         stamp = time.strftime("%Y%m%dT%H%M%SZ", time.gmtime(examination.now))
         backup = ledger.with_name(f"{ledger.name}.before-fix.{stamp}.backup")
         yield Step(f"copy the ledger to {backup} before it is changed", partial(_copy, ledger, backup))
@@ -111,8 +138,12 @@ def _of_the_ledger(
     if objects:
         named = ", ".join(f"{each.type} {each.name}" for each in objects)
         yield Step(f"make again as the migrations do: {named}", partial(_rebuild, ledger, objects))
-    if summaries:
-        yield Step("make the summaries of all runs again from their metrics", partial(_summarise, ledger))
+    for run_id in runs:
+        what = f"bring back rows of run {run_id} as they were sealed, from its predictions, metrics or files"
+        yield Step(what, partial(_bring_back, examination.place, run_id))
+    for explained_run in explained:
+        what = f"take out the explanations of run {explained_run}, which are not as they were sealed"
+        yield Step(what, partial(_withdraw, examination, int(explained_run or 0)))
 
 
 def _copy(ledger: Path, target: Path) -> str:
@@ -132,10 +163,16 @@ def _rebuild(ledger: Path, objects: list[soundness.Difference]) -> str:
     return "made again"
 
 
-def _summarise(ledger: Path) -> str:
-    with writing(ledger) as connection:
-        summarise_again(connection)
-    return "made again"
+def _bring_back(place: Place, run_id: int) -> str:
+    from boneexp.doctor.restored_rows import bring_back  # loads what computes metrics
+
+    return bring_back(place, run_id)
+
+
+def _withdraw(examination: Examination, run_id: int) -> str:
+    with writing(examination.place.ledger) as connection:
+        withdraw_explanations(connection, run_id, examination.now)
+    return "taken out; measure them again with: boneexp gradcam"
 
 
 def _of_leases(examination: Examination, connection: sqlite3.Connection) -> Iterator[Step]:

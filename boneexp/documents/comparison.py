@@ -27,6 +27,8 @@ COLUMNS = {
     "Center-Holdout Malignant Sensitivity": "center_holdout_malignant_sensitivity",
 }
 
+QUARANTINED = "Quarantined"
+
 
 def titled(row: Row) -> dict[str, Any]:
     """Return a comparison row under the column names of comparison.csv."""
@@ -50,13 +52,19 @@ def as_json(comparison: Comparison, verdict: Verdict | None = None) -> dict[str,
         },
         "candidates": comparison.candidates,
         "warnings": list(comparison.warnings),
+        **({"quarantined": _quarantined(comparison)} if comparison.struck_out else {}),
         **({} if verdict is None else {"part": comparison.part, "verdict": verdict.as_json()}),
     }
 
 
 def as_csv(comparison: Comparison) -> str:
     """Return comparison.csv's text."""
-    return csv_text(list(COLUMNS), [titled(row) for row in comparison.rows])
+    rows = [titled(row) for row in comparison.rows]
+    if not comparison.struck_out:
+        return csv_text(list(COLUMNS), rows)
+    why = _quarantined(comparison)
+    told = [{**row, QUARANTINED: "; ".join(why.get(row["Experiment ID"], ()))} for row in rows]
+    return csv_text([*COLUMNS, QUARANTINED], told)
 
 
 def as_markdown(comparison: Comparison) -> str:
@@ -65,6 +73,7 @@ def as_markdown(comparison: Comparison) -> str:
     for row in comparison.rows:
         cells = [escaped(shown(comparison, row, column)) for column in COLUMNS.values()]
         lines.append(f"| {' | '.join(cells)} |")
+    lines += ["", *map(escaped, comparison.struck_out_notes())] if comparison.struck_out else []
     return "\n".join(lines) + "\n"
 
 
@@ -74,6 +83,8 @@ def shown(comparison: Comparison, row: Row, column: str, between: str = " ") -> 
     Of several seeds it is the mean with their number and spread: "0.812 (3 seeds: 0.800-0.820)".
     """
     value = row[column]
+    if row["experiment_id"] in comparison.struck_out and column != "experiment_id":
+        return QUARANTINED.lower()
     if not isinstance(value, float):
         return "not reported" if value is None else str(value)
     experiment = row["experiment_id"]
@@ -102,6 +113,10 @@ def comparison_texts(comparison: Comparison, verdict: Verdict | None, artifacts:
         inside(artifacts, "comparison.csv"): as_csv(comparison),
         inside(artifacts, "comparison.json"): full,
     }
+
+
+def _quarantined(comparison: Comparison) -> dict[str, list[str]]:
+    return {name: list(why) for name, why in comparison.struck_out.items()}
 
 
 def _full(comparison: Comparison, row: Row) -> dict[str, Any]:

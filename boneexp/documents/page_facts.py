@@ -9,7 +9,7 @@ from boneexp.documents.facts import Facts
 from boneexp.documents.forest import Panel, panels
 from boneexp.documents.run_charts import RunCharts, run_charts
 from boneexp.ledger import evidence, views
-from boneexp.ledger.history import first_broken_event
+from boneexp.ledger.chain import first_broken_event
 from boneexp.selection import Row
 
 MOST_CHARTED = 40  # runs whose curves are in the page; about 12 kB each

@@ -24,6 +24,7 @@ from boneexp.harmless import visible
 from boneexp.ledger import exported, views
 from boneexp.ledger.database import reading
 from boneexp.ledger.evidence import one_moment
+from boneexp.ledger.quarantine import require_untouched
 from boneexp.ledger.slice import shown_path
 from boneexp.references import data_warning
 
@@ -62,10 +63,12 @@ def write_runs(ledger: Path, artifacts: Path, target: str, *, with_checkpoints: 
 
     Raises:
         NothingToDo: no run is settled.
-        Damaged: a file is not what was recorded, or a symbolic link leads out of the artifacts.
+        Damaged: something in the ledger is not as it was sealed, a file is not what was recorded, or a
+            symbolic link leads out of the artifacts.
         BoneexpError: MLflow is not installed, or the store does not take it; no credentials are in it.
     """
     with reading(ledger) as connection:
+        require_untouched(connection)
         runs = exported.settled_runs(connection)
         if not runs:
             raise NothingToDo("no run is settled yet, so there is nothing to export; see: boneexp status")

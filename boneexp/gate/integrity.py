@@ -7,8 +7,8 @@ from pathlib import Path
 from boneexp.artifacts import sha256_of
 from boneexp.gate.conditions import HISTORY, SEALS, SUMMARIES, Condition
 from boneexp.ledger import conditions, views
-from boneexp.ledger.history import first_broken_event
-from boneexp.ledger.seals import Subject, broken_among
+from boneexp.ledger.chain import first_broken_event
+from boneexp.ledger.seals import broken_seals, standing_seals
 from boneexp.ledger.summaries import wrong_summaries
 
 SAME = "queue all of them on the same data and splits: boneexp queue --grid experiments.toml"
@@ -21,31 +21,28 @@ def integrity_conditions(
     compared = conditions.compared_runs(connection)
     yield _finished(connection, experiment, run_ids)
     yield _checkpoints(connection, run_ids, artifacts)
-    yield from ledger_conditions(connection, run_ids)
+    yield from ledger_conditions(connection)
     yield _same("same-data", "all experiments compared have the same images", {"": compared}, "fingerprint")
     by_split = {split: [row for row in compared if row["split"] == split] for split in _splits(compared)}
     yield _same("same-splits", "each split deals the images out alike for all", by_split, "split_digest")
 
 
-def ledger_conditions(connection: sqlite3.Connection, run_ids: Sequence[int] = ()) -> Iterator[Condition]:
+def ledger_conditions(connection: sqlite3.Connection) -> Iterator[Condition]:
     """Yield the conditions of the ledger itself: its chain, its seals, the summaries that are compared."""
     broken = first_broken_event(connection)
     found = "every event follows from the one before it"
     if broken is not None:
         found = f"event {broken} does not follow from those before it; see: boneexp doctor"
     yield Condition(HISTORY, "integrity", "the ledger's history is whole", broken is None, found)
-    runs = dict.fromkeys([*run_ids, *(row["run"] for row in conditions.compared_runs(connection))])
-    datasets = conditions.fingerprints_of(connection, list(runs))
-    sealed = [*(Subject("run", (run,)) for run in runs), *(Subject("dataset", (each,)) for each in datasets)]
-    changed = broken_among(connection, sealed)
-    found = f"{len(sealed)} seals hold"
+    changed = [str(each) for each in broken_seals(connection)]
+    found = f"{len(standing_seals(connection))} seals hold"
     if changed:
-        found = f"changed since, or without a seal: {_listed(changed)}; see: boneexp doctor"
-    yield Condition(SEALS, "integrity", "runs and images are as they were sealed", not changed, found)
+        found = f"{_listed(changed)}; see: boneexp doctor"
+    yield Condition(SEALS, "integrity", "all that is settled is as it was sealed", not changed, found)
     wrong = wrong_summaries(connection)
     found = "every summary is what the metrics give"
     if wrong:
-        found = f"not what the metrics give: run {_listed(wrong)}; mend it with: boneexp doctor --fix"
+        found = f"run {_listed(wrong)}: table run_summaries is not what the metrics give; see: boneexp doctor"
     yield Condition(SUMMARIES, "integrity", "the figures compared are the sealed ones", not wrong, found)
 
 

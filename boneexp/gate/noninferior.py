@@ -13,7 +13,7 @@ from boneexp.gate.conditions import Condition
 from boneexp.gate.tested import test_predictions
 from boneexp.ledger import conditions, views
 from boneexp.ledger.promotions import Standing, standing
-from boneexp.ledger.seals import Subject, broken_among
+from boneexp.ledger.seals import Subject, seal_holds
 from boneexp.ledger.views import Row
 from boneexp.references import reference_warning
 from boneexp.selection import Comparison
@@ -72,7 +72,7 @@ def _promoted(run: Row, stands: Standing) -> int | None:
 def _broken(connection: sqlite3.Connection, run: Row, stands: Standing) -> str:
     """Return what is wrong with the seal of the run that is promoted now; "" for nothing."""
     promoted = _promoted(run, stands)
-    if promoted is None or not broken_among(connection, [Subject("run", (promoted,))]):
+    if promoted is None or seal_holds(connection, Subject("run", (promoted,))):
         return ""
     return f"run {promoted} is not as it was sealed; see: boneexp doctor"
 

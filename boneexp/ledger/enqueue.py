@@ -93,12 +93,18 @@ def enqueue(
     new = {key: spec for key, spec in by_hash.items() if key not in states}
     added = _add(connection, new, now, max_attempts)
     _make_current(connection, by_hash)
+    if not untouched and not seal_holds(connection, GRID):
+        raise Damaged(
+            "tables runs and experiments: which runs are current, or names and notes, are not as they were "
+            "queued; nothing was queued, since that would cover it up; queue what was queued last, without "
+            "new runs, or put a backup in the ledger's place; see: boneexp doctor"
+        )
     if added:
         details: dict[str, Any] = {"runs": added, "config_hashes": list(by_hash)}
         if as_written:
             details["as_written"] = dict(as_written)
         record_event(connection, now, "queued", **details)
-    _seal_grid(connection, untouched, now)
+    seal_if_changed(connection, "grid", now)
     names = {spec.experiment for spec in specs}
     outdated = tuple(row[0] for row in connection.execute(OUTDATED, (_listed(names),)))
     return Enqueued(tuple(added), len(specs) - len(added), outdated)
@@ -168,17 +174,6 @@ def record_study(
 
 def _has_runs(connection: Connection) -> bool:
     return connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
-
-
-def _seal_grid(connection: Connection, untouched: bool, now: float) -> None:
-    """Seal which runs are current; what was changed by hand before is never covered up by a new seal."""
-    if untouched:
-        seal_if_changed(connection, "grid", now)
-    elif not seal_holds(connection, GRID):
-        raise Damaged(
-            "tables runs and experiments: which runs are current, or names and notes, are not as they were "
-            "queued; nothing was queued; see it with: boneexp doctor"
-        )
 
 
 def _known_dataset(

@@ -3,8 +3,9 @@
 Every query here can be pasted into `sqlite3 ledger.db`.
 """
 
+import json
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -122,6 +123,16 @@ def evaluated_runs(connection: sqlite3.Connection) -> list[Row]:
            GROUP BY r.id
            ORDER BY length(e.experiment), e.experiment, r.split DESC, best_val_loss, r.seed""",
     )
+
+
+def count_current_runs(connection: sqlite3.Connection, experiments: Collection[str] | None = None) -> int:
+    """Count the runs that were queued last and not cancelled, of these experiments or of all."""
+    query = "SELECT COUNT(*) FROM runs r WHERE r.is_current AND r.state <> 'cancelled'"
+    if experiments is None:
+        return int(connection.execute(query).fetchone()[0])
+    named = """ AND r.experiment_ref IN (SELECT id FROM experiments
+                WHERE experiment IN (SELECT value FROM json_each(?)))"""
+    return int(connection.execute(query + named, (json.dumps(list(experiments)),)).fetchone()[0])
 
 
 def part_predictions(connection: sqlite3.Connection, run_id: int, part: str) -> list[tuple[Any, ...]]:

@@ -4,11 +4,11 @@ Each event's hash covers its content and the hash before it. An event that settl
 over the rows that it settles, so that these cannot be changed without a trace either.
 """
 
-import hashlib
 from sqlite3 import Connection
 from typing import Any, Literal
 
 from boneexp.config import canonical_json
+from boneexp.ledger.chain import FIRST_HASH, event_hash
 from boneexp.ledger.sealed_rows import RULE
 from boneexp.ledger.seals import (
     Subject,
@@ -19,8 +19,6 @@ from boneexp.ledger.seals import (
 )
 from boneexp.ledger.statements import insert, insert_all
 from boneexp.results import WrittenFile
-
-FIRST_HASH = "0" * 64
 
 
 def record_event(
@@ -55,29 +53,6 @@ def seal_if_changed(connection: Connection, kind: Literal["study", "grid"], now:
     """Seal what the study compares with, or which runs are current, once it is otherwise than before."""
     if not is_sealed_as_it_is(connection, Subject(kind, ())):
         record_event(connection, now, kind)
-
-
-def event_hash(
-    previous: str, at: float, kind: str, subject: tuple[int | None, int | None], details_json: str
-) -> str:
-    """Return the hash (64 hex digits) of an event that follows `previous`; `subject` is (run, attempt)."""
-    return hashlib.sha256(canonical_json([previous, at, kind, *subject, details_json]).encode()).hexdigest()
-
-
-def first_broken_event(connection: Connection) -> int | None:
-    """Return the id of the first event whose hash or place in the chain is wrong; None if the chain holds."""
-    previous = FIRST_HASH
-    expected_id = 1
-    for row in connection.execute("SELECT * FROM events ORDER BY id"):
-        subject = (row["run_id"], row["attempt"])
-        try:
-            right = event_hash(previous, row["at"], row["kind"], subject, row["details_json"])
-        except (TypeError, ValueError):  # bytes or an infinite time: no event of ours
-            return int(row["id"])
-        if row["id"] != expected_id or row["previous_hash"] != previous or row["hash"] != right:
-            return int(row["id"])
-        previous, expected_id = right, expected_id + 1
-    return None
 
 
 def record_files(

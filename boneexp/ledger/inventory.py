@@ -3,6 +3,7 @@
 Every query here can be pasted into `sqlite3 ledger.db`.
 """
 
+import json
 import sqlite3
 from collections.abc import Sequence
 from typing import Any
@@ -78,3 +79,13 @@ def _tuples(
     connection: sqlite3.Connection, query: str, values: Sequence[object] = ()
 ) -> list[tuple[Any, ...]]:
     return [tuple(row) for row in connection.execute(query, tuple(values))]
+
+
+def left_by_fix(connection: sqlite3.Connection) -> set[tuple[str, str, str]]:
+    """Return (check, where, what) of the findings that were still there after the last `doctor --fix`."""
+    query = """SELECT details_json FROM events
+               WHERE kind = 'mended' AND json_type(details_json, '$.left') = 'array'
+               ORDER BY id DESC LIMIT 1"""
+    row = connection.execute(query).fetchone()
+    left = json.loads(row[0])["left"] if row else []
+    return {(str(check), str(where), str(what)) for check, where, what in left}

@@ -10,7 +10,7 @@ out, and why.
 import hashlib
 import json
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,7 +55,7 @@ def seal_of(connection: sqlite3.Connection, subject: "Subject", rule: str = RULE
     written so that reading them gives the same bits. Rows are taken one by one, however many there are.
     """
     queries = RULES[rule][subject.kind]
-    return {table: _digest(connection, rule, query, subject.key) for table, query in queries.items()}
+    return {table: rows_digest(connection, rule, query, subject.key) for table, query in queries.items()}
 
 
 def subject_of_event(
@@ -109,27 +109,35 @@ def broken_seals(connection: sqlite3.Connection) -> Iterator["Broken"]:
             yield Broken(subject, None, ())
 
 
-def seal_holds(connection: sqlite3.Connection, subject: "Subject") -> bool:
-    """Tell whether one subject is sealed, and still as it was then."""
-    return not broken_among(connection, [subject])
+def seal_holds(connection: sqlite3.Connection, subject: "Subject", tables: Collection[str] = ()) -> bool:
+    """Tell whether one subject is sealed, and still as it was then; of all its tables or of some."""
+    seal = standing_seals(connection).get(subject)
+    return seal is not None and not _changed(connection, subject, seal, tables)
 
 
-def broken_among(connection: sqlite3.Connection, subjects: Iterable["Subject"]) -> list["Subject"]:
-    """Return which of these are not sealed, or not as they were when they were sealed."""
-    standing = standing_seals(connection)
-    return [
-        subject
-        for subject in subjects
-        if subject not in standing or _changed(connection, subject, standing[subject])
-    ]
+def broken_among(
+    connection: sqlite3.Connection,
+    standing: Mapping["Subject", "Seal"],
+    wanted: Mapping["Subject", Collection[str]],
+) -> Iterator["Broken"]:
+    """Yield which of the wanted subjects are not as they were sealed, or ought to be sealed and are not.
+
+    Of each subject these of its tables are looked at; all of them where none is named.
+    """
+    never = [subject for subject in wanted if subject not in standing]
+    ought = set(_to_be_sealed(connection)) if never else set()
+    for subject, tables in wanted.items():
+        if subject in ought and subject not in standing:
+            yield Broken(subject, None, ())
+        elif subject in standing:
+            seal = standing[subject]
+            if changed := _changed(connection, subject, seal, tables):
+                yield Broken(subject, seal.event, changed)
 
 
 def results_hold(connection: sqlite3.Connection, run_id: int) -> bool:
     """Tell whether a run's epochs, metrics and predictions are as they were when it was settled."""
-    subject = Subject("run", (run_id,))
-    seal = standing_seals(connection).get(subject)
-    results = {"epochs", "metrics", "predictions"}
-    return seal is not None and results.isdisjoint(_changed(connection, subject, seal))
+    return seal_holds(connection, Subject("run", (run_id,)), ("epochs", "metrics", "predictions"))
 
 
 def standing_seals(connection: sqlite3.Connection) -> dict["Subject", "Seal"]:
@@ -146,15 +154,22 @@ def standing_seals(connection: sqlite3.Connection) -> dict["Subject", "Seal"]:
     return standing
 
 
-def _changed(connection: sqlite3.Connection, subject: "Subject", seal: "Seal") -> tuple[str, ...]:
-    """Return the tables whose rows are not those that were sealed."""
-    if seal.rule not in RULES or subject.kind not in RULES[seal.rule]:
+def _changed(
+    connection: sqlite3.Connection, subject: "Subject", seal: "Seal", wanted: Collection[str] = ()
+) -> tuple[str, ...]:
+    """Return which of the tables, of all where none is wanted, do not have the rows that were sealed."""
+    queries = RULES.get(seal.rule, {}).get(subject.kind)
+    if queries is None:
         return tuple(RULES[RULE][subject.kind])
-    try:
-        now = seal_of(connection, subject, seal.rule)
-    except sqlite3.DatabaseError:  # settings that are JSON no more, text that is no UTF-8
-        return tuple(RULES[seal.rule][subject.kind])
-    return tuple(table for table in now if seal.digests.get(table) != now[table])
+    found = []
+    for table in [name for name in queries if not wanted or name in wanted]:
+        try:
+            now = rows_digest(connection, seal.rule, queries[table], subject.key)
+        except sqlite3.DatabaseError:  # settings that are JSON no more, text that is no UTF-8
+            now = ""
+        if seal.digests.get(table) != now:
+            found.append(table)
+    return tuple(found)
 
 
 def _to_be_sealed(connection: sqlite3.Connection) -> Iterator["Subject"]:
@@ -172,7 +187,8 @@ def _details(details_json: str) -> dict[str, Any]:
     return details if isinstance(details, dict) else {}
 
 
-def _digest(connection: sqlite3.Connection, rule: str, query: str, key: Key) -> str:
+def rows_digest(connection: sqlite3.Connection, rule: str, query: str, key: Key) -> str:
+    """Return the digest of the rows of a table that a rule names."""
     digest = hashlib.sha256(f"{rule}\n".encode())
     for row in connection.execute(query, key):
         digest.update(f"{_as_json(tuple(row))}\n".encode())
@@ -223,3 +239,11 @@ class Broken:
     subject: Subject
     event: int | None
     tables: tuple[str, ...]
+
+    def __str__(self) -> str:
+        """Say it: "run 3: table metrics is not as event 17 sealed it"."""
+        if self.event is None:
+            return f"{self.subject}: no event seals it: events were removed, or rows put in by hand"
+        if len(self.tables) == 1:
+            return f"{self.subject}: table {self.tables[0]} is not as event {self.event} sealed it"
+        return f"{self.subject}: tables {', '.join(self.tables)} are not as event {self.event} sealed them"

@@ -13,12 +13,11 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from boneexp.errors import Damaged, LedgerUnusable
+from boneexp.errors import LedgerUnusable
 from boneexp.ledger.backup import back_up
-from boneexp.ledger.history import first_broken_event
+from boneexp.ledger.quarantine import require_untouched
 from boneexp.ledger.sealed_rows import RULE, RULES
 from boneexp.ledger.seals import broken_seals
-from boneexp.ledger.summaries import wrong_summaries
 
 WITHHELD = "withheld"
 WITHHELD_DETAILS = '{"withheld":true}'
@@ -58,7 +57,7 @@ def slice_without_machine(connection: sqlite3.Connection, target: Path) -> Withh
         with closing(sqlite3.connect(target, isolation_level=None)) as copy:
             copy.row_factory = sqlite3.Row
             copy.execute("PRAGMA journal_mode = DELETE")
-            _require_untouched(copy)
+            require_untouched(copy)
             withheld = _withhold(copy)
             copy.execute("VACUUM")  # what was replaced is in no free page either
         return withheld
@@ -79,18 +78,6 @@ def shown_path(path: str) -> str:
     place = PurePosixPath(path)
     leads_away = place.is_absolute() or ".." in place.parts or path.startswith("~")
     return place.name if leads_away else path
-
-
-def _require_untouched(copy: sqlite3.Connection) -> None:
-    broken = first_broken_event(copy)
-    if broken is not None:
-        raise Damaged(f"event {broken} of the ledger was changed; see what is wrong with: boneexp doctor")
-    for seal in broken_seals(copy):
-        raise Damaged(f"{seal.subject} was changed after it was settled; see it with: boneexp doctor")
-    for run_id in wrong_summaries(copy):
-        raise Damaged(
-            f"the summary of run {run_id} is not what its metrics say; mend it: boneexp doctor --fix"
-        )
 
 
 def _withhold(copy: sqlite3.Connection) -> Withheld:

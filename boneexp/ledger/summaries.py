@@ -1,6 +1,6 @@
 """The summary of each settled run, made from its metrics by the transaction that settles it.
 
-It can be made again at any time: the metrics are what is sealed.
+It can be made again from metrics that are as they were sealed, and from no others.
 """
 
 import sqlite3
@@ -28,12 +28,6 @@ _COLUMNS = ", ".join(("run_id", "part", *(name for name, *_ in SUMMARY_COLUMNS),
 def summarise(connection: sqlite3.Connection, run_id: int) -> None:
     """Write the summary of a run whose metrics are there."""
     connection.execute(f"INSERT INTO run_summaries ({_COLUMNS}) {_OF_ONE_RUN}", (run_id,))
-
-
-def summarise_again(connection: sqlite3.Connection) -> None:
-    """Make every summary again from the metrics."""
-    connection.execute("DELETE FROM run_summaries")
-    connection.execute(f"INSERT INTO run_summaries ({_COLUMNS}) {_FROM_METRICS}")
 
 
 def wrong_summaries(connection: sqlite3.Connection) -> list[int]:
