@@ -280,6 +280,7 @@ def test_what_held_is_not_looked_for_again_until_the_ledger_is_written(study, mo
     looked = []
     whole_search = quarantine._looked_for
     monkeypatch.setattr(quarantine, "_looked_for", lambda *of: looked.append(of) or whole_search(*of))
+    monkeypatch.setattr(held_before, "SETTLED_S", 1e6)
     study("compare")
     study("compare")
     assert len(looked) == 2  # the files were written just now, and may be again without another time
