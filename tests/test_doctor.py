@@ -308,11 +308,14 @@ def test_what_does_not_come_out_byte_for_byte_is_made_and_says_so(copy, monkeypa
 
 
 def test_nothing_is_made_from_rows_that_were_changed(copy):
-    (copy.artifacts / RUN / "metrics_summary.json").unlink()
-    by_hand(copy, "UPDATE metrics SET value = 0.99 WHERE run_id = 3 AND metric = 'accuracy'")
-    (step,) = (each for each in doctor(copy, "--fix", "--yes", code=7)["steps"] if not each["succeeded"])
-    assert step["what"].startswith("make again")
-    assert "the rows of run 3 were changed" in step["outcome"]
+    for name in ("metrics_summary.json", "predictions.csv"):
+        (copy.artifacts / RUN / name).unlink()
+    by_hand(copy, "UPDATE predictions SET p_normal = 0.5 WHERE run_id = 3")
+    steps = doctor(copy, "--fix", "--yes", code=7)["steps"]
+    back, made = (each for each in steps if not each["succeeded"])
+    assert back["what"].startswith("bring back rows of run 3")
+    assert made["what"].startswith("make again")
+    assert "the rows of run 3 were changed" in made["outcome"]
     assert not (copy.artifacts / RUN / "metrics_summary.json").exists()
 
 

@@ -45,8 +45,9 @@ def put_rows_back(
 
 
 def put_summary_back(connection: sqlite3.Connection, run_id: int) -> bool:
-    """Make a run's summary again, if its metrics are what was sealed; tell whether they are."""
-    if not table_holds(connection, run_id, "metrics"):
+    """Make a run's summary again, if the run is there and its metrics are sealed; tell whether they are."""
+    known = connection.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone()
+    if known is None or not table_holds(connection, run_id, "metrics"):
         return False
     connection.execute("DELETE FROM run_summaries WHERE run_id = ?", (run_id,))
     summarise(connection, run_id)
