@@ -155,7 +155,9 @@ def called(home, command):
 
 def seen(home):
     """Return what files and ledger say."""
-    paths = [path for path in sorted(home.rglob("*")) if path.is_file() and "ledger.db" not in path.name]
+    paths = [
+        path for path in sorted(home.rglob("*")) if path.is_file() and not path.name.startswith("ledger.db")
+    ]
     with reading(home / "ledger.db") as connection:
         rows = views.promotion_rows(connection)
         files = connection.execute("SELECT path, sha256 FROM files WHERE kind = 'promoted checkpoint'")

@@ -50,7 +50,7 @@ def everything(study):
     with closing(sqlite3.connect(study.ledger)) as connection:
         rows = list(connection.iterdump())
     files = {path: path.read_bytes() for path in study.folder.rglob("*") if path.is_file()}
-    return rows, {path: content for path, content in files.items() if "ledger.db" not in path.name}
+    return rows, {path: content for path, content in files.items() if not path.name.startswith("ledger.db")}
 
 
 def damaged(study, *command):
