@@ -26,8 +26,19 @@ class Images:
     patients: np.ndarray | None  # (n,) ints
 
 
-def test_set(generator: np.random.Generator, sizes: tuple[int, ...] = SIZES, views: bool = False) -> Images:
-    """Return so many images of each class; with `views`, one to four are of one patient."""
+def test_set(
+    generator: np.random.Generator,
+    sizes: tuple[int, ...] = SIZES,
+    views: bool = False,
+    varied: bool = False,
+) -> Images:
+    """Return so many images of each class; with `views`, one to four are of one patient.
+
+    With `varied` the numbers of each class are drawn, too, as another sample of patients would have others.
+    """
+    if varied:
+        drawn = generator.multinomial(sum(sizes), np.array(sizes) / sum(sizes))
+        sizes = tuple(int(size) for size in drawn)
     patients: list[int] = []
     for size in sizes if views else ():
         left = size

@@ -274,8 +274,9 @@ def compare(
     ] = "",
     part: Part = "test",
     intervals: Annotated[
-        str, typer.Option(help="percentile as stored, or from the predictions: bca or wilson.")
-    ] = "percentile",
+        str,
+        typer.Option(help="stored, or computed from the predictions: analytic, percentile or bca."),
+    ] = "stored",
     only: Annotated[
         str, typer.Option(help="With --paired, --subgroups or --calibration: just these, E1,E2.")
     ] = "",
@@ -290,7 +291,7 @@ def compare(
     kinds = {"paired": paired, "subgroups": subgroups, "seeds": seeds, "calibration": calibration}
     asked = [kind for kind, wanted in kinds.items() if wanted]
     _require_one_of("part", part, ("test", "val"))
-    _require_one_of("intervals", intervals, ("percentile", "bca", "wilson"))
+    _require_one_of("intervals", intervals, ("stored", "analytic", "percentile", "bca"))
     if prevalence is not None and not 0 < prevalence < 1:
         raise typer.BadParameter("--prevalence lies between 0 and 1")
     from boneexp import comparing
@@ -311,7 +312,7 @@ def compare(
     if done.answer is not None:
         _answered(done.answer, json, csv, md)
     else:  # the files keep what is stored, and all of it
-        as_stored = part == "test" and intervals == "percentile" and not struck_out
+        as_stored = part == "test" and intervals == "stored" and not struck_out
         said = _written_or_why_not(done, artifacts) if as_stored else ""
         _compared(done, said, json, csv, md)
     return refuse(why for reasons in struck_out.values() for why in reasons)

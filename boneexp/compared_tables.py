@@ -40,6 +40,7 @@ def comparison_parts(comparison: Comparison, verdict: Verdict | None = None) -> 
     parts += [screen.escaped(sentence) for sentence in (verdict.sentences() if verdict else ())]
     parts += [f"[yellow]Note:[/] {screen.escaped(warning)}" for warning in comparison.warnings]
     parts += [f"[red]{screen.escaped(why)}[/]" for why in comparison.struck_out_notes()]
+    parts += [screen.escaped(sentence)] if (sentence := comparison.intervals_sentence()) else []
     parts.append("Research use only, not for clinical use.")
     return parts
 

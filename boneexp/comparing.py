@@ -26,9 +26,10 @@ from boneexp.ledger import evidence
 from boneexp.ledger.conditions import cancelled_note
 from boneexp.ledger.quarantine import OF_EACH_RUN, quarantined, refuse, without
 from boneexp.results import AT_BOUND, is_at_bound
-from boneexp.selection import ROW_COLUMNS, Comparison, compared
+from boneexp.selection import ROW_COLUMNS, Comparison, compared, interval_notes
 
 Row = dict[str, Any]
+STORED = "stored"
 
 
 @dataclass(frozen=True)
@@ -38,7 +39,7 @@ class Request:
     kind: str = ""
     metric: str = ""
     part: str = "test"
-    intervals: str = "percentile"
+    intervals: str = STORED  # or one of boneexp.evaluation.metrics.METHODS
     only: tuple[str, ...] = ()  # experiments to ask about; all where none is named
     prevalence: float | None = None  # of malignant images where a model is to be used, for "calibration"
 
@@ -137,7 +138,7 @@ def _as_asked(connection: sqlite3.Connection, request: "Request") -> "Compared":
     if request.kind:
         return Compared(found, None, ANSWERS[request.kind](connection, found, request))
     verdict = verdict_of(connection, found)
-    if request.intervals != "percentile":
+    if request.intervals != STORED:
         found = with_intervals(connection, found, request)
     return Compared(found, verdict, None)
 
@@ -165,18 +166,17 @@ def answer_of_tests(evaluated: Evaluated, tests: Sequence[PairedTest], part: str
             "p": each.p_value,
             "p_holm": each.adjusted_p,
             "false_claim": each.false_claim,
-            "verdict": "differ" if each.is_significant else "cannot be told apart",
+            "verdict": each.verdict,
         }
         for each in tests
     )
     notes = [
-        "Differences are the second less the first; the interval is the paired bootstrap's "
-        f"({evaluated.confidence:.0%}, {evaluated.resamples:,} resamples), that of t where there are several "
-        "seeds.",
+        f"Differences are the second less the first; the interval ({evaluated.confidence:.0%}) and p are of "
+        "the same test.",
         "false_claim is the probability that the one that looks better is not, if nothing was known before "
         "(at most 0.5; not adjusted for the number of comparisons).",
         f"p_holm is adjusted over all pairs in the same figure on the same split; below {LEVEL} the two "
-        "differ.",
+        "differ significantly. Without a p nothing is known, which is no tie.",
         *_of_what(evaluated),
         *_elsewhere(evaluated.elsewhere),
     ]
@@ -286,13 +286,11 @@ def calibration_answer(connection: sqlite3.Connection, found: Comparison, reques
 
 def with_intervals(connection: sqlite3.Connection, found: Comparison, request: Request) -> Comparison:
     """Return the comparison with intervals of another kind, computed from the prediction rows."""
-    said = {
-        "bca": "Intervals are BCa bootstrap intervals.",
-        "wilson": "Intervals of accuracy and sensitivity are Wilson's, the others percentile bootstrap.",
-    }[request.intervals]
     evaluated = _evaluated(connection, found, request)
-    figures = refined(found.figures, evaluated, found.part, request.intervals)
-    return replace(found, figures=figures, warnings=(*found.warnings, said))
+    figures, methods = refined(found.figures, evaluated, found.part, request.intervals)
+    of_stored = interval_notes(found.interval_methods)
+    warnings = tuple(warning for warning in found.warnings if warning not in of_stored)
+    return replace(found, figures=figures, interval_methods=methods, warnings=warnings)
 
 
 def _evaluated(connection: sqlite3.Connection, found: Comparison, request: Request) -> Evaluated:

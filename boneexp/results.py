@@ -9,6 +9,18 @@ SplitName = Literal["stratified", "center_holdout"]
 SPLITS: tuple[SplitName, ...] = ("stratified", "center_holdout")
 CLASS_NAMES = ("Normal", "Benign", "Malignant")
 PARTS = ("train", "val", "test")
+INTERVAL_METHODS = {  # by the name that stands beside each figure in the ledger
+    "wilson": "Wilson",
+    "wilson-f1": "Wilson, of F1",
+    "mover": "Wilson of each class, squared and added",
+    "logit-delong": "DeLong on the logit scale",
+    "newcombe": "Newcombe's score interval",
+    "logit-jackknife": "jackknife on the logit scale",
+    "fisher-jackknife": "jackknife on Fisher's scale",
+    "log-jackknife": "jackknife on the log scale",
+    "percentile": "percentile bootstrap",
+    "bca": "BCa bootstrap",
+}
 LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 20.0  # between which it is searched for
 AT_BOUND = "(at the bound of its search)"
 # Means are compared in steps of 1e-9, after this is added: the golden ratio's fraction, from which shares of
@@ -51,13 +63,17 @@ class EpochRecord:
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One figure with its interval; None where undefined. `class_name` is "" for one over all classes."""
+    """One figure with its interval; None where undefined. `class_name` is "" for one over all classes.
+
+    `interval_method` names how the interval was made; "" where there is none.
+    """
 
     metric: str
     class_name: str
     value: float | None
     low: float | None
     high: float | None
+    interval_method: str = ""
 
 
 @dataclass(frozen=True)

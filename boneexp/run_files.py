@@ -108,14 +108,26 @@ def _summary(spec: RunSpec, evidence: Evidence) -> dict[str, Any]:
         "config_hash": spec.config_hash,
         "best_epoch": evidence.best_epoch + 1,
         "epochs": len(evidence.history),
-        "interval": f"{spec.settings.evaluation.confidence:.0%} percentile bootstrap, stratified by class, "
-        f"{spec.settings.evaluation.resamples} resamples",
+        "interval": _intervals(spec, evidence),
         "parts": parts,
     }
 
 
-def _interval(value: MetricValue) -> dict[str, float | None]:
-    return {"value": value.value, "low": value.low, "high": value.high}
+def _intervals(spec: RunSpec, evidence: Evidence) -> str:
+    """Return what the intervals are; runs of before schema 0005 say it as they did then, to the last byte."""
+    confidence = f"{spec.settings.evaluation.confidence:.0%}"
+    methods = {value.interval_method for values in evidence.metrics.values() for value in values}
+    if methods == {"percentile"}:
+        resamples = spec.settings.evaluation.resamples
+        return f"{confidence} percentile bootstrap, stratified by class, {resamples} resamples"
+    return f"{confidence}; interval_method names how each was made"
+
+
+def _interval(value: MetricValue) -> dict[str, float | str | None]:
+    figure: dict[str, float | str | None] = {"value": value.value, "low": value.low, "high": value.high}
+    if value.interval_method in ("", "percentile"):
+        return figure
+    return {**figure, "interval_method": value.interval_method}
 
 
 def _predictions_csv(predictions: tuple[Prediction, ...]) -> str:

@@ -24,7 +24,7 @@ from boneexp.references import (
     reference_warning,
     references_of,
 )
-from boneexp.results import SPLITS
+from boneexp.results import INTERVAL_METHODS, SPLITS
 
 Row = dict[str, Any]
 ROW_COLUMNS = (  # of a row of the comparison
@@ -74,10 +74,20 @@ class Comparison:
     leaks: tuple[str, ...] = ()  # what training and test of the splits share, or may share
     warnings: tuple[str, ...] = field(default=())
     struck_out: Mapping[str, tuple[str, ...]] = field(default_factory=dict)  # experiment -> why, in words
+    interval_methods: tuple[Row, ...] = ()  # metric, interval_method, and of how many runs
 
     def struck_out_notes(self) -> tuple[str, ...]:
         """Say of each experiment that is struck out why; nothing of it is shown, and nothing ranks it."""
         return tuple(f"Quarantined: {name}: {'; '.join(why)}." for name, why in self.struck_out.items())
+
+    def intervals_sentence(self) -> str:
+        """Say by which methods the intervals were made; "" where there is none."""
+        by_method: dict[str, list[str]] = {}
+        for row in self.interval_methods:
+            words = INTERVAL_METHODS.get(row["interval_method"], str(row["interval_method"]))
+            by_method.setdefault(words, []).append(label(row["metric"]))
+        said = "; ".join(f"{words} ({', '.join(metrics)})" for words, metrics in by_method.items())
+        return f"Intervals: {said}." if said else ""
 
     def row(self, experiment: str) -> Row | None:
         """Return the comparison row of an experiment, or None."""
@@ -242,7 +252,8 @@ def compared(connection: sqlite3.Connection, part: str = "test") -> Comparison:
         selected_on=selected_on,
         leaks=tuple(dict.fromkeys(filter(None, map(leak_sentence, views.split_rows(connection))))),
     )
-    return replace(found, warnings=tuple(_warnings(found)))
+    methods = tuple(views.interval_methods(connection, part))
+    return replace(found, interval_methods=methods, warnings=(*_warnings(found), *interval_notes(methods)))
 
 
 def choose(leaderboard: Sequence[Row], order: Sequence[str], part: str = "test") -> "Ranked":
@@ -344,3 +355,16 @@ def _warnings(found: Comparison) -> list[str]:
             said.append(f"{where}: {row['finished_runs']} of {row['planned_runs']} runs have finished.")
         said += [f"{mark} {where}: {MARKS[mark]}" for mark in found.marks(experiment, split)]
     return [warning for warning in said if warning]
+
+
+def interval_notes(methods: Sequence[Row]) -> tuple[str, ...]:
+    """Say where stored intervals are older than the present methods, or not alike."""
+    old = max((row["runs"] for row in methods if row["interval_method"] == "percentile"), default=0)
+    if not old:
+        return ()
+    mixed = any(row["interval_method"] != "percentile" for row in methods)
+    alike = ", and others have the present methods: their widths are not comparable" if mixed else ""
+    return (
+        f"The intervals of {old} run{'s' * (old > 1)} are percentile bootstrap intervals of an earlier "
+        f"version{alike}. The present methods, from the predictions: boneexp compare --intervals analytic",
+    )

@@ -4,6 +4,7 @@ import csv
 import json
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
 from itertools import product
 
 import numpy as np
@@ -27,18 +28,18 @@ from boneexp.analysis.choice import verdict_of
 from boneexp.analysis.evaluated import evaluated_runs
 from boneexp.analysis.figures import Figure, figure_named, known_figures
 from boneexp.analysis.groups import generalisation_gaps, subgroup_figures
-from boneexp.analysis.pairs import paired_tests
+from boneexp.analysis.pairs import PairedTest, paired_tests
 from boneexp.analysis.spread import seed_spreads
 from boneexp.comparing import Request, compare_as_asked
 from boneexp.config import BaselineSettings, ReferenceSettings, SelectionSettings
 from boneexp.documents.comparison import as_json, shown
 from boneexp.errors import FigureUnknown
-from boneexp.evaluation.differences import paired_differences, unpaired_differences
+from boneexp.evaluation.differences import Model, unpaired_differences
 from boneexp.evaluation.paired import delong_differences, holm, mcnemar_differences
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.enqueue import record_study
 from boneexp.results import CLASS_NAMES
-from boneexp.selection import compared
+from boneexp.selection import compared, interval_notes
 
 FOUR = ("E1", "E2", "E3", "E4")
 
@@ -169,9 +170,9 @@ def test_paired_tests_are_those_of_the_pairs_and_holm_is_over_each_figure(four):
         t for t in found if (t.first, t.second, t.split, t.figure) == ("E1", "E4", "stratified", "accuracy")
     )
     first, second = (evaluated.of(name, "stratified")[0].parts["test"] for name in ("E1", "E4"))
-    drawn = paired_differences(first, second, seed=42, resamples=evaluated.resamples)[0]
-    assert (one.difference, one.low, one.high) == (drawn.value, drawn.low, drawn.high)
-    assert (one.p_value, one.test) == (mcnemar_differences(first, second)[0].p_value, "mcnemar")
+    tested = mcnemar_differences(first, second)[0]
+    assert (one.difference, one.low, one.high) == (tested.value, tested.low, tested.high)
+    assert (one.p_value, one.test) == (tested.p_value, "mid-p mcnemar")
     auroc = next(t for t in found if (t.first, t.second, t.figure) == ("E1", "E4", "malignant_auroc"))
     assert (auroc.p_value, auroc.test) == (delong_differences(first, second)[2].p_value, "delong")
 
@@ -194,7 +195,11 @@ def test_groups_take_the_tests_that_assume_independence_out(tmp_path):
         connection.execute("UPDATE predictions SET group_id = substr(image_id, 1, 7)")
     with reading(path) as connection:
         tests = paired_tests(evaluated_runs(connection))
-    assert {test.test for test in tests} == {"permutation"}
+    assert {test.figure: test.test for test in tests} == {
+        "accuracy": "jackknife",
+        "macro_auroc": "permutation",  # one group has all malignant images: no variance is known
+        "malignant_sensitivity": "permutation",
+    }
 
 
 def test_several_seeds_are_compared_by_their_mean(seeds):
@@ -217,7 +222,7 @@ def test_the_gap_to_other_centres_is_the_difference_of_the_two_test_parts(four):
         evaluated = evaluated_runs(connection)
     gaps = {gap.experiment: gap for gap in generalisation_gaps(evaluated, [Figure("accuracy")])}
     near, far = (evaluated.of("E3", split)[0].parts["test"] for split in ("stratified", "center_holdout"))
-    again = unpaired_differences(near, far, seed=42, resamples=evaluated.resamples)[0]
+    again = unpaired_differences(Model((near,)), Model((far,)))["accuracy", ""]
     assert (gaps["E3"].gap, gaps["E3"].low, gaps["E3"].high) == (again.value, again.low, again.high)
     assert gaps["E3"].gap == pytest.approx(gaps["E3"].center_holdout - gaps["E3"].stratified)
 
@@ -413,7 +418,7 @@ def ranked(study):
     return sorted(rows, key=lambda row: -row["Stratified Accuracy"])
 
 
-@pytest.mark.parametrize("method", ["bca", "wilson"])
+@pytest.mark.parametrize("method", ["bca", "percentile"])
 def test_other_intervals_come_from_the_predictions(study, method):
     stored, again = study.json("compare"), study.json("compare", "--intervals", method)
     for before, after in zip(stored["experiments"], again["experiments"], strict=True):
@@ -421,18 +426,47 @@ def test_other_intervals_come_from_the_predictions(study, method):
         assert before["intervals"][figure] != after["intervals"][figure]
         low, high = after["intervals"][figure]
         assert low < after["Stratified Accuracy"] < high
-    assert any("BCa" in note or "Wilson" in note for note in again["warnings"])
+    assert {row["interval_method"] for row in again["interval_methods"]} == {method}
+    assert {row["interval_method"] for row in stored["interval_methods"]} == {"wilson", "logit-delong"}
+    same = study.json("compare", "--intervals", "analytic")
+    assert [row["intervals"] for row in same["experiments"]] == [
+        row["intervals"] for row in stored["experiments"]
+    ]
+    assert "Intervals: Wilson (accuracy, sensitivity, specificity)" in " ".join(
+        study("compare").stdout.split()
+    )
     kept = json.loads((study.artifacts / "comparison.json").read_text())
     assert kept["experiments"][0]["intervals"] == stored["experiments"][0]["intervals"]
+
+
+def test_runs_with_percentile_intervals_are_said_to_have_them(tmp_path):
+    path = settled_ledger(tmp_path / "ledger.db", ("E1", "E2"), splits=("stratified",))
+    with reading(path) as connection:
+        assert not interval_notes(compared(connection).interval_methods)
+    with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute("UPDATE metrics SET interval_method = 'percentile' WHERE run_id = 1")
+    with reading(path) as connection:
+        (note,) = interval_notes(compared(connection).interval_methods)
+        assert note in compared(connection).warnings
+    assert note.startswith("The intervals of 1 run are percentile bootstrap intervals of an earlier")
+    assert "boneexp compare --intervals analytic" in note
+
+
+def test_a_pair_without_a_p_value_is_not_testable_and_no_tie():
+    about = ("stratified", "test", "accuracy", "E1", "E2", 9)
+    unknown = PairedTest(*about, 0.1, None, None, None, "delong", None)
+    assert unknown.verdict == "not testable"
+    assert replace(unknown, p_value=0.3, adjusted_p=0.3).verdict == "no significant difference"
+    assert replace(unknown, p_value=0.01, adjusted_p=0.01).verdict == "differ"
 
 
 @pytest.mark.parametrize(
     ("given", "said", "code"),
     [
-        (("--paired", "--seeds"), "go one at a", 2),
-        (("--paired", "--intervals", "bca"), "go one at a", 2),
+        (("--paired", "--seeds"), "contradict each other", 2),
+        (("--paired", "--intervals", "bca"), "contradict each other", 2),
         (("--part", "train"), "one of test, val", 2),
-        (("--intervals", "normal"), "one of percentile, bca, wilson", 2),
+        (("--intervals", "normal"), "one of stored, analytic, percentile, bca", 2),
         (("--metric", "f2"), "there is no figure 'f2'", 1),
         (("--seeds", "--only", "E1"), "--only goes with --paired", 2),
         (("--paired", "--only", "E1,E9"), "no experiment 'E9' is compared", 1),

@@ -211,9 +211,9 @@ def test_groups_that_are_drawn_together_are_said_to_be_by_runs_that_draw_them(fa
         return replace(run, split={**run.split, "group_column": "patient"})
 
     for text in both(with_runs(facts, grouped)):
-        assert "bootstrap intervals over the groups of images (equal patient) of the part" in text
+        assert "groups of images of equal patient as independent" in text
         assert "take every image as independent" not in text
-        assert "are Wilson's" not in text
+        assert "are Wilson's, with the design effect of the groups" in text
     for text in both(with_runs(facts, lambda run: replace(grouped(run), metrics={}))):
         assert "take every image as independent" in text
     for text in both(facts):

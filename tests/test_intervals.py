@@ -45,60 +45,39 @@ def sample(seed, sizes=SIZES):
     return predictions_of(labels, odds / odds.sum(axis=1, keepdims=True), CLASS_NAMES)
 
 
-def balanced(*samples, axis=-1):
-    return np.mean([sample.mean(axis=axis) for sample in samples], axis=0)
+def mean(values, axis=-1):
+    return values.mean(axis=axis)
 
 
-def pooled(*samples, axis=-1):
-    return sum(sample.sum(axis=axis) for sample in samples) / sum(sample.shape[axis] for sample in samples)
+def log_of_mean(values, axis=-1):
+    return np.log(0.1 + values.mean(axis=axis))  # bent, so that it leans and accelerates
 
 
-def log_of_mean(*samples, axis=-1):
-    return np.log(0.1 + balanced(*samples, axis=axis))  # bent, so that it leans and accelerates
-
-
-def jackknifed(statistic, samples):
-    """Leave out one after the other, each from its own sample."""
-    found = []
-    for place, values in enumerate(samples):
-        for one in range(len(values)):
-            found.append(statistic(*samples[:place], np.delete(values, one), *samples[place + 1 :]))
-    return np.array(found)
-
-
-@pytest.mark.parametrize("statistic", [balanced, pooled, log_of_mean])
+@pytest.mark.parametrize("statistic", [mean, log_of_mean])
 @pytest.mark.parametrize("kind", ["hits", "skewed"])
 def test_bca_is_scipys_for_the_same_resamples(statistic, kind):
     generator = np.random.default_rng(3)
-    if kind == "hits":
-        samples = [
-            (generator.random(size) < share) * 1.0 for size, share in zip(SIZES, (0.9, 0.7, 0.5), strict=True)
-        ]
-    else:
-        samples = [generator.exponential(scale, size) for size, scale in zip(SIZES, (1, 2, 5), strict=True)]
-    drawn = np.array(
-        [statistic(*(generator.choice(values, len(values)) for values in samples)) for _ in range(999)]
-    )
+    values = (generator.random(73) < 0.8) * 1.0 if kind == "hits" else generator.exponential(2, 73)
+    drawn = np.array([statistic(generator.choice(values, 73)) for _ in range(999)])
     expected = scipy.stats.bootstrap(
-        samples,
+        (values,),
         statistic,
         n_resamples=0,
         bootstrap_result=SimpleNamespace(bootstrap_distribution=drawn),
         confidence_level=0.9,
         method="BCa",
     ).confidence_interval
-    strata = np.repeat([0, 1, 2], SIZES)
-    skew = acceleration(jackknifed(statistic, samples), strata)
-    ours = bca_interval(drawn, float(statistic(*samples)), skew, 0.9)
+    left_out = np.array([statistic(np.delete(values, one)) for one in range(73)])
+    ours = bca_interval(drawn, float(statistic(values)), acceleration(left_out), 0.9)
     assert ours == pytest.approx((expected.low, expected.high), rel=1e-9)
-    assert ours != percentile_interval(drawn, 0.9)
+    assert kind == "hits" or ours != percentile_interval(drawn, 0.9)
 
 
 def test_the_acceleration_of_a_mean_is_a_sixth_of_its_skewness_over_the_root_of_n():
     values = np.random.default_rng(0).exponential(size=50)
     left_out = (values.sum() - values) / 49
     skewness = scipy.stats.skew(values)
-    assert acceleration(left_out, np.zeros(50)) == pytest.approx(skewness / (6 * math.sqrt(50)))
+    assert acceleration(left_out) == pytest.approx(skewness / (6 * math.sqrt(50)))
 
 
 def test_accelerations_of_the_metrics_are_those_of_images_left_out_one_by_one():
@@ -108,9 +87,9 @@ def test_accelerations_of_the_metrics_are_those_of_images_left_out_one_by_one():
         kept = np.arange(len(predictions.labels)) != image
         one_less = predictions_of(predictions.labels[kept], predictions.probabilities[kept], CLASS_NAMES)
         left_out.append(figures_of(one_less))
-    expected = [acceleration(column, predictions.labels) for column in np.array(left_out).T]
+    expected = [acceleration(column) for column in np.array(left_out).T]
     assert accelerations(predictions) == pytest.approx(expected, abs=1e-9)
-    assert np.abs(expected).max() > 0.01
+    assert np.abs(expected).max() > 0.005
 
 
 def test_a_units_leaving_takes_all_its_images():
@@ -120,15 +99,15 @@ def test_a_units_leaving_takes_all_its_images():
 
 
 def test_what_does_not_vary_has_no_acceleration():
-    assert acceleration(np.full(9, 0.5), np.zeros(9)) == 0
-    assert acceleration(np.array([0.2, 0.9]), np.array([0, 1])) == 0  # one unit in each class
-    assert acceleration(np.array([np.nan, np.nan]), np.array([0, 0])) == 0
+    assert acceleration(np.full(9, 0.5)) == 0
+    assert acceleration(np.array([0.2])) == 0
+    assert acceleration(np.array([np.nan, np.nan])) == 0
 
 
 def test_units_without_which_the_metric_is_undefined_are_passed_over():
     known = np.random.default_rng(0).exponential(size=20)
     with_gap = np.append(known, np.nan)
-    assert acceleration(with_gap, np.zeros(21)) == acceleration(known, np.zeros(20))
+    assert acceleration(with_gap) == acceleration(known)
 
 
 def test_bca_without_lean_or_acceleration_is_the_percentile_interval():

@@ -1,8 +1,9 @@
-"""Every metric against scikit-learn, weighted and not; every interval against a plain loop."""
+"""Every metric against scikit-learn, weighted and not; bootstrap intervals against a plain loop."""
 
 import json
 import math
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,6 +11,8 @@ import sklearn
 from sklearn import metrics as sk
 
 from boneexp.evaluation import metrics
+from boneexp.evaluation.inputs import predictions_of
+from boneexp.evaluation.intervals import wilson_interval
 from boneexp.evaluation.metrics import (
     LOWER_IS_BETTER,
     OVERALL,
@@ -18,11 +21,12 @@ from boneexp.evaluation.metrics import (
     classification_report,
     confusion,
     evaluate,
+    left_out_figures,
     metric_columns,
     metric_matrix,
 )
-from boneexp.evaluation.statistics import stratified_resample_counts
-from boneexp.results import CLASS_NAMES
+from boneexp.evaluation.statistics import resample_counts
+from boneexp.results import CLASS_NAMES, INTERVAL_METHODS
 
 TOLERANCE = 1e-12
 pytestmark = pytest.mark.filterwarnings("ignore:The y_prob values do not sum")  # rounded, and meant to be
@@ -175,10 +179,7 @@ def test_every_figure_is_scikit_learns(case):
 def test_every_figure_of_a_weighted_resample_is_scikit_learns(case):
     labels, made = CASES[case]
     probabilities = made(labels)
-    stratified = stratified_resample_counts(labels, 3, seed=1)
-    uniform = np.full(len(labels), 1 / len(labels))
-    plain = np.random.default_rng(2).multinomial(len(labels), uniform, size=3)  # classes may vanish
-    counts = np.concatenate([stratified, plain])
+    counts = resample_counts(len(labels), 6, seed=1)  # classes may vanish
     expected = np.stack([reference(labels, probabilities, row) for row in counts])
     np.testing.assert_allclose(metric_matrix(labels, probabilities, counts), expected, rtol=0, atol=TOLERANCE)
 
@@ -202,15 +203,16 @@ def test_auroc_counts_a_tie_half_and_a_weight_whole():
 
 def test_every_interval_is_that_of_a_plain_loop_over_the_same_resamples():
     labels, made = of_sizes(25, 18, 3), never_malignant
-    values = evaluate(labels, made(labels), CLASS_NAMES, seed=11, resamples=40, confidence=0.9)
-    counts = stratified_resample_counts(labels, 40, seed=11)
+    given = {"seed": 11, "resamples": 40, "confidence": 0.9, "method": "percentile"}
+    values = evaluate(labels, made(labels), CLASS_NAMES, **given)
+    counts = resample_counts(len(labels), 40, seed=11)
     looped = np.stack([reference(labels, made(labels), row) for row in counts])
     for value, column in zip(values, looped.T, strict=True):
         defined = column[~np.isnan(column)]
         if value.metric in WITHOUT_INTERVAL or (value.metric, value.class_name) == ("precision", "Malignant"):
             assert (value.low, value.high) == (None, None)
             continue
-        assert len(defined) == 40
+        assert value.interval_method == "percentile"
         assert value.low == pytest.approx(np.percentile(defined, 5), abs=TOLERANCE)
         assert value.high == pytest.approx(np.percentile(defined, 95), abs=TOLERANCE)
 
@@ -276,12 +278,15 @@ def test_certain_and_right_is_one_everywhere_and_reverse_ranked_is_an_auroc_of_z
     right = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=30)
     for value in right:
         perfect = 0 if value.metric in LOWER_IS_BETTER else 1
-        ends = (None, None) if value.metric in WITHOUT_INTERVAL else (perfect, perfect)
-        assert (value.value, value.low, value.high) == (perfect, *ends)
+        assert value.value == perfect
+        if value.metric in (*LOWER_IS_BETTER, "matthews_correlation"):
+            assert (value.low, value.high) == (None, None)  # no method is known where nothing varies
+        else:
+            assert 0.5 < value.low < value.high == 1
     labels, made = CASES["reverse ranked"]
     wrong = evaluate(labels, made(labels), CLASS_NAMES, seed=0, resamples=30)
-    assert found(wrong, "macro_auroc").value == 0
-    assert found(wrong, "macro_auroc").high == 0
+    area = found(wrong, "macro_auroc")
+    assert (area.value, area.low) == (0, 0) and 0 < area.high < 0.5
 
 
 def test_with_image_ids_the_order_of_the_images_changes_nothing():
@@ -289,7 +294,7 @@ def test_with_image_ids_the_order_of_the_images_changes_nothing():
     probabilities = model_output(labels, 1)
     ids = [f"IMG{number:06d}.jpeg" for number in range(len(labels))]
     shuffled = np.random.default_rng(5).permutation(len(labels))
-    given = {"class_names": CLASS_NAMES, "seed": 3, "resamples": 200}
+    given = {"class_names": CLASS_NAMES, "seed": 3, "resamples": 200, "method": "percentile"}
     straight = evaluate(labels, probabilities, image_ids=ids, **given)
     mixed_ids = [ids[position] for position in shuffled]
     mixed = (labels[shuffled], probabilities[shuffled])
@@ -301,7 +306,8 @@ def test_with_image_ids_the_order_of_the_images_changes_nothing():
 def test_the_same_seed_gives_the_same_intervals_and_another_seed_others():
     labels, made = CASES["random"]
     first, again, other = (
-        evaluate(labels, made(labels), CLASS_NAMES, seed=seed, resamples=200) for seed in (4, 4, 5)
+        evaluate(labels, made(labels), CLASS_NAMES, seed=seed, resamples=200, method="percentile")
+        for seed in (4, 4, 5)
     )
     assert first == again
     assert [v.value for v in first] == [v.value for v in other]
@@ -311,11 +317,10 @@ def test_the_same_seed_gives_the_same_intervals_and_another_seed_others():
 @pytest.mark.parametrize("cells", [1, 117 * 7, 10**9])
 def test_the_size_of_the_blocks_changes_nothing(monkeypatch, cells):
     labels, made = CASES["random"]
-    usual = evaluate(labels, made(labels), CLASS_NAMES, seed=4, resamples=50)
+    given = {"seed": 4, "resamples": 50, "method": "percentile"}
+    usual = evaluate(labels, made(labels), CLASS_NAMES, **given)
     monkeypatch.setattr(metrics, "BLOCK_CELLS", cells)
-    for value, expected in zip(
-        evaluate(labels, made(labels), CLASS_NAMES, seed=4, resamples=50), usual, strict=True
-    ):
+    for value, expected in zip(evaluate(labels, made(labels), CLASS_NAMES, **given), usual, strict=True):
         if value.metric in LOWER_IS_BETTER:  # sums of fractions, whose order is the linear algebra's
             assert value.value == pytest.approx(expected.value, abs=TOLERANCE)
             assert value.low == pytest.approx(expected.low, abs=TOLERANCE)
@@ -328,7 +333,7 @@ def test_memory_stays_bounded_however_many_resamples_there_are():
     labels = of_sizes(282, 231, 51)
     probabilities = model_output(labels, 1)
     tracemalloc.start()
-    evaluate(labels, probabilities, CLASS_NAMES, seed=0, resamples=10_000)
+    evaluate(labels, probabilities, CLASS_NAMES, seed=0, resamples=10_000, method="percentile")
     peak_bytes = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
     assert peak_bytes < 15e6  # the counts alone would be 45 MB as int64
@@ -381,19 +386,29 @@ def test_an_edge_of_the_calibration_bins_belongs_to_the_bin_below_it():
     assert found(values, "expected_calibration_error").value == pytest.approx(expected, abs=TOLERANCE)
 
 
-def test_groups_of_one_image_change_nothing_and_larger_groups_do():
+@pytest.mark.parametrize("method", ["analytic", "percentile"])
+def test_groups_of_one_image_change_nothing_and_larger_groups_do(method):
     labels, made = CASES["random"]
-    given = {"seed": 3, "resamples": 200}
+    given = {"seed": 3, "resamples": 200, "method": method}
     plain = evaluate(labels, made(labels), CLASS_NAMES, **given)
     alone = [f"patient {number}" for number in range(len(labels))]
-    assert evaluate(labels, made(labels), CLASS_NAMES, groups=alone, **given) == plain
+    ones = evaluate(labels, made(labels), CLASS_NAMES, groups=alone, **given)
+    for value, expected in zip(ones, plain, strict=True):
+        assert value.interval_method == expected.interval_method
+        assert (value.value, value.low, value.high) == pytest.approx(
+            (expected.value, expected.low, expected.high), abs=TOLERANCE
+        )
     twice = np.repeat(np.arange(len(labels)), 2)  # every image comes twice, as two views of a patient
     doubled = labels[twice], made(labels)[twice]
     naive = evaluate(*doubled, CLASS_NAMES, **given)
     clustered = evaluate(*doubled, CLASS_NAMES, groups=[alone[number] for number in twice], **given)
     for value, expected in zip(clustered, plain, strict=True):  # a second look tells nothing new
-        for number in ("value", "low", "high"):
-            assert getattr(value, number) == pytest.approx(getattr(expected, number), abs=TOLERANCE)
+        assert value.value == pytest.approx(expected.value, abs=TOLERANCE)
+        if method == "percentile":
+            ends = (expected.low, expected.high)
+            assert (value.low, value.high) == pytest.approx(ends, abs=TOLERANCE)
+        elif value.low is not None:  # of few groups the variance itself is uncertain
+            assert 0.95 < (value.high - value.low) / (expected.high - expected.low) < 1.2
     width = [value.high - value.low for value in (found(naive, "accuracy"), found(plain, "accuracy"))]
     assert width[0] < 0.85 * width[1]  # but taken as images of their own they would seem to
 
@@ -425,6 +440,82 @@ def test_bca_has_the_figures_of_the_percentiles_and_other_ends():
     assert [value.low for value in plain] != [value.low for value in moved]
     assert found(moved, "expected_calibration_error").low is None
     assert all(value.low < value.value < value.high for value in moved if value.low is not None)
+
+
+@pytest.mark.filterwarnings("ignore::sklearn.exceptions.UndefinedMetricWarning", "ignore::UserWarning")
+def test_where_scikit_learn_says_something_else_is_known():
+    labels, predicted = np.array([0, 0, 1, 1, 0]), np.array([0, 2, 1, 0, 0])  # 2 is predicted and absent
+    probabilities = np.eye(3)[predicted] * 0.7 + 0.1
+    ours = evaluate(labels, probabilities, CLASS_NAMES, seed=0)
+    of_classes = sk.f1_score(labels, predicted, average=None, labels=[0, 1, 2])
+    assert of_classes[2] == 0 and found(ours, "f1", "Malignant").value is None
+    assert sk.f1_score(labels, predicted, average="macro") == pytest.approx(of_classes.mean())
+    assert found(ours, "macro_f1").value == pytest.approx(of_classes[:2].mean())
+    assert sk.average_precision_score(labels == 2, probabilities[:, 2]) == 0
+    assert found(ours, "average_precision", "Malignant").value is None
+    assert sk.recall_score(labels == 2, predicted == 2) == 0
+    assert found(ours, "sensitivity", "Malignant").value is None
+    assert np.isnan(sk.roc_auc_score(labels == 2, probabilities[:, 2]))
+    assert found(ours, "auroc", "Malignant").value is found(ours, "macro_auroc").value is None
+    assert sk.balanced_accuracy_score(labels, predicted) == pytest.approx(
+        found(ours, "balanced_accuracy").value
+    )
+    one = evaluate(labels, np.tile([0.8, 0.1, 0.1], (5, 1)), CLASS_NAMES, seed=0)
+    assert sk.precision_score(labels == 1, np.zeros(5)) == 0
+    assert found(one, "precision", "Benign").value is None
+    two = np.array([[0.8, 0.2], [0.4, 0.6], [0.3, 0.7]])
+    brier = found(evaluate(np.array([0, 0, 1]), two, ("A", "B"), seed=0), "brier_score").value
+    assert brier == pytest.approx(2 * sk.brier_score_loss([0, 0, 1], two[:, 1]))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_every_analytic_interval_has_a_width_and_holds_its_figure(case):
+    labels, made = CASES[case]
+    for value in evaluate(labels, made(labels), CLASS_NAMES, seed=0):
+        assert (value.low is None) == (value.high is None) == (value.interval_method == "")
+        if value.low is not None:
+            assert value.interval_method in INTERVAL_METHODS
+            assert value.low < value.high and value.low <= value.value <= value.high
+            assert value.low >= -1 and (value.metric in LOWER_IS_BETTER or value.high <= 1)
+        elif value.value is not None:  # no method is known for these where no image moves them
+            assert value.metric in (*LOWER_IS_BETTER, "matthews_correlation")
+
+
+def test_a_model_that_predicts_one_class_has_an_interval():
+    labels = of_sizes(47, 15, 51)  # 47 of 113 are of the first class: 0.416
+    values = evaluate(labels, np.tile([0.6, 0.3, 0.1], (113, 1)), CLASS_NAMES, seed=0)
+    accuracy = found(values, "accuracy")
+    assert (accuracy.low, accuracy.high) == wilson_interval(47, 113, 0.95)
+    assert (found(values, "sensitivity", "Malignant").low, found(values, "sensitivity", "Normal").high) == (
+        0,
+        1,
+    )
+    assert found(values, "sensitivity", "Malignant").high == pytest.approx(wilson_interval(0, 51, 0.95)[1])
+    area = found(values, "auroc", "Malignant")
+    assert area.value == 0.5 and area.low < 0.5 < area.high
+    f1, jaccard = found(values, "f1", "Normal"), wilson_interval(47, 113, 0.95)
+    assert (f1.low, f1.high) == pytest.approx(tuple(2 * end / (1 + end) for end in jaccard))
+
+
+def test_balanced_accuracy_adds_the_squares_of_the_classes_intervals():
+    labels, made = CASES["random"]
+    values = evaluate(labels, made(labels), CLASS_NAMES, seed=0)
+    parts = [found(values, "sensitivity", name) for name in CLASS_NAMES]
+    mean = sum(part.value for part in parts) / 3
+    below = sum((part.value - part.low) ** 2 for part in parts) ** 0.5 / 3
+    above = sum((part.high - part.value) ** 2 for part in parts) ** 0.5 / 3
+    whole = found(values, "balanced_accuracy")
+    assert (whole.value, whole.low, whole.high) == pytest.approx((mean, mean - below, mean + above))
+
+
+@pytest.mark.parametrize("case", CASES)
+def test_what_is_left_out_by_formula_is_what_is_left_out_one_by_one(case):
+    labels, made = CASES[case]
+    predictions = predictions_of(labels, made(labels), CLASS_NAMES)
+    for rounded in (predictions, replace(predictions, probabilities=predictions.probabilities.round(1))):
+        one_by_one = 1 - np.eye(len(labels), dtype=int)
+        expected = metric_matrix(labels, rounded.probabilities, one_by_one)
+        np.testing.assert_allclose(left_out_figures(rounded), expected, rtol=0, atol=TOLERANCE)
 
 
 GOOD = np.array([[0.2, 0.3, 0.5], [0.6, 0.2, 0.2], [0.1, 0.8, 0.1]])
@@ -468,8 +559,8 @@ def test_input_that_cannot_be_right_is_refused_with_what_is_wrong(labels, probab
         ({"confidence": 95}, "confidence is 95"),
         ({"groups": ["a", "b"]}, "2 groups for 3 images"),
         ({"method": "normal"}, "method is 'normal'"),
-        ({"seed": -1}, "seed -1"),
-        ({"resamples": -1}, "resamples -1"),
+        ({"seed": -1, "method": "percentile"}, "seed -1"),
+        ({"resamples": -1, "method": "bca"}, "resamples -1"),
     ],
 )
 def test_settings_that_cannot_be_right_are_refused(given, told):
@@ -556,7 +647,7 @@ def test_the_report_says_null_where_a_figure_is_undefined():
 def test_leaving_the_ranked_metrics_out_changes_no_other():
     labels = of_sizes(30, 20, 10)
     output = model_output(labels, 1)
-    counts = stratified_resample_counts(labels, 50, seed=1)
+    counts = resample_counts(len(labels), 50, seed=1)
     whole, cheap = (metric_matrix(labels, output, counts, ranked=ranked) for ranked in (True, False))
     left_out = np.array([name in metrics.RANKED for name, _ in metrics.metric_columns(CLASS_NAMES)])
     assert (whole[:, ~left_out] == cheap[:, ~left_out]).all()

@@ -7,15 +7,16 @@ import numpy as np
 import pytest
 import scipy.stats
 from sklearn.metrics import roc_auc_score
-from two_models import two_models
+from statsmodels.stats.contingency_tables import mcnemar
+from two_models import auroc_covariance, two_models
 
 from boneexp.evaluation.inputs import predictions_of
 from boneexp.evaluation.paired import (
-    auroc_covariance,
     delong_differences,
     holm,
     mcnemar_differences,
     mcnemar_p,
+    midp_interval,
     paired_proportions,
 )
 from boneexp.results import CLASS_NAMES
@@ -78,21 +79,37 @@ def test_delong_is_the_textbooks_with_and_without_ties(seed, decimals):
         np.testing.assert_allclose(ours, expected, rtol=0, atol=1e-14)
 
 
+def t_test(positive, scores):
+    """The difference of two areas, its error and Satterthwaite's degrees of freedom, by the textbook."""
+    contrast = np.array([-1, 1])
+    areas, covariance = textbook(positive, scores)
+    parts = []
+    for kind, others in ((positive, ~positive), (~positive, positive)):
+        rows, columns = scores[:, kind][:, :, None], scores[:, others][:, None, :]
+        above = (rows > columns) + 0.5 * (rows == columns)
+        parts.append((contrast @ above.mean(axis=2)).var(ddof=1) / kind.sum())
+    assert sum(parts) == pytest.approx(contrast @ covariance @ contrast)
+    freedom = sum(parts) ** 2 / sum(
+        part**2 / (kind.sum() - 1) for part, kind in zip(parts, (positive, ~positive), strict=True)
+    )
+    return contrast @ areas, sum(parts) ** 0.5, freedom
+
+
 def test_the_difference_of_each_class_is_that_of_its_two_curves():
     first, second = two_models(1, signals=(0.6, 1.4))
     found = delong_differences(first, second)
-    assert [(each.metric, each.class_name, each.test) for each in found] == [
-        ("auroc", name, "delong") for name in CLASS_NAMES
+    assert [(*each.column, each.test) for each in found] == [
+        *(("auroc", name, "delong") for name in CLASS_NAMES),
+        ("macro_auroc", "", "delong"),
     ]
-    for label, each in enumerate(found):
+    for label, each in enumerate(found[:3]):
         scores = np.stack([first.probabilities[:, label], second.probabilities[:, label]])
-        areas, covariance = textbook(first.labels == label, scores)
-        error = np.sqrt(np.array([-1, 1]) @ covariance @ np.array([-1, 1]))
-        assert each.value == pytest.approx(areas[1] - areas[0])
+        value, error, freedom = t_test(first.labels == label, scores)
+        assert each.value == pytest.approx(value)
         assert each.value > 0  # the second is the better one
-        low, high = scipy.stats.norm.interval(0.95, areas[1] - areas[0], error)
-        assert (each.low, each.high) == pytest.approx((low, high))
-        assert each.p_value == pytest.approx(2 * scipy.stats.norm.sf(abs(areas[1] - areas[0]) / error))
+        assert (each.low, each.high) == pytest.approx(scipy.stats.t.interval(0.95, freedom, value, error))
+        assert each.p_value == pytest.approx(2 * scipy.stats.t.sf(abs(value) / error, freedom))
+    assert found[3].value == pytest.approx(np.mean([each.value for each in found[:3]]))
 
 
 def test_a_tiny_p_value_is_tiny_and_not_zero():
@@ -101,9 +118,8 @@ def test_a_tiny_p_value_is_tiny_and_not_zero():
     scores = [(generator.normal(size=1200) + labels * gain) / 20 + 0.4 for gain in (0.0, 1.2)]
     pair = [predictions_of(labels, np.column_stack([1 - s, s]), ("A", "B"), ids) for s in scores]
     each = delong_differences(*pair)[1]
-    _, covariance = auroc_covariance(labels == 1, np.stack(scores))
-    error = np.sqrt(covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1])
-    assert 0 < each.p_value == pytest.approx(2 * scipy.stats.norm.sf(each.value / error), rel=1e-9)
+    value, error, freedom = t_test(labels == 1, np.stack(scores))
+    assert 0 < each.p_value == pytest.approx(2 * scipy.stats.t.sf(value / error, freedom), rel=1e-9)
     assert each.p_value < 1e-30
 
 
@@ -119,7 +135,7 @@ def test_the_other_way_round_only_the_sign_changes():
 def test_a_model_compared_with_itself_differs_by_nothing():
     model, _ = two_models(3)
     for each in delong_differences(model, model):
-        assert (each.value, each.low, each.high, each.p_value) == (0, 0, 0, 1)
+        assert (each.value, each.low, each.high, each.p_value) == (0, None, None, 1)
     for each in mcnemar_differences(model, model):
         assert (each.value, each.p_value) == (0, 1)
         assert each.low < 0 < each.high  # no discordant image among few proves no equality
@@ -150,34 +166,71 @@ def test_with_no_image_of_a_class_nothing_is_known_and_with_one_no_variance(labe
 @pytest.mark.parametrize(
     "only_first, only_second", [(0, 0), (1, 0), (0, 5), (7, 7), (6, 16), (40, 21), (300, 0)]
 )
-def test_mcnemar_is_scipys_binomial_test_of_the_discordant_images(only_first, only_second):
-    expected = 1.0
-    if only_first + only_second:
-        expected = scipy.stats.binomtest(only_first, only_first + only_second).pvalue
+def test_mid_p_mcnemar_is_the_exact_test_of_statsmodels_less_the_probability_of_what_was_observed(
+    only_first, only_second
+):
+    apart = only_first + only_second
+    point = scipy.stats.binom.pmf(only_first, apart, 0.5)
+    expected = mcnemar([[9, only_first], [only_second, 9]], exact=True).pvalue - point
+    if only_first == only_second:
+        expected = 1 - point / 2 if apart else 1.0  # Fagerland et al. 2013
     assert mcnemar_p(only_first, only_second) == pytest.approx(expected, rel=1e-9)
     assert mcnemar_p(only_second, only_first) == mcnemar_p(only_first, only_second)
+
+
+def test_mid_p_mcnemar_is_as_published():
+    # Airway hyper-responsiveness before and after transplantation, Fagerland et al. 2013, table 1.
+    assert mcnemar_p(1, 7) == pytest.approx(0.039, abs=5e-4)
+
+
+@pytest.mark.parametrize("hits, total", [(0, 7), (7, 7), (3, 11), (40, 61)])
+def test_the_ends_of_the_mid_p_interval_are_where_the_test_turns(hits, total):
+    low, high = midp_interval(hits, total, 0.95)
+    for end, at_bound, tail in ((low, hits == 0, "sf"), (high, hits == total, "cdf")):
+        if not at_bound:
+            chance = getattr(scipy.stats.binom, tail)(hits, total, end)
+            point = scipy.stats.binom.pmf(hits, total, end)
+            assert chance + (point / 2 if tail == "sf" else -point / 2) == pytest.approx(0.025)
+    assert (low == 0) == (hits == 0) and (high == 1) == (hits == total)
 
 
 def test_mcnemar_counts_accuracy_and_each_class():
     first, second = two_models(4, signals=(0.5, 1.5))
     found = mcnemar_differences(first, second)
-    assert [(each.metric, each.class_name) for each in found] == [
+    assert [each.column for each in found] == [
         ("accuracy", ""),
-        *(("sensitivity", name) for name in CLASS_NAMES),
+        *((metric, name) for name in CLASS_NAMES for metric in ("sensitivity", "specificity")),
     ]
-    for each, images in zip(found, [first.labels >= 0, *(first.labels == k for k in range(3))], strict=True):
-        right = [(model.probabilities.argmax(axis=1) == model.labels)[images] for model in (first, second)]
+    for each in found:
+        label = CLASS_NAMES.index(each.class_name) if each.class_name else None
+        images = first.labels == label if each.metric == "sensitivity" else first.labels != label
+        right = [
+            (model.probabilities.argmax(axis=1) == model.labels)[images]
+            if each.metric != "specificity"
+            else (model.probabilities.argmax(axis=1) != label)[images]
+            for model in (first, second)
+        ]
         assert each.value == pytest.approx(right[1].mean() - right[0].mean())
-        apart = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-        assert each.p_value == pytest.approx(scipy.stats.binomtest(apart[0], sum(apart)).pvalue)
+        assert each.p_value == mcnemar_p(int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum()))
         assert each.low < each.value < each.high
 
 
-def test_the_interval_of_paired_proportions_is_that_of_its_authors():
-    # D. G. Bonett's R function CIpropWS(.05, 26, 4, 40) prints 0.3126438 0.7349752.
-    value, low, high = paired_proportions(4, 26, 40, 0.95)
-    assert value == pytest.approx(22 / 40)
-    assert (low, high) == pytest.approx((0.3126438, 0.7349752), abs=1e-7)
+def test_the_interval_of_paired_proportions_leaves_out_0_exactly_where_mid_p_rejects():
+    for apart in (1, 5, 6, 17, 80):
+        for only_first in range(apart + 1):
+            for images in (apart, apart + 40):
+                value, low, high = paired_proportions(only_first, apart - only_first, images, 0.95)
+                assert -1 <= low <= value <= high <= 1 and low < high
+                assert (low <= 0 <= high) == (mcnemar_p(only_first, apart - only_first) >= 0.05)
+
+
+def test_the_interval_of_paired_proportions_turns_with_its_order_and_has_a_width_without_discordance():
+    _, low, high = paired_proportions(3, 11, 51, 0.95)
+    assert paired_proportions(11, 3, 51, 0.95)[1:] == (pytest.approx(-high), pytest.approx(-low))
+    value, low, high = paired_proportions(0, 0, 51, 0.95)
+    assert value == 0 and low < -0.02 and high > 0.02
+    value, low, high = paired_proportions(0, 51, 51, 0.95)
+    assert (value, high) == (1, 1) and 0.85 < low < 0.95
 
 
 def test_the_interval_of_paired_proportions_at_its_edges():
@@ -195,7 +248,8 @@ def test_a_class_without_an_image_has_no_sensitivity_to_differ():
         predictions_of(np.array([0, 1, 1]), generator.dirichlet([1, 1, 1], 3), CLASS_NAMES, list("abc"))
         for _ in range(2)
     ]
-    malignant = mcnemar_differences(*pair)[3]
+    malignant = mcnemar_differences(*pair)[5]
+    assert malignant.column == ("sensitivity", "Malignant")
     assert (malignant.value, malignant.low, malignant.high, malignant.p_value) == (None, None, None, None)
 
 

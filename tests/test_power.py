@@ -3,11 +3,10 @@
 import numpy as np
 import pytest
 import scipy.stats
-from two_models import two_models
+from two_models import auroc_covariance, two_models
 
 from boneexp.evaluation.inputs import predictions_of
 from boneexp.evaluation.metrics import resampled_figures
-from boneexp.evaluation.paired import auroc_covariance
 from boneexp.evaluation.power import (
     design_effect,
     error_of,

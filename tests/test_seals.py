@@ -203,7 +203,9 @@ def test_a_late_result_is_sealed_with_its_rows(ledger):
 
 @pytest.fixture
 def first_rule(scratch):
-    """The same, but for the rule: what was sealed before there was another one."""
+    """The same, but for the rule: what was sealed before there was another one, with its intervals."""
+    for table in ("metrics", "late_results"):
+        scratch.execute(f"UPDATE {table} SET interval_method = 'percentile'")
     for event, details_json in scratch.execute("SELECT id, details_json FROM events").fetchall():
         details = json.loads(details_json)
         rule = details.pop("rule", None)

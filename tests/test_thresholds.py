@@ -7,7 +7,7 @@ import pytest
 from sklearn.metrics import roc_curve
 from two_models import two_models
 
-from boneexp.evaluation.intervals import wilson_interval
+from boneexp.evaluation.intervals import proportion_design_effect, wilson_interval
 from boneexp.evaluation.thresholds import OPERATING, operating_values, threshold_for
 from boneexp.results import CLASS_NAMES
 
@@ -36,9 +36,7 @@ def test_on_validation_the_sensitivity_is_that_of_the_roc_curve():
     validation, _ = two_models(1)
     truth, scores = validation.labels == 2, validation.probabilities[:, 2]
     fpr, tpr, _ = roc_curve(truth, scores, drop_intermediate=False)
-    values = {
-        value.metric: value.value for value in operating_values(validation, validation, "Malignant", seed=0)
-    }
+    values = {value.metric: value.value for value in operating_values(validation, validation, "Malignant")}
     for percent in (90, 95):
         expected = tpr[fpr <= 1 - percent / 100 + 1e-12].max()
         assert values[f"sensitivity_at_{percent}_specificity"] == pytest.approx(expected)
@@ -70,7 +68,7 @@ def test_one_other_image_is_enough_and_none_is_not():
 
 def test_the_threshold_of_validation_is_judged_on_the_test_part():
     (validation, _), (test, _) = two_models(1), two_models(2, sizes=(60, 50, 25))
-    values = operating_values(validation, test, "Malignant", seed=0)
+    values = operating_values(validation, test, "Malignant")
     assert tuple(value.metric for value in values) == OPERATING
     assert {value.class_name for value in values} == {"Malignant"}
     for place, percent in ((0, 0.9), (3, 0.95)):
@@ -87,33 +85,37 @@ def test_the_threshold_of_validation_is_judged_on_the_test_part():
     assert values[1].value >= values[4].value  # more specific, less sensitive
 
 
-def test_with_groups_whole_groups_are_drawn():
+def test_with_groups_the_intervals_have_the_design_effect():
     (validation, _), (test, _) = two_models(1), two_models(2, sizes=(60, 50, 25), views=5, shared=0.9)
-    given = {"seed": 4, "resamples": 400}
-    clustered = operating_values(validation, test, "Malignant", **given)
-    alone = operating_values(validation, replace(test, groups=None), "Malignant", **given)
+    clustered = operating_values(validation, test, "Malignant")
+    alone = operating_values(validation, replace(test, groups=None), "Malignant")
     assert [value.value for value in clustered] == [value.value for value in alone]
     assert clustered[1].high - clustered[1].low > alone[1].high - alone[1].low
-    assert clustered == operating_values(validation, test, "Malignant", **given)
-    assert clustered != operating_values(validation, test, "Malignant", seed=5, resamples=400)
+    called = test.probabilities[:, 2] > clustered[0].value
+    hits, sizes = (
+        [int(each[test.unit_numbers == unit].sum()) for unit in range(27)]
+        for each in (called & (test.labels == 2), test.labels == 2)
+    )
+    effect = proportion_design_effect(np.array(hits), np.array(sizes), 0.95)
+    assert (clustered[1].low, clustered[1].high) == wilson_interval(sum(hits), 25, 0.95, effect)
 
 
 def test_what_cannot_be_known_is_none():
     (validation, _), (test, _) = two_models(1), two_models(2, sizes=(20, 20, 0))
-    threshold, sensitivity, specificity = operating_values(validation, test, "Malignant", seed=0)[:3]
+    threshold, sensitivity, specificity = operating_values(validation, test, "Malignant")[:3]
     assert threshold.value is not None
     assert (sensitivity.value, sensitivity.low, sensitivity.high) == (None, None, None)
     assert specificity.value is not None
     only_malignant, _ = two_models(3, sizes=(0, 0, 9))
-    values = operating_values(only_malignant, test, "Malignant", seed=0)
+    values = operating_values(only_malignant, test, "Malignant")
     assert {(value.value, value.low, value.high) for value in values} == {(None, None, None)}
 
 
 def test_settings_that_cannot_be_right_are_refused():
     model, _ = two_models(1)
     with pytest.raises(ValueError, match="'Cyst' is none of the classes"):
-        operating_values(model, model, "Cyst", seed=0)
+        operating_values(model, model, "Cyst")
     with pytest.raises(ValueError, match="class 2 in one part and 0 in the other"):
-        operating_values(model, replace(model, class_names=CLASS_NAMES[::-1]), "Malignant", seed=0)
+        operating_values(model, replace(model, class_names=CLASS_NAMES[::-1]), "Malignant")
     with pytest.raises(ValueError, match="specificity is 90"):
         threshold_for(np.array([False]), np.array([0.5]), 90)

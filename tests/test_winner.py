@@ -8,7 +8,7 @@ from two_models import softmax, two_models
 
 from boneexp.evaluation.inputs import predictions_of
 from boneexp.evaluation.metrics import metric_columns, metric_matrix
-from boneexp.evaluation.statistics import stratified_resample_counts
+from boneexp.evaluation.statistics import resample_counts
 from boneexp.evaluation.winner import Criterion, winners_curse
 from boneexp.results import CLASS_NAMES
 
@@ -47,7 +47,7 @@ def looped(candidates, order, resamples, seed):
         [metric_matrix(m.labels, m.probabilities, np.ones((1, len(m.labels)), int))[0] for m in models]
     ]
     wins, above = dict.fromkeys(names, 0.0), np.zeros(len(order))
-    for counts in stratified_resample_counts(models[0].labels, resamples, 2 * seed):
+    for counts in resample_counts(len(models[0].labels), resamples, 2 * seed):
         drawn = [metric_matrix(m.labels, m.probabilities, counts[None])[0] for m in models]
         keys = []
         for figures in drawn:

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from boneexp.evaluation.areas import auroc_influences
 from boneexp.evaluation.inputs import predictions_of
 from boneexp.results import CLASS_NAMES
 
@@ -26,3 +27,13 @@ def two_models(seed, sizes=(40, 30, 12), signals=(1.0, 1.0), shared=0.6, views=1
         logits[np.arange(images), labels] += signal
         found.append(predictions_of(labels, softmax(logits), CLASS_NAMES, ids, groups))
     return found
+
+
+def auroc_covariance(positive, scores):
+    """DeLong's covariance from the influences that boneexp takes its variances from."""
+    found = [auroc_influences(positive, row) for row in scores]
+    moved = np.array([influences for _, influences in found])
+    covariance = sum(
+        (moved[:, kind] @ moved[:, kind].T) * kind.sum() / (kind.sum() - 1) for kind in (positive, ~positive)
+    )
+    return np.array([area for area, _ in found]), covariance

@@ -8,7 +8,7 @@ from boneexp.analysis.evaluated import Evaluated, EvaluatedRun
 from boneexp.analysis.figures import Figure
 from boneexp.analysis.pairs import COMPARED, SEED
 from boneexp.errors import FigureUnknown
-from boneexp.evaluation.differences import differences_of_drawn, drawn_figures
+from boneexp.evaluation.differences import Model, unpaired_differences
 from boneexp.evaluation.metrics import metric_columns
 from boneexp.evaluation.subgroups import FEWEST, Subgroup, subgroups, support
 from boneexp.ledger import evidence
@@ -82,7 +82,7 @@ def generalisation_gaps(
 ) -> tuple[GeneralisationGap, ...]:
     """Return how much each experiment loses from the stratified to the centre-holdout test part.
 
-    The two test sets are drawn apart; over several seeds figures are means.
+    The two test sets are taken as independent; over several seeds figures are means.
 
     Raises:
         FigureUnknown: as `subgroup_figures`.
@@ -146,13 +146,8 @@ def _gaps(evaluated: Evaluated, name: str, figures: Sequence[Figure]) -> list[Ge
     ]
     if not all(parts):
         return []
-    # One seed for both would draw alike from two classes of one size.
-    near, far = (drawn_figures(of, evaluated.resamples, 2 * SEED + k) for k, of in enumerate(parts))
-    differences = {
-        Figure(each.metric, each.class_name): each
-        for each in differences_of_drawn(near, far, evaluated.confidence, "unpaired bootstrap")
-    }
-    columns = metric_columns(near.class_names)
+    near, far = (Model(tuple(of)) for of in parts)
+    differences = unpaired_differences(near, far, evaluated.confidence)
     supports = [support(of[0]) for of in parts]
     found = []
     for figure in figures:
@@ -160,9 +155,9 @@ def _gaps(evaluated: Evaluated, name: str, figures: Sequence[Figure]) -> list[Ge
         if min(behind[column] for behind in supports) < FEWEST:
             found.append(GeneralisationGap(name, figure.name, None, None, None, None, None))
             continue
-        place = columns.index(column)
+        place = near.columns.index(column)
         ends = (_known(near.values[place]), _known(far.values[place]))
-        each = differences[figure]
+        each = differences[column]
         found.append(GeneralisationGap(name, figure.name, *ends, each.value, each.low, each.high))
     return found
 

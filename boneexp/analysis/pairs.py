@@ -1,9 +1,8 @@
 """Every pair of experiments on the same images: how large each difference is, and how surprising.
 
-The size and its interval come from the paired bootstrap, the p-value from the sharpest test that fits: exact
-McNemar and DeLong where images are independent and each experiment has one seed, swaps of the two models'
-answers where images come in groups or the figure has no test of its own. Where an experiment has several
-seeds, interval and p-value are of t over images and seeds.
+Size, interval and p-value come from one test, the one that fits the figure best: mid-p McNemar and DeLong
+where each experiment has one seed, the jackknife for other figures and images in groups, and t over images
+and seeds where an experiment has several.
 """
 
 from collections.abc import Sequence
@@ -15,21 +14,18 @@ import numpy as np
 from boneexp.analysis.evaluated import Evaluated
 from boneexp.analysis.figures import Figure
 from boneexp.errors import FigureUnknown
-from boneexp.evaluation.differences import Drawn, differences_of_drawn, drawn_figures, permuted_differences
+from boneexp.evaluation.differences import Model, paired_differences
 from boneexp.evaluation.false_claims import false_claim, false_claim_of_test
 from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.intervals import t_interval
-from boneexp.evaluation.metrics import RANKED, figures_of, metric_columns
-from boneexp.evaluation.paired import ROUNDING, Difference, delong_differences, holm, mcnemar_differences
+from boneexp.evaluation.metrics import metric_columns
+from boneexp.evaluation.paired import holm
 from boneexp.evaluation.power import correct
-from boneexp.evaluation.seeds import seeded_difference
-from boneexp.evaluation.student import two_sided_p
 from boneexp.results import CLASS_NAMES
 
 SEED = 42  # of all draws here, so that two people see the same figures
 LEVEL = 0.05
 SHARES = ("accuracy", "sensitivity")  # of images, so that counts of them tell which of two is better
-SEED_TEST = "t over images and seeds"
+DIFFER, NO_DIFFERENCE, NOT_TESTABLE = "differ", "no significant difference", "not testable"
 COMPARED = (Figure("accuracy"), Figure("macro_auroc"), Figure("sensitivity", "Malignant"))
 
 
@@ -62,6 +58,18 @@ class PairedTest:
             (None if end is None else 0.0 - end) for end in (self.difference, self.high, self.low)
         )
         return replace(self, first=self.second, second=self.first, difference=value, low=low, high=high)
+
+    @property
+    def is_testable(self) -> bool:
+        """Whether there is a p-value; without one nothing is known, which is no tie."""
+        return self.adjusted_p is not None
+
+    @property
+    def verdict(self) -> str:
+        """One of DIFFER, NO_DIFFERENCE and NOT_TESTABLE."""
+        if not self.is_testable:
+            return NOT_TESTABLE
+        return DIFFER if self.is_significant else NO_DIFFERENCE
 
 
 def paired_tests(
@@ -115,25 +123,26 @@ def _tests_of_split(
 ) -> list[PairedTest]:
     split, part = where
     runs = {name: evaluated.of(name, split) for name in evaluated.experiments}
-    models = {name: [run.parts[part] for run in of] for name, of in runs.items() if of}
+    models = {name: Model(tuple(run.parts[part] for run in of)) for name, of in runs.items() if of}
     if against is not None and against not in models:
         return []
-    ranked = any(figure.metric in RANKED for figure in figures)
-    drawn = {name: drawn_figures(of, evaluated.resamples, SEED, ranked=ranked) for name, of in models.items()}
+    columns = [(figure.metric, figure.class_name) for figure in figures]
     found = []
     for first, second in pairs_of(list(models), against):
-        tests = _p_values(models[first], models[second], figures, evaluated.resamples)
-        sizes = _sizes(drawn[first], drawn[second], evaluated.confidence)
-        if len(models[first]) + len(models[second]) > 2:
-            both = (models[first], models[second]), (drawn[first], drawn[second])
-            sizes |= {figure: over_seeds(figure, *both, evaluated.confidence) for figure in figures}
-        for figure in figures:
-            size = sizes[figure]
-            p_value, test = tests.get(figure, (size.p_value, size.test))
-            estimate = (size.value, size.low, size.high)
-            about = (split, part, figure.name, first, second, _images(models[first][0], figure))
-            wrong = _false_claim(models[first], models[second], figure, p_value)
-            found.append(PairedTest(*about, *estimate, p_value, test, None, wrong))
+        tests = paired_differences(
+            models[first],
+            models[second],
+            columns,
+            seed=SEED,
+            swaps=evaluated.resamples,
+            confidence=evaluated.confidence,
+        )
+        for figure, column in zip(figures, columns, strict=True):
+            test, images = tests[column], _images(models[first].runs[0], figure)
+            about = (split, part, figure.name, first, second, images)
+            estimate = (test.value, test.low, test.high, test.p_value, test.test)
+            wrong = _false_claim(models[first].runs, models[second].runs, figure, test.p_value)
+            found.append(PairedTest(*about, *estimate, None, wrong))
     return found
 
 
@@ -155,61 +164,12 @@ def _false_claim(
     return false_claim(*counts) if images.any() else None
 
 
-def over_seeds(
-    figure: Figure,
-    models: tuple[Sequence[Predictions], Sequence[Predictions]],
-    drawn: tuple[Drawn, Drawn],
-    confidence: float,
-) -> Difference:
-    """Return a difference between two recipes of which one has several seeds, with t over images and seeds.
-
-    Other images and other seeds would both give another difference; the interval and the p-value are of the
-    sum of their variances, so that they agree. None where there is no spread and yet a difference.
-    """
-    column = metric_columns(CLASS_NAMES).index((figure.metric, figure.class_name))
-    seeds = [[float(figures_of(run)[column]) for run in of] for of in models]
-    resampled = drawn[1].resampled[:, column] - drawn[0].resampled[:, column]
-    known = resampled[~np.isnan(resampled)]
-    name = (figure.metric, figure.class_name)
-    if np.isnan(seeds[0]).any() or np.isnan(seeds[1]).any() or 2 * len(known) < len(resampled):
-        return Difference(*name, None, None, None, None, SEED_TEST)
-    units = int(models[0][0].unit_numbers.max()) + 1
-    one, other = seeds
-    value, error, freedom = seeded_difference(one, other, float(known.std(ddof=1)), units)
-    if error < ROUNDING:
-        return Difference(*name, value, None, None, 1.0 if abs(value) < ROUNDING else None, SEED_TEST)
-    low, high = t_interval(value, error, freedom, confidence)
-    return Difference(*name, value, low, high, two_sided_p(value / error, freedom), SEED_TEST)
-
-
 def _images(predictions: Predictions, figure: Figure) -> int:
     of_class = [name == figure.class_name for name in predictions.class_names]
     own = int(np.take(of_class, predictions.labels).sum())
     return {"sensitivity": own, "specificity": len(predictions.labels) - own}.get(
         figure.metric, len(predictions.labels)
     )
-
-
-def _sizes(first: Drawn, second: Drawn, confidence: float) -> dict[Figure, Difference]:
-    differences = differences_of_drawn(first, second, confidence)
-    return {Figure(each.metric, each.class_name): each for each in differences}
-
-
-def _p_values(
-    first: Sequence[Predictions], second: Sequence[Predictions], figures: Sequence[Figure], swaps: int
-) -> dict[Figure, tuple[float | None, str]]:
-    """Return the p-value and the test of each figure; none where there are several seeds."""
-    if len(first) > 1 or len(second) > 1:
-        return {}
-    one, other = first[0], second[0]
-    found: list[Difference] = []
-    if one.groups is None:
-        found = [*mcnemar_differences(one, other), *delong_differences(one, other)]
-    exact = {Figure(each.metric, each.class_name): (each.p_value, each.test) for each in found}
-    if not all(figure in exact for figure in figures):
-        swapped = permuted_differences(one, other, seed=SEED, permutations=swaps)
-        exact = {Figure(e.metric, e.class_name): (e.p_value, e.test) for e in swapped} | exact
-    return exact
 
 
 def _adjusted(tests: Sequence[PairedTest]) -> list[PairedTest]:

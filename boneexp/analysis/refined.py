@@ -1,16 +1,13 @@
-"""Intervals of the compared figures, of another kind than the stored percentile bootstrap."""
+"""Intervals of the compared figures by another method than the stored ones, from the prediction rows."""
 
 from collections.abc import Mapping
 from typing import Any
 
-from boneexp.analysis.evaluated import Evaluated
-from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.intervals import wilson_interval
+from boneexp.analysis.evaluated import Evaluated, EvaluatedRun
 from boneexp.evaluation.metrics import evaluated as evaluated_metrics
-from boneexp.results import CLASS_NAMES
+from boneexp.results import MetricValue
 
 Row = dict[str, Any]
-Interval = tuple[float | None, float | None]
 COLUMNS = {
     ("accuracy", ""): "accuracy",
     ("macro_auroc", ""): "macro_auroc",
@@ -21,45 +18,41 @@ COLUMNS = {
 
 def refined(
     figures: Mapping[tuple[str, str], Row], evaluated: Evaluated, part: str, method: str
-) -> dict[tuple[str, str], Row]:
-    """Return rows of part_figures with intervals by `method`, "bca" or "wilson".
+) -> tuple[dict[tuple[str, str], Row], tuple[Row, ...]]:
+    """Return rows of part_figures with intervals by `method`, and how many runs have which.
 
-    Means over several seeds have none, as before; nor does Wilson fit where images come in groups, and there
-    the stored interval stays.
+    Args:
+        figures: the rows, by experiment and split.
+        evaluated: the runs with their predictions.
+        part: "val" or "test".
+        method: one of `boneexp.evaluation.metrics.METHODS`.
+
+    Returns:
+        The rows, and rows of metric, interval_method and runs. Means over several seeds have no interval, as
+        before.
     """
-    found = dict(figures)
+    found, counts = dict(figures), dict[tuple[str, str], int]()
     for (experiment, split), row in figures.items():
         runs = evaluated.of(experiment, split)
         if row["finished_runs"] == 1 and len(runs) == 1:
-            intervals = _intervals(runs[0].parts[part], (runs[0].seed, evaluated), method)
-            ends = {f"{name}_low": low for name, (low, _) in intervals.items()}
-            ends |= {f"{name}_high": high for name, (_, high) in intervals.items()}
+            values = _values(runs[0], part, evaluated, method)
+            ends = {f"{COLUMNS[key]}_low": value.low for key, value in values.items()}
+            ends |= {f"{COLUMNS[key]}_high": value.high for key, value in values.items()}
             found[experiment, split] = {**row, **ends}
-    return found
-
-
-def _intervals(predictions: Predictions, settings: tuple[int, Evaluated], method: str) -> dict[str, Interval]:
-    if method == "wilson":
-        return {} if predictions.groups is not None else _wilson(predictions, settings[1].confidence)
-    seed, asked = settings
-    values = evaluated_metrics(
-        predictions, seed=seed, resamples=asked.resamples, confidence=asked.confidence, method=method
+            for (metric, _), value in values.items():
+                if value.low is not None:
+                    counts[metric, value.interval_method] = counts.get((metric, value.interval_method), 0) + 1
+    methods = (
+        {"metric": metric, "interval_method": name, "runs": runs} for (metric, name), runs in counts.items()
     )
-    return {
-        COLUMNS[value.metric, value.class_name]: (value.low, value.high)
-        for value in values
-        if (value.metric, value.class_name) in COLUMNS
-    }
+    return found, tuple(methods)
 
 
-def _wilson(predictions: Predictions, confidence: float) -> dict[str, Interval]:
-    malignant = predictions.labels == CLASS_NAMES.index("Malignant")
-    called = predictions.probabilities.argmax(axis=1)
-    right = called == predictions.labels
-    spared = called != CLASS_NAMES.index("Malignant")
-    counts = {
-        "accuracy": (right.sum(), len(right)),
-        "malignant_sensitivity": (right[malignant].sum(), malignant.sum()),
-        "malignant_specificity": (spared[~malignant].sum(), (~malignant).sum()),
-    }
-    return {name: wilson_interval(float(hits), float(of), confidence) for name, (hits, of) in counts.items()}
+def _values(
+    run: EvaluatedRun, part: str, asked: Evaluated, method: str
+) -> dict[tuple[str, str], MetricValue]:
+    values = evaluated_metrics(
+        run.parts[part], seed=run.seed, resamples=asked.resamples, confidence=asked.confidence, method=method
+    )
+    keyed = {(value.metric, value.class_name): value for value in values}
+    return {key: keyed[key] for key in COLUMNS}

@@ -11,24 +11,19 @@ FEW_IMAGES = 200  # below this, one image moves a class's sensitivity by half a 
 
 def intervals(facts: Facts) -> str:
     """Return how the intervals were made."""
-    subject = facts.subject
-    resamples = subject.setting("evaluation.resamples") if subject else None
+    subject, said = facts.subject, facts.comparison.intervals_sentence()
     confidence = subject.setting("evaluation.confidence") if subject else None
-    if resamples is None or confidence is None:
+    if confidence is None or not said:
         return f"Intervals: {UNKNOWN}."
-    drawn = f"groups of images (equal {listed(_groups(facts))})" if _groups(facts) else "images"
-    return (
-        f"Intervals are {confidence * 100:g} % percentile bootstrap intervals over the {drawn} of the part, "
-        f"drawn again {resamples:,} times within each class."
-    )
+    return f"Intervals cover {confidence * 100:g} %. {said}"
 
 
 def independence(facts: Facts) -> str:
     """Return what the intervals and tests take for independent."""
     if columns := _groups(facts):
         return (
-            f"The intervals draw images of equal {listed(columns)} together or not at all, and take these "
-            "groups as independent."
+            f"The intervals take groups of images of equal {listed(columns)} as independent, and the images "
+            "of one group as not."
         )
     return (
         "The intervals take every image as independent. Views of one patient are not, so the intervals are "

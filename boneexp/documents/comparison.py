@@ -53,6 +53,7 @@ def as_json(comparison: Comparison, verdict: Verdict | None = None) -> dict[str,
         "candidates": comparison.candidates,
         "warnings": list(comparison.warnings),
         **({"quarantined": _quarantined(comparison)} if comparison.struck_out else {}),
+        "interval_methods": list(comparison.interval_methods),
         **({} if verdict is None else {"part": comparison.part, "verdict": verdict.as_json()}),
     }
 

@@ -49,7 +49,7 @@ RECIPE = {
     "data.clahe_tiles": "CLAHE tiles per side",
     "data.mean": "Channel means taken off",
     "data.std": "Channel deviations divided by",
-    "evaluation.resamples": "Bootstrap resamples",
+    "evaluation.resamples": "Resamples and swaps",
     "evaluation.confidence": "Confidence of the intervals",
 }
 DECODING = {

@@ -46,25 +46,21 @@ def bca_interval(
     return float(low), float(high)
 
 
-def acceleration(left_out: np.ndarray, strata: np.ndarray) -> float:
+def acceleration(left_out: np.ndarray) -> float:
     """Return the acceleration of a metric by the jackknife; 0 where nothing varies.
 
     Args:
         left_out: (units,) floats, the metric without each unit; nan where it is undefined then, and such
             units are passed over.
-        strata: (units,) ints, the class within which each unit is drawn.
 
-    Source: Efron 1987; for several samples Davison and Hinkley 1997, section 5.3.2, as scipy.stats.bootstrap.
+    Source: Efron 1987.
     """
-    cubes = squares = 0.0
-    for label in np.unique(strata):
-        within = left_out[strata == label]
-        within = within[~np.isnan(within)]
-        if len(within) > 1:
-            influence = (within.mean() - within) * (len(within) - 1) / len(within)
-            cubes += float((influence**3).sum())
-            squares += float((influence**2).sum())
-    return cubes / (6 * squares**1.5) if squares > 0 else 0.0
+    known = left_out[~np.isnan(left_out)]
+    if len(known) < 2:
+        return 0.0
+    influence = known.mean() - known
+    squares = float((influence**2).sum())
+    return float((influence**3).sum()) / (6 * squares**1.5) if squares > 0 else 0.0
 
 
 def leave_one_out_blocks(units: np.ndarray, rows: int) -> Iterator[np.ndarray]:

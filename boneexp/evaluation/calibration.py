@@ -61,7 +61,8 @@ def calibration_metrics(sums: np.ndarray, total: np.ndarray) -> dict[str, np.nda
         sums: (b, 2 + BINS) floats, `calibration_cells` summed over the images drawn.
         total: (b,) numbers of images drawn.
 
-    Source: Brier score over all classes, from 0 to 2 (Brier, Monthly Weather Review 1950); expected
+    Source: Brier score over all classes, from 0 to 2 (Brier, Monthly Weather Review 1950; scikit-learn halves
+    that of two classes, `scale_by_half`); expected
     calibration error of the highest probability in 15 bins of equal width, each closed above (Guo et al.,
     ICML 2017).
     """

@@ -13,7 +13,11 @@ def confusion_cells(labels: np.ndarray, predicted: np.ndarray, classes: int) -> 
 
 
 def confusion_metrics(sums: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str, np.ndarray]]:
-    """Return what (b, classes, classes) confusion matrices tell: (b,) overall, (b, classes) per class."""
+    """Return what (b, classes, classes) confusion matrices tell: (b,) overall, (b, classes) per class.
+
+    Means are over the classes present. scikit-learn's macro F1 counts a class that is predicted and absent as
+    0, and it says 0 where nan stands here: see docs/statistics.md.
+    """
     hits = np.diagonal(sums, axis1=1, axis2=2)
     support, predicted = sums.sum(axis=2), sums.sum(axis=1)
     total = support.sum(axis=1, keepdims=True)

@@ -1,122 +1,185 @@
-"""Differences by resampling: two models on the same images, or one kind of model on two test sets.
+"""The difference of every metric: of two models on the same images, or of one kind of model on two test sets.
 
-Every metric at once, whole groups drawn or swapped together where there are groups. A difference is the
-second minus the first.
+A difference is the second minus the first. Its interval and its p-value come from one test; where a test sees
+no variance, the two models' answers are swapped instead. Images of one group stay together.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 
 from boneexp.evaluation import metrics
+from boneexp.evaluation.areas import ROUNDING
+from boneexp.evaluation.estimates import jackknife_variance, proportion_effect, proportions_of
 from boneexp.evaluation.inputs import Predictions
+from boneexp.evaluation.intervals import newcombe_difference
 from boneexp.evaluation.metrics import (
+    WITHOUT_INTERVAL,
     defined,
     figures_of,
+    left_out_figures,
     metric_columns,
     metric_matrix,
-    percentile_intervals,
-    resampled_figures,
 )
-from boneexp.evaluation.paired import ROUNDING, Difference, check_same_images
+from boneexp.evaluation.paired import (
+    Difference,
+    check_same_images,
+    delong_differences,
+    error_test,
+    mcnemar_differences,
+)
 from boneexp.evaluation.ranks import midranks
+from boneexp.evaluation.seeds import seeded_difference
+from boneexp.evaluation.statistics import unit_strata
+
+Column = tuple[str, str]  # metric, class name
+SEED_TEST = "t over images and seeds"
 
 
 def paired_differences(
-    first: Predictions, second: Predictions, *, seed: int, resamples: int = 2000, confidence: float = 0.95
-) -> tuple[Difference, ...]:
-    """Return the difference of every metric on the same images, by the paired bootstrap.
+    first: "Model",
+    second: "Model",
+    columns: Collection[Column],
+    *,
+    seed: int,
+    swaps: int = 2000,
+    confidence: float = 0.95,
+) -> dict[Column, Difference]:
+    """Return differences on the same images, each by the test that fits it best.
 
-    Both models are computed on the same draws. The p-value is the level at which the percentile interval
-    would just hold 0: twice the share of resamples on the other side of it.
+    With one seed each: mid-p McNemar for accuracy, sensitivity and specificity of independent images, DeLong
+    for the AUROCs, the jackknife for the rest. Over several seeds figures are means, tested by t.
+    What has a difference and no variance is tested by swaps of the two models' answers.
 
-    Returns:
-        One `Difference` per column of `metric_columns`; None where undefined. The expected calibration error
-        has neither interval nor p-value: see docs/statistics.md.
+    Args:
+        first: with the predictions of its seeds.
+        second: of the same images.
+        columns: those of `metric_columns` that are wanted.
+        seed: of the swaps, an int >= 0.
+        swaps: how many.
+        confidence: the share that an interval covers.
 
     Raises:
-        ValueError: as `check_same_images`, and as `boneexp.evaluation.metrics.evaluate` of settings.
-
-    Source: Efron and Tibshirani 1993, section 13.3, the interval turned into a test; one is added to both
-    counts (Davison and Hinkley 1997, section 4.2), so that no p-value is 0.
+        ValueError: as `check_same_images`, and as `permuted_differences`.
     """
-    check_same_images(first, second)
-    models = drawn_figures([first], resamples, seed), drawn_figures([second], resamples, seed)
-    return differences_of_drawn(*models, confidence, "paired bootstrap")
+    one, other = first.runs[0], second.runs[0]
+    check_same_images(one, other)
+    found: dict[Column, Difference] = {}
+    if len(first.runs) + len(second.runs) > 2:
+        found = seeded_differences(first, second, columns, confidence)
+    else:
+        tested = [*delong_differences(one, other, confidence)]
+        tested += mcnemar_differences(one, other, confidence) if one.groups is None else ()
+        found = {each.column: each for each in tested}
+    if missing := [name for name in columns if name not in found]:
+        found |= jackknifed_differences(first, second, missing, confidence)
+    unknown = [name for name in columns if _is_unknown(found[name])]
+    if unknown:
+        swapped = permuted_differences(first, second, seed=seed, permutations=swaps)
+        found |= {each.column: each for each in swapped if each.column in unknown}
+    return {name: found[name] for name in columns}
+
+
+def jackknifed_differences(
+    first: "Model", second: "Model", columns: Collection[Column], confidence: float = 0.95
+) -> dict[Column, Difference]:
+    """Return differences on the same images, by leaving out each image, or group.
+
+    Returns:
+        By column, those of `columns`; None where undefined. The expected calibration error has neither
+        interval nor p-value: see docs/statistics.md.
+
+    Raises:
+        ValueError: as `check_same_images`.
+
+    Source: Efron and Tibshirani 1993, chapter 11, in a t test with the degrees of freedom of the classes
+    (Satterthwaite, Biometrics Bulletin 1946).
+    """
+    check_same_images(first.runs[0], second.runs[0])
+    left_out = second.left_out - first.left_out
+    found = {}
+    for name, value, column in zip(first.columns, second.values - first.values, left_out.T, strict=True):
+        if name not in columns:
+            continue
+        tested: tuple[float | None, float | None, float | None] = (None, None, None)
+        if name[0] not in WITHOUT_INTERVAL:
+            tested = error_test(float(value), *jackknife_variance(column, first.strata), confidence)
+        found[name] = Difference(*name, defined(value), *tested, "jackknife")
+    return found
+
+
+def seeded_differences(
+    first: "Model", second: "Model", columns: Collection[Column], confidence: float = 0.95
+) -> dict[Column, Difference]:
+    """Return differences between two recipes of which one has several seeds, by t over images and seeds.
+
+    Other images and other seeds would both give another difference; interval and p-value are of the sum of
+    their variances.
+
+    Returns:
+        By column, those of `columns`; None where undefined, or where there is no spread and yet a difference.
+
+    Raises:
+        ValueError: neither has two seeds.
+    """
+    left_out = second.left_out - first.left_out
+    found = {}
+    for place, name in enumerate(first.columns):
+        if name not in columns:
+            continue
+        one, other = first.figures[:, place].tolist(), second.figures[:, place].tolist()
+        variance, _ = jackknife_variance(left_out[:, place], first.strata)
+        value, error, freedom = seeded_difference(one, other, math.sqrt(variance), len(left_out))
+        tested: tuple[float | None, float | None, float | None] = (None, None, None)
+        if name[0] not in WITHOUT_INTERVAL:
+            tested = error_test(value, error**2, freedom, confidence)
+        found[name] = Difference(*name, defined(value), *tested, SEED_TEST)
+    return found
 
 
 def unpaired_differences(
-    first: Predictions, second: Predictions, *, seed: int, resamples: int = 2000, confidence: float = 0.95
-) -> tuple[Difference, ...]:
-    """Return the difference of every metric between two test sets, each drawn on its own.
+    first: "Model", second: "Model", confidence: float = 0.95
+) -> dict[Column, Difference]:
+    """Return the difference of every metric between two test sets.
 
     For the generalisation gap: first the stratified test part, second that of the centre holdout. Images that
-    are in both are taken as if they were different ones.
-
-    Returns:
-        As `paired_differences`.
+    are in both are taken as if they were different ones. Shares of images of a model with one seed have
+    Newcombe's interval and no p-value; the others a t test of the two jackknife variances.
 
     Raises:
-        ValueError: the classes differ, or as `boneexp.evaluation.metrics.evaluate` of settings.
+        ValueError: the classes differ.
 
-    Source: as `paired_differences`; two samples (Davison and Hinkley 1997, section 3.2).
+    Source: Newcombe, Stat. Med. 1998;17:873; Welch's degrees of freedom (Satterthwaite 1946).
     """
-    if first.class_names != second.class_names:
-        raise ValueError(f"the classes are {first.class_names} and {second.class_names}")
-    # One seed for both would draw alike from two classes of one size.
-    models = drawn_figures([first], resamples, 2 * seed), drawn_figures([second], resamples, 2 * seed + 1)
-    return differences_of_drawn(*models, confidence, "unpaired bootstrap")
-
-
-def drawn_figures(runs: Sequence[Predictions], resamples: int, seed: int, *, ranked: bool = True) -> "Drawn":
-    """Return every metric of a model, and of each resample of its images.
-
-    Args:
-        runs: the predictions of each of its seeds, at least one, of the same images; metrics are their means.
-        resamples: how many.
-        seed: of the resamples, an int >= 0; with the same one, two models of the same images share the draws.
-        ranked: False to draw no AUROC and average precision, which takes a third of the time.
-
-    Raises:
-        ValueError: there is no run, the images differ, or settings are not as said above.
-    """
-    if not runs:
-        raise ValueError("there is no run to draw")
-    for other in runs[1:]:
-        check_same_images(runs[0], other)
-    return Drawn(
-        class_names=runs[0].class_names,
-        values=np.mean([figures_of(run) for run in runs], axis=0),
-        resampled=np.mean([resampled_figures(run, resamples, seed, ranked=ranked) for run in runs], axis=0),
-    )
-
-
-def differences_of_drawn(
-    first: "Drawn", second: "Drawn", confidence: float, test: str = "paired bootstrap"
-) -> tuple[Difference, ...]:
-    """Return the difference of every metric, with its percentile interval and the p-value that goes with it.
-
-    Returns:
-        As `paired_differences`, of which this is the half that does not draw.
-    """
-    values, drawn = second.values - first.values, second.resampled - first.resampled
-    intervals = percentile_intervals(first.class_names, drawn, confidence)
-    names = metric_columns(first.class_names)
-    return tuple(
-        Difference(*name, defined(value), *interval, _two_sided(column, interval), test)
-        for name, value, interval, column in zip(names, values, intervals, drawn.T, strict=True)
-    )
+    if first.columns != second.columns:
+        raise ValueError(f"the classes are {first.runs[0].class_names} and {second.runs[0].class_names}")
+    found = {}
+    for place, name in enumerate(first.columns):
+        value = float(second.values[place] - first.values[place])
+        tested: tuple[float | None, float | None, float | None] = (None, None, None)
+        if name[0] not in WITHOUT_INTERVAL:
+            parts = [jackknife_variance(each.left_out[:, place], each.strata) for each in (first, second)]
+            variance = sum(part for part, _ in parts)
+            freedom = variance**2 / sum(part**2 / free for part, free in parts) if variance > 0 else np.inf
+            tested = error_test(value, variance, freedom, confidence)
+        found[name] = Difference(*name, defined(value), *tested, "jackknife, two test sets")
+    if len(first.runs) == len(second.runs) == 1:
+        found |= _newcombe_differences(first.runs[0], second.runs[0], confidence)
+    return found
 
 
 def permuted_differences(
-    first: Predictions, second: Predictions, *, seed: int, permutations: int = 2000
+    first: "Model", second: "Model", *, seed: int, permutations: int = 2000
 ) -> tuple[Difference, ...]:
     """Return the difference of every metric on the same images, tested by swapping the two models' answers.
 
     If the two were alike, it would not matter which answer came from which. AUROC and average precision are
     swapped as ranks within each model, since one model's probabilities may lie higher than the other's and
-    rank no better.
+    rank no better. Over several seeds the difference is the mean over all pairs of a seed of each, and an
+    image changes sides in all of them at once.
 
     Returns:
         One `Difference` per column of `metric_columns`, without an interval. The p-value is the share of
@@ -128,20 +191,20 @@ def permuted_differences(
 
     Source: Good, Permutation Tests, 2000; ranks as in Venkatraman and Begg, Biometrika 1996.
     """
-    check_same_images(first, second)
-    values = figures_of(second) - figures_of(first)
-    answers, units = _both(first, second), first.unit_numbers
+    check_same_images(first.runs[0], second.runs[0])
+    values, units = second.values - first.values, first.runs[0].unit_numbers
+    answers = [_both(one, other) for one in first.runs for other in second.runs]
     rows = max(metrics.BLOCK_CELLS // (2 * len(units)), 1)
     generator = np.random.default_rng(seed)
     as_large = np.ones(len(values))
     for done in range(0, permutations, rows):
         drawn = generator.integers(2, size=(min(rows, permutations - done), units.max() + 1))
-        swapped = _swapped_differences(answers, drawn[:, units])
+        swapped = np.mean([_swapped_differences(pair, drawn[:, units]) for pair in answers], axis=0)
         as_large += (~(np.abs(swapped) < np.abs(values) - ROUNDING)).sum(axis=0)
     p_values = np.where(np.isnan(values), np.nan, as_large / (permutations + 1))
     return tuple(
         Difference(*name, defined(value), None, None, defined(p_value), "permutation")
-        for name, value, p_value in zip(metric_columns(first.class_names), values, p_values, strict=True)
+        for name, value, p_value in zip(first.columns, values, p_values, strict=True)
     )
 
 
@@ -170,25 +233,70 @@ def _swapped_differences(answers: tuple[np.ndarray, np.ndarray, np.ndarray], swa
     return difference
 
 
-def _two_sided(drawn: np.ndarray, interval: tuple[float | None, float | None]) -> float | None:
-    """Return the level at which a percentile interval of the resamples would just hold 0.
+def _newcombe_differences(
+    first: Predictions, second: Predictions, confidence: float
+) -> dict[Column, Difference]:
+    """Return the differences of shares of images of two test sets, with as many images as are independent."""
+    found = {}
+    answers = proportions_of(first), proportions_of(second)
+    for name in answers[0]:
+        counts: list[tuple[float, float]] = []
+        for predictions, proportions in zip((first, second), answers, strict=True):
+            hits, among = proportions[name]
+            effect = proportion_effect(proportions[name], confidence, predictions.drawn_units)
+            counts.append((float((hits & among).sum()) / effect, float(among.sum()) / effect))
+        (hits1, total1), (hits2, total2) = counts
+        low, high = newcombe_difference(hits1, total1, hits2, total2, confidence)
+        value = None if low is None else hits2 / total2 - hits1 / total1
+        found[name] = Difference(*name, value, low, high, None, "newcombe")
+    return found
 
-    Where all resamples agree on a difference there is no such level: that is no certainty.
-    """
-    low, high = interval
-    if low is None or high is None:
-        return None
-    known = drawn[~np.isnan(drawn)]
-    if high - low <= ROUNDING < abs(low):
-        return None
-    fewest = min((known <= ROUNDING).sum(), (known >= -ROUNDING).sum())
-    return min(1.0, float(2 * (fewest + 1) / (len(known) + 1)))
+
+def _is_unknown(difference: Difference) -> bool:
+    """Return True where there is a difference that its test cannot judge."""
+    known = difference.value is None or difference.p_value is not None
+    return not known and difference.metric not in WITHOUT_INTERVAL
 
 
 @dataclass(frozen=True)
-class Drawn:
-    """A model's metrics, (m,) floats in the order of `metric_columns`, and those of its resamples, (b, m)."""
+class Model:
+    """One experiment on one set of images: the predictions of each of its seeds, at least one.
 
-    class_names: tuple[str, ...]
-    values: np.ndarray
-    resampled: np.ndarray
+    Figures over several seeds are means.
+    """
+
+    runs: tuple[Predictions, ...]
+
+    def __post_init__(self) -> None:
+        """See that there is a run, and that all saw the same images."""
+        if not self.runs:
+            raise ValueError("there is no run to compare")
+        for other in self.runs[1:]:
+            check_same_images(self.runs[0], other)
+
+    @property
+    def columns(self) -> tuple[Column, ...]:
+        """(metric, class name) of each figure."""
+        return metric_columns(self.runs[0].class_names)
+
+    @cached_property
+    def figures(self) -> np.ndarray:
+        """Every metric of each seed, (runs, m) floats."""
+        return np.array([figures_of(run) for run in self.runs])
+
+    @property
+    def values(self) -> np.ndarray:
+        """Every metric, (m,) floats."""
+        mean: np.ndarray = self.figures.mean(axis=0)
+        return mean
+
+    @cached_property
+    def left_out(self) -> np.ndarray:
+        """Every metric without each unit, (units, m) floats."""
+        mean: np.ndarray = np.mean([left_out_figures(run) for run in self.runs], axis=0)
+        return mean
+
+    @cached_property
+    def strata(self) -> np.ndarray:
+        """The class that each unit counts for, (units,) ints."""
+        return unit_strata(self.runs[0].labels, self.runs[0].unit_numbers)

@@ -107,3 +107,8 @@ class Predictions:
             return np.arange(len(self.labels))
         numbers: dict[str, int] = {}
         return np.array([numbers.setdefault(name, len(numbers)) for name in self.groups])
+
+    @property
+    def drawn_units(self) -> np.ndarray | None:
+        """The unit of each image where images come in groups; None where they are independent."""
+        return None if self.groups is None else self.unit_numbers

@@ -5,7 +5,7 @@ figure itself is the same computation with every weight one. What is undefined i
 outside, never a made-up 0.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,9 +13,10 @@ import numpy as np
 from boneexp.evaluation.bca import acceleration, bca_interval, leave_one_out_blocks
 from boneexp.evaluation.calibration import calibration_cells, calibration_metrics
 from boneexp.evaluation.confusions import confusion_cells, confusion_metrics
+from boneexp.evaluation.estimates import Ends, analytic_intervals
 from boneexp.evaluation.inputs import Predictions, predictions_of
-from boneexp.evaluation.ranks import ranked_metrics
-from boneexp.evaluation.statistics import percentile_interval, resample_blocks, unit_strata
+from boneexp.evaluation.ranks import left_out_ranked, ranked_metrics
+from boneexp.evaluation.statistics import percentile_interval, resample_blocks
 from boneexp.results import MetricValue
 
 OVERALL = (
@@ -34,7 +35,7 @@ LOWER_IS_BETTER = ("log_loss", "brier_score", "expected_calibration_error")
 # Resampling adds to it what sampling has added already: its intervals missed the truth nearly every time
 # (benchmarks/results/calibration.md).
 WITHOUT_INTERVAL = ("expected_calibration_error",)
-METHODS = ("percentile", "bca")
+METHODS = ("analytic", "percentile", "bca")
 REPORTED = {"precision": "precision", "recall": "sensitivity", "specificity": "specificity", "f1-score": "f1"}
 
 BLOCK_CELLS = 50_000  # resamples x images worked on at once: small enough for the processor's cache
@@ -50,9 +51,9 @@ def evaluate(
     groups: Sequence[str] | None = None,
     resamples: int = 2000,
     confidence: float = 0.95,
-    method: str = "percentile",
+    method: str = "analytic",
 ) -> tuple[MetricValue, ...]:
-    """Return every metric with its bootstrap interval, resampled within each class.
+    """Return every metric with its interval and the name of the interval's method.
 
     First OVERALL with class_name "", then PER_CLASS for each class. The predicted class is the most
     probable one, the first of equals.
@@ -61,12 +62,12 @@ def evaluate(
         labels: (n,) ints, positions in `class_names`.
         probabilities: (n, classes) floats; each row sums to 1 within 1e-3.
         class_names: at least two different names.
-        seed: of the resamples, an int >= 0.
+        seed: of the resamples, an int >= 0; the analytic intervals draw none.
         image_ids: n different ids; with them the result does not depend on the order of the images.
-        groups: n names; with them whole groups are drawn, such as all views of one patient.
-        resamples: how many; with 0 every interval is None.
+        groups: n names; images of one group, such as all views of one patient, are not independent.
+        resamples: how many; with 0 every bootstrap interval is None.
         confidence: the share that an interval covers.
-        method: one of METHODS.
+        method: one of METHODS; "analytic" is that of each metric in `boneexp.evaluation.estimates`.
 
     Returns:
         len(OVERALL) + classes * len(PER_CLASS) values. None where undefined: a class's sensitivity, F1,
@@ -74,6 +75,10 @@ def evaluate(
         another, its precision where nothing is predicted as the class. Balanced accuracy and macro F1 are
         means over the classes present; macro AUROC (one-vs-rest) is None unless every class is present; the
         Matthews correlation is None if all images are of one class or are predicted as one.
+
+        scikit-learn says 0 for what is None here, but nan for an AUROC. Its macro F1 counts a class that is
+        predicted and absent as 0; here the mean is over the classes present. Its Brier score of two classes
+        is half of this one. All of it: docs/statistics.md.
 
     Raises:
         ValueError: shapes, labels, probabilities, ids, groups, names, seed, confidence or method are not as
@@ -89,12 +94,28 @@ def evaluated(
     seed: int,
     resamples: int = 2000,
     confidence: float = 0.95,
-    method: str = "percentile",
+    method: str = "analytic",
 ) -> tuple[MetricValue, ...]:
     """Do what `evaluate` does, for images that are checked and in order."""
     if method not in METHODS:
         raise ValueError(f"method is {method!r}, not one of {METHODS}")
-    values = figures_of(predictions)
+    columns, values = metric_columns(predictions.class_names), figures_of(predictions)
+    intervals: Iterable[Ends]
+    if method == "analytic":
+        left_out = left_out_figures(predictions)
+        intervals = analytic_intervals(predictions, columns, values, left_out, confidence)
+    else:
+        intervals = _bootstrap_intervals(predictions, values, (seed, resamples), confidence, method)
+    named = zip(columns, values, intervals, strict=True)
+    return tuple(
+        MetricValue(*name, defined(value), low, high, method) for name, value, (low, high, method) in named
+    )
+
+
+def _bootstrap_intervals(
+    predictions: Predictions, values: np.ndarray, drawing: tuple[int, int], confidence: float, method: str
+) -> Iterator[Ends]:
+    seed, resamples = drawing
     drawn = resampled_figures(predictions, resamples, seed)
     intervals = percentile_intervals(predictions.class_names, drawn, confidence)
     if method == "bca":
@@ -103,8 +124,8 @@ def evaluated(
             bca_interval(column, value, skew, confidence) if percentiles != (None, None) else percentiles
             for column, value, skew, percentiles in zip(drawn.T, values, skews, intervals, strict=True)
         ]
-    named = zip(metric_columns(predictions.class_names), values, intervals, strict=True)
-    return tuple(MetricValue(*name, defined(value), *interval) for name, value, interval in named)
+    for low, high in intervals:
+        yield low, high, "" if low is None else method
 
 
 def percentile_intervals(
@@ -136,17 +157,23 @@ def resampled_figures(
     Raises:
         ValueError: as `boneexp.evaluation.statistics.resample_blocks`.
     """
-    labels = predictions.labels
-    units = None if predictions.groups is None else predictions.unit_numbers
-    return _stacked(predictions, resample_blocks(labels, resamples, seed, _rows(labels), units), ranked)
+    blocks = resample_blocks(predictions.unit_numbers, resamples, seed, _rows(predictions.labels))
+    return _stacked(predictions, blocks, ranked)
+
+
+def left_out_figures(predictions: Predictions) -> np.ndarray:
+    """Return every metric without each image, or without each group of images, (units, m) floats."""
+    labels, probabilities = predictions.labels, predictions.probabilities
+    if predictions.groups is not None:
+        return _stacked(predictions, leave_one_out_blocks(predictions.unit_numbers, _rows(labels)))
+    cells = _cells(labels, probabilities)
+    ranks = [left_out_ranked(labels == label, column) for label, column in enumerate(probabilities.T)]
+    return _table(cells.sum(axis=0) - cells, np.full(len(labels), len(labels) - 1), np.array(ranks))
 
 
 def accelerations(predictions: Predictions) -> list[float]:
     """Return the acceleration of every metric, for BCa intervals, in the order of `metric_columns`."""
-    units = predictions.unit_numbers
-    left_out = _stacked(predictions, leave_one_out_blocks(units, _rows(predictions.labels)))
-    strata = unit_strata(predictions.labels, units)
-    return [acceleration(column, strata) for column in left_out.T]
+    return [acceleration(column) for column in left_out_figures(predictions).T]
 
 
 def metric_columns(class_names: Sequence[str]) -> tuple[tuple[str, str], ...]:
@@ -179,18 +206,28 @@ def metric_matrix(
     average precision as scikit-learn defines it, the step-wise sum of precision over recall gained.
     """
     classes = probabilities.shape[1]
-    predicted = probabilities.argmax(axis=1)
-    cells = confusion_cells(labels, predicted, classes), calibration_cells(labels, probabilities)
-    sums = counts.astype(np.float64) @ np.hstack(cells)
-    overall, per_class = confusion_metrics(sums[:, : classes**2].reshape(-1, classes, classes))
-    overall |= calibration_metrics(sums[:, classes**2 :], counts.sum(axis=1))
     ranks = np.full((classes, 2, len(counts)), np.nan)
     for label, column in enumerate((probabilities if scores is None else scores).T if ranked else ()):
         ranks[label] = ranked_metrics(labels == label, column, counts)
+    sums = counts.astype(np.float64) @ _cells(labels, probabilities)
+    return _table(sums, counts.sum(axis=1), ranks)
+
+
+def _cells(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return what each image adds to the sums of which all but the metrics of RANKED are made."""
+    classes, predicted = probabilities.shape[1], probabilities.argmax(axis=1)
+    return np.hstack((confusion_cells(labels, predicted, classes), calibration_cells(labels, probabilities)))
+
+
+def _table(sums: np.ndarray, total: np.ndarray, ranks: np.ndarray) -> np.ndarray:
+    """Return (b, m) metrics of (b, cells) sums, (b,) numbers of images, and (classes, 2, b) of RANKED."""
+    classes = len(ranks)
+    overall, per_class = confusion_metrics(sums[:, : classes**2].reshape(-1, classes, classes))
+    overall |= calibration_metrics(sums[:, classes**2 :], total)
     per_class["auroc"], per_class["average_precision"] = ranks.transpose(1, 2, 0)
     overall["macro_auroc"] = per_class["auroc"].mean(axis=1)
     table = np.stack([per_class[metric] for metric in PER_CLASS], axis=2)  # (b, classes, metrics)
-    return np.column_stack([*(overall[metric] for metric in OVERALL), table.reshape(len(counts), -1)])
+    return np.column_stack([*(overall[metric] for metric in OVERALL), table.reshape(len(sums), -1)])
 
 
 def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

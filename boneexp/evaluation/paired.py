@@ -2,20 +2,24 @@
 
 Every difference is the second minus the first, in the metric's own unit, with an interval: that is the size
 of the effect. A p-value says how surprising it would be if the two were alike, and nothing about its size.
+Both come from one test: at the confidence of the interval, p is below the level where 0 lies outside.
 """
 
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 
+from boneexp.evaluation.areas import ROUNDING, auroc_influences, stratum_variances, summed_by_unit
+from boneexp.evaluation.estimates import proportions_of
 from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.intervals import normal_quantile
+from boneexp.evaluation.intervals import satterthwaite, t_interval, wilson_interval
 from boneexp.evaluation.metrics import defined
-from boneexp.evaluation.ranks import midranks
+from boneexp.evaluation.student import incomplete_beta, two_sided_p
 
-ROUNDING = 1e-12  # less than this is what the order of a sum leaves
+ANGLES = np.linspace(-math.pi / 2, math.pi / 2, 361)
 
 
 @dataclass(frozen=True)
@@ -29,6 +33,11 @@ class Difference:
     high: float | None
     p_value: float | None
     test: str
+
+    @property
+    def column(self) -> tuple[str, str]:
+        """Metric and class name."""
+        return self.metric, self.class_name
 
 
 def check_same_images(first: Predictions, second: Predictions) -> None:
@@ -51,99 +60,80 @@ def check_same_images(first: Predictions, second: Predictions) -> None:
 def delong_differences(
     first: Predictions, second: Predictions, confidence: float = 0.95
 ) -> tuple[Difference, ...]:
-    """Return the difference of each class's AUROC against the rest, by DeLong's test.
+    """Return the difference of each class's AUROC against the rest, and of their mean, by DeLong's test.
 
-    The images are taken as independent; where one patient has several, it is too sure.
+    Where images come in groups, an image's influence is summed over its group.
 
     Returns:
-        One `Difference` ("auroc") per class. Without an image of the class, or of another, all is None; with
-        a single one no variance is known, so that interval and p-value are None. So they are where the
-        variance is 0 and the difference is not (both models rank without a doubt): that is no certainty.
+        One `Difference` ("auroc") per class, then "macro_auroc". Without an image of a class, or of another,
+        all is None; with a single one no variance is known, so that interval and p-value are None. So they
+        are where the variance is 0 and the difference is not (both models rank without a doubt): that is no
+        certainty. Two models that rank alike have a p-value of 1 and no interval.
 
     Raises:
         ValueError: as `check_same_images`, or `confidence` is not between 0 and 1.
 
-    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 1988.
+    Source: DeLong, DeLong and Clarke-Pearson, Biometrics 1988; over groups Obuchowski, Biometrics 1997; the
+    t distribution with Satterthwaite's degrees of freedom in the place of the normal one.
     """
     check_same_images(first, second)
-    found = []
+    units = first.drawn_units
+    found, moved = [], []
     for label, name in enumerate(first.class_names):
-        scores = np.stack([first.probabilities[:, label], second.probabilities[:, label]])
-        areas, covariance = auroc_covariance(first.labels == label, scores)
-        variance = covariance[0, 0] + covariance[1, 1] - 2 * covariance[0, 1]
-        tested = _normal_test(float(areas[1] - areas[0]), float(variance), confidence)
-        found.append(Difference("auroc", name, defined(areas[1] - areas[0]), *tested, "delong"))
-    return tuple(found)
-
-
-def auroc_covariance(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the AUROC of each of k scores of the same images, and their covariance.
-
-    Args:
-        positive: (n,) bools.
-        scores: (k, n) floats, high for positive.
-
-    Returns:
-        (k,) floats and (k, k) floats; nan without a positive or a negative, the covariance also with a
-        single one.
-
-    Source: DeLong et al. 1988, by midranks (Sun and Xu, IEEE Signal Processing Letters 2014).
-    """
-    hits, misses = int(positive.sum()), int((~positive).sum())
-    if min(hits, misses) == 0:
-        return np.full(len(scores), np.nan), np.full((len(scores), len(scores)), np.nan)
-    among_all = np.stack([midranks(row) for row in scores])
-    among_hits = np.stack([midranks(row[positive]) for row in scores])
-    among_misses = np.stack([midranks(row[~positive]) for row in scores])
-    # The share of negatives that each positive passes, and of positives that pass each negative.
-    passed = (among_all[:, positive] - among_hits) / misses
-    passing = 1 - (among_all[:, ~positive] - among_misses) / hits
-    if min(hits, misses) == 1:
-        return passed.mean(axis=1), np.full((len(scores), len(scores)), np.nan)
-    return passed.mean(axis=1), np.atleast_2d(np.cov(passed) / hits + np.cov(passing) / misses)
+        positive = first.labels == label
+        one, other = (auroc_influences(positive, each.probabilities[:, label]) for each in (first, second))
+        moved.append((other[0] - one[0], other[1] - one[1]))
+        tested = _influence_test(*moved[-1], (positive.astype(np.int64), units), confidence)
+        found.append(Difference("auroc", name, defined(moved[-1][0]), *tested, "delong"))
+    value = float(np.mean([each for each, _ in moved]))
+    influences = np.mean([each for _, each in moved], axis=0)
+    tested = _influence_test(value, influences, (first.labels, units), confidence)
+    return (*found, Difference("macro_auroc", "", defined(value), *tested, "delong"))
 
 
 def mcnemar_differences(
     first: Predictions, second: Predictions, confidence: float = 0.95
 ) -> tuple[Difference, ...]:
-    """Return the difference of accuracy, and of each class's sensitivity, by McNemar's exact test.
+    """Return the difference of accuracy, and of each class's sensitivity and specificity, by mid-p McNemar.
 
     The images are taken as independent; where one patient has several, it is too sure.
 
     Returns:
-        "accuracy" first, then "sensitivity" per class, whose value is None without an image of the class.
+        "accuracy" first, then "sensitivity" and "specificity" per class, whose value is None without an image
+        of the class, or of another.
 
     Raises:
         ValueError: as `check_same_images`, or `confidence` is not between 0 and 1.
     """
     check_same_images(first, second)
-    right = [each.probabilities.argmax(axis=1) == each.labels for each in (first, second)]
-    chosen = [("accuracy", "", np.ones(len(first.labels), bool))]
-    chosen += [("sensitivity", name, first.labels == label) for label, name in enumerate(first.class_names)]
+    answers = proportions_of(first), proportions_of(second)
     found = []
-    for metric, name, images in chosen:
-        only_first, only_second = (right[0] & ~right[1])[images].sum(), (right[1] & ~right[0])[images].sum()
-        value, low, high = paired_proportions(
-            int(only_first), int(only_second), int(images.sum()), confidence
-        )
-        p_value = None if value is None else mcnemar_p(int(only_first), int(only_second))
-        found.append(Difference(metric, name, value, low, high, p_value, "mcnemar"))
+    for (metric, name), (hits, among) in answers[0].items():
+        if metric != "precision":  # the images called so are not the same ones
+            other = answers[1][metric, name][0]
+            only_first, only_second = int((hits & ~other & among).sum()), int((other & ~hits & among).sum())
+            estimate = paired_proportions(only_first, only_second, int(among.sum()), confidence)
+            p_value = None if estimate[0] is None else mcnemar_p(only_first, only_second)
+            found.append(Difference(metric, name, *estimate, p_value, "mid-p mcnemar"))
     return tuple(found)
 
 
 def mcnemar_p(only_first: int, only_second: int) -> float:
-    """Return the exact two-sided p-value of McNemar's test, a binomial test of the discordant images.
+    """Return the two-sided mid-p value of McNemar's test, a binomial test of the discordant images.
 
     Args:
         only_first: images that only the first model has right.
         only_second: images that only the second has right.
 
-    Source: McNemar, Psychometrika 1947; exact as in Fleiss, Levin and Paik, Statistical Methods for Rates and
-    Proportions, 2003, section 13.1. Conservative: its level is below the nominal one.
+    Source: Fagerland, Lydersen and Laake, BMC Medical Research Methodology 2013: the exact p-value less the
+    probability of what was observed. The exact test rejects too seldom, the mid-p test hardly ever too often.
     """
-    apart = only_first + only_second
-    tail = sum(math.comb(apart, count) for count in range(min(only_first, only_second) + 1))
-    return min(1.0, tail / 2 ** (apart - 1)) if apart else 1.0
+    apart, fewer = only_first + only_second, min(only_first, only_second)
+    point = float(math.comb(apart, fewer) / 2**apart)
+    if only_first == only_second:
+        return 1 - point / 2 if apart else 1.0
+    tail = sum(math.comb(apart, count) for count in range(fewer + 1)) / 2**apart
+    return float(2 * tail - point)
 
 
 def paired_proportions(
@@ -151,16 +141,60 @@ def paired_proportions(
 ) -> tuple[float | None, float | None, float | None]:
     """Return the difference of two proportions on the same images and its interval; None of no image.
 
-    Source: Bonett and Price, Journal of Educational and Behavioral Statistics 2012: Wald's interval with one
-    image added to each discordant cell. The interval ends at -1 and 1.
+    The difference is the share of images that are discordant, times how much the second has the better of
+    them: a product. The second factor's interval is that of the mid-p binomial test, the first one's is
+    Wilson's, and the ends are the least and the most of the product over the ellipse that the two span. Its
+    sign is that of the second factor, so that 0 lies outside where the mid-p test rejects, and there alone.
+
+    Source: the ellipse is the square-and-add rule of Zou and Donner, Stat. Med. 2008, for a product; the
+    mid-p binomial interval as in Berry and Armitage, The Statistician 1995.
     """
-    z = normal_quantile(confidence)
-    if images == 0:
+    apart = only_first + only_second
+    low, high = midp_interval(only_second, apart, confidence)
+    fewer, more = wilson_interval(apart, images, confidence)
+    if fewer is None or more is None:
         return None, None, None
-    fewer, more = (only_first + 1) / (images + 2), (only_second + 1) / (images + 2)
-    reach = z * math.sqrt((fewer + more - (more - fewer) ** 2) / (images + 2))
-    low, high = max(more - fewer - reach, -1.0), min(more - fewer + reach, 1.0)
-    return (only_second - only_first) / images, low, high
+    lead, share = ((only_second - only_first) / apart if apart else 0.0), apart / images
+    along, across = np.cos(ANGLES), np.sin(ANGLES)
+    shares = share + np.where(across > 0, more - share, share - fewer) * across
+    lowest = float(((lead - (lead - (2 * low - 1)) * along) * shares).min())
+    highest = float(((lead + ((2 * high - 1) - lead) * along) * shares).max())
+    return (only_second - only_first) / images, max(lowest, -1.0), min(highest, 1.0)
+
+
+def midp_interval(hits: int, total: int, confidence: float) -> tuple[float, float]:
+    """Return the interval of a proportion that the mid-p binomial test does not reject.
+
+    Source: Berry and Armitage, The Statistician 1995.
+    """
+    tail = (1 - confidence) / 2
+    return _midp_end(hits, total, tail), 1 - _midp_end(total - hits, total, tail)
+
+
+@lru_cache(maxsize=65_536)
+def _midp_end(hits: int, total: int, tail: float) -> float:
+    """Return the proportion at which more hits, and half the chance of as many, add up to `tail`."""
+    if hits == 0:
+        return 0.0
+    low, high, share = 0.0, 1.0, hits / (total + 1)
+    for _ in range(100):  # Newton's steps, halving where one leaves the bracket
+        chance = _midp_chance(hits, total, share) - tail
+        low, high = (share, high) if chance < 0 else (low, share)
+        logs = hits * math.log(share) + (total - hits) * math.log1p(-share)
+        point = math.exp(math.log(math.comb(total, hits)) + logs)
+        slope = point * (hits / share + (total - hits) / (1 - share)) / 2
+        following = share - chance / slope if slope > 0 else low
+        following = following if low < following < high else (low + high) / 2
+        if abs(following - share) <= 1e-15:
+            break
+        share = following
+    return share
+
+
+def _midp_chance(hits: int, total: int, share: float) -> float:
+    """Return the chance of more hits, and half that of as many, where each image is one by `share`."""
+    more = incomplete_beta(share, hits + 1, total - hits) if hits < total else 0.0
+    return (incomplete_beta(share, hits, total - hits + 1) + more) / 2
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
@@ -177,14 +211,30 @@ def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:
     return tuple(adjusted)
 
 
-def _normal_test(
-    value: float, variance: float, confidence: float
+def error_test(
+    value: float, variance: float, freedom: float, confidence: float
 ) -> tuple[float | None, float | None, float | None]:
-    """Return low, high and the two-sided p-value of a difference with a normal error."""
-    reach = normal_quantile(confidence)
-    if math.isnan(variance) or (variance <= ROUNDING and abs(value) > ROUNDING):
+    """Return low, high and the two-sided p-value of a difference with a standard error.
+
+    Returns:
+        All None where the variance is unknown (nan), or 0 while the difference is not; a p-value of 1 alone
+        where both are 0.
+    """
+    if math.isnan(value) or math.isnan(variance) or (variance <= ROUNDING and abs(value) > ROUNDING):
         return None, None, None
     if variance <= ROUNDING:
-        return value, value, 1.0
+        return None, None, 1.0
     error = math.sqrt(variance)
-    return value - reach * error, value + reach * error, math.erfc(abs(value) / error / math.sqrt(2))
+    return *t_interval(value, error, freedom, confidence), two_sided_p(value / error, freedom)
+
+
+def _influence_test(
+    value: float, influences: np.ndarray, images: tuple[np.ndarray, np.ndarray | None], confidence: float
+) -> tuple[float | None, float | None, float | None]:
+    """Return low, high and p of a difference moved by each image; `images` are their classes and groups."""
+    if math.isnan(value):
+        return None, None, None
+    sums, strata = summed_by_unit(influences, *images)
+    variances, sizes = stratum_variances(sums, strata, int(strata.max()) + 1)
+    freedom = satterthwaite(variances, [size - 1 for size in sizes])
+    return error_test(value, sum(variances), freedom, confidence)

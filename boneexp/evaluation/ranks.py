@@ -47,9 +47,40 @@ def ranked_metrics(
     )
 
 
+def left_out_ranked(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return AUROC and average precision without each image in turn, (n,) floats each; nan where undefined.
+
+    Args:
+        positive: (n,) bools.
+        scores: (n,) floats, high for positive.
+    """
+    order, ends = ranking(scores)
+    run = np.empty(len(scores), np.int64)  # in which run of equal scores each image is
+    run[order] = np.searchsorted(ends, np.arange(len(scores)))
+    total = ends + 1.0
+    hits = np.cumsum(positive[order])[ends].astype(float)
+    within = np.diff(hits, prepend=0)
+    kept = _running_total((within * hits / total)[None])[0]  # what the runs above an image's own add
+
+    def below(fewer: np.ndarray) -> np.ndarray:  # what its own run and those below add without it
+        return np.cumsum((within * fewer / np.maximum(total - 1, 1))[::-1])[::-1]
+
+    own = (hits - 1) / np.maximum(total - 1, 1)
+    sums = kept[run] + np.where(positive, below(hits - 1)[run] - own[run], below(hits)[run])
+    among_all, among = midranks(scores), np.empty(len(scores))
+    for kind in (positive, ~positive):
+        among[kind] = midranks(scores[kind])
+    passed = among_all - among  # others of the other kind that lie below, those beside counted half
+    positives, negatives = int(positive.sum()), int((~positive).sum())
+    passed = np.where(positive, passed, positives - passed)
+    left = np.where(positive, (positives - 1) * negatives, positives * (negatives - 1)).astype(float)
+    return share_of(passed[positive].sum() - passed, left), share_of(sums, positives - positive.astype(float))
+
+
 def _running_total(counts: np.ndarray) -> np.ndarray:
-    """Return (b, k + 1) ints: the sum of the first 0, 1, ... k columns of (b, k) counts."""
-    totals = np.zeros((counts.shape[0], counts.shape[1] + 1), np.int64)
+    """Return (b, k + 1): the sum of the first 0, 1, ... k columns of (b, k) counts."""
+    kind = np.int64 if counts.dtype.kind in "iub" else np.float64
+    totals = np.zeros((counts.shape[0], counts.shape[1] + 1), kind)
     np.cumsum(counts, axis=1, out=totals[:, 1:])
     return totals
 

@@ -36,9 +36,7 @@ def run_figures(
         part: evaluated(predictions, seed=seed, resamples=resamples, confidence=confidence)
         for part, predictions in (("val", validation), ("test", test))
     }
-    chosen = operating_values(
-        validation, test, WANTED_CLASS, seed=seed, resamples=resamples, confidence=confidence
-    )
+    chosen = operating_values(validation, test, WANTED_CLASS, confidence=confidence)
     tempered = tempered_values(validation, test, seed=seed, resamples=resamples, confidence=confidence)
     return {**parts, "test": (*parts["test"], *chosen, *tempered)}
 

@@ -135,7 +135,7 @@ def seeded_difference(
     Args:
         first: the figure of each seed of the first recipe, at least one; both have three or more in all.
         second: of the second recipe, on the same images.
-        image_error: the standard error of the difference over images (or groups), from its resamples.
+        image_error: the standard error of the difference over images (or groups), such as the jackknife's.
         images: how many of them are independent.
 
     Raises:

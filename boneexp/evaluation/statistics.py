@@ -10,62 +10,54 @@ from collections.abc import Iterator
 import numpy as np
 
 
-def stratified_resample_counts(labels: np.ndarray, resamples: int, seed: int) -> np.ndarray:
-    """Draw images with replacement, each class on its own, so that every class keeps its number.
+def resample_counts(images: int, resamples: int, seed: int) -> np.ndarray:
+    """Draw images with replacement, (resamples, images) ints >= 0; each row sums to the number of images.
 
     The draws belong to positions: image 7 of one order is not image 7 of another. Give the images in a
     canonical order (sorted by id) where results must not depend on the order of the files.
 
     Args:
-        labels: (n,) ints >= 0, the class of each image.
+        images: how many there are, at least 1.
         resamples: how many times to draw.
-        seed: an int >= 0; a class's draws depend on it, on the class, and on how many images that class has.
-
-    Returns:
-        (resamples, n) ints >= 0; each row sums to n, and over the images of a class to their number.
+        seed: an int >= 0.
 
     Raises:
-        ValueError: there is no image, a label or the seed is negative, or `resamples` is.
+        ValueError: there is no image, or the seed or `resamples` is negative.
 
-    Source: Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.2 (several samples).
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6.
     """
-    blocks = list(resample_blocks(labels, resamples, seed, rows=max(resamples, 1)))
-    return np.concatenate([np.empty((0, len(labels)), np.int32), *blocks])
+    blocks = list(resample_blocks(np.arange(images), resamples, seed, rows=max(resamples, 1)))
+    return np.concatenate([np.empty((0, images), np.int32), *blocks])
 
 
-def resample_blocks(
-    labels: np.ndarray, resamples: int, seed: int, rows: int, units: np.ndarray | None = None
-) -> Iterator[np.ndarray]:
-    """Yield `stratified_resample_counts` in blocks of at most `rows` rows, to bound memory.
+def resample_blocks(units: np.ndarray, resamples: int, seed: int, rows: int) -> Iterator[np.ndarray]:
+    """Yield how often each image is drawn, in blocks of at most `rows` rows, to bound memory.
 
-    Each class has a random stream of its own that goes on from block to block, so the size of the blocks
-    changes nothing.
+    All images are drawn from, whatever their class, as another test set would have other numbers of each
+    class. The random stream goes on from block to block, so the size of the blocks changes nothing.
 
-    With `units`, (n,) ints that number the images' groups from 0, whole groups are drawn, stratified by
-    `unit_strata`: a patient's views come together or not at all. A class then keeps its number of groups, and
-    its number of images varies. Where every image is a group of its own, the draws are the plain ones.
+    Args:
+        units: (n,) ints that number the images' groups from 0; whole groups are drawn, so that a patient's
+            views come together or not at all. `numpy.arange(n)` draws images alone.
+        resamples: how many times to draw.
+        seed: an int >= 0.
+        rows: the most rows of a block.
+
+    Yields:
+        (b, n) ints >= 0.
 
     Raises:
-        ValueError: as `stratified_resample_counts`.
+        ValueError: there is no image, or the seed or `resamples` is negative.
 
-    Source: Davison and Hinkley 1997, section 3.8 (whole groups drawn, their content kept).
+    Source: Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8 for groups.
     """
-    if len(labels) == 0:
+    if len(units) == 0:
         raise ValueError("there is no image to draw")
-    if min(labels.min(), resamples, seed) < 0:
-        raise ValueError(
-            f"lowest label {labels.min()}, resamples {resamples}, seed {seed}: each must be at least 0"
-        )
-    stratum = labels if units is None else unit_strata(labels, units)
-    streams = [
-        (np.flatnonzero(stratum == label), np.random.default_rng([seed, int(label)]))
-        for label in np.unique(stratum)
-    ]
+    if min(resamples, seed) < 0:
+        raise ValueError(f"resamples {resamples}, seed {seed}: each must be at least 0")
+    generator, groups = np.random.default_rng(seed), int(units.max()) + 1
     for first in range(0, resamples, rows):
-        counts = np.empty((min(rows, resamples - first), len(stratum)), np.int32)
-        for positions, generator in streams:
-            counts[:, positions] = _drawn(generator, len(counts), len(positions))
-        yield counts if units is None else counts[:, units]
+        yield _drawn(generator, min(rows, resamples - first), groups)[:, units].astype(np.int32)
 
 
 def unit_strata(labels: np.ndarray, units: np.ndarray) -> np.ndarray:

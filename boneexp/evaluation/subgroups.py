@@ -37,10 +37,10 @@ def subgroups(
     seed: int,
     resamples: int = 2000,
     confidence: float = 0.95,
-    method: str = "percentile",
+    method: str = "analytic",
     fewest: int = FEWEST,
 ) -> tuple[Subgroup, ...]:
-    """Return every metric within each subgroup, with intervals of draws within it.
+    """Return every metric within each subgroup, with intervals of its own images.
 
     Subgroups may overlap (an image can show two body regions) and need not cover all images. A figure is
     given where it rests on at least `fewest` units (`support`); below that many in all, nothing but the

@@ -23,7 +23,7 @@ def tempered_values(
     seed: int,
     resamples: int = 2000,
     confidence: float = 0.95,
-    method: str = "percentile",
+    method: str = "analytic",
 ) -> tuple[MetricValue, ...]:
     """Return the temperature fitted on validation, and the test part's calibration with it.
 
@@ -41,10 +41,7 @@ def tempered_values(
     after = {value.metric: value for value in values if not value.class_name}
     return (
         MetricValue("temperature", "", temperature, None, None),
-        *(
-            MetricValue(f"{metric}_tempered", "", after[metric].value, after[metric].low, after[metric].high)
-            for metric in LOWER_IS_BETTER
-        ),
+        *(replace(after[metric], metric=f"{metric}_tempered") for metric in LOWER_IS_BETTER),
     )
 
 

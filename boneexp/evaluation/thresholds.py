@@ -5,10 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from boneexp.evaluation.estimates import proportion_interval
 from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.intervals import wilson_interval
-from boneexp.evaluation.ranks import share_of
-from boneexp.evaluation.statistics import percentile_interval, resample_blocks
 from boneexp.results import MetricValue
 
 SPECIFICITIES = (90, 95)  # percent
@@ -24,8 +22,6 @@ def operating_values(
     test: Predictions,
     class_name: str,
     *,
-    seed: int,
-    resamples: int = 2000,
     confidence: float = 0.95,
 ) -> tuple[MetricValue, ...]:
     """Return how a class is found on the test part if it is called above a threshold taken on validation.
@@ -37,13 +33,11 @@ def operating_values(
         validation: chooses the thresholds.
         test: is judged.
         class_name: the class, such as "Malignant".
-        seed: of the resamples, an int >= 0; used only where the test part has groups.
-        resamples: how many; used only where the test part has groups.
         confidence: the share that an interval covers.
 
     Returns:
-        The metrics of OPERATING. Wilson intervals, or percentiles of whole groups drawn where the test part
-        has groups. None where undefined: all without a validation image of another class.
+        The metrics of OPERATING, with Wilson intervals (with the design effect where the test part has
+        groups). None where undefined: all without a validation image of another class.
 
     Raises:
         ValueError: the class is not one of both, or settings are not as said above.
@@ -60,7 +54,7 @@ def operating_values(
         found.append(MetricValue(f"threshold{ends}", class_name, threshold, None, None))
         for what, images in (("sensitivity", truth), ("specificity", ~truth)):
             right = None if called is None else called == truth
-            estimate = _share_right(test, images, right, (seed, resamples, confidence))
+            estimate = _share_right(test, images, right, confidence)
             found.append(MetricValue(f"{what}{ends}", class_name, *estimate))
     return tuple(found)
 
@@ -101,15 +95,10 @@ def _label_of(class_name: str, *parts: Predictions) -> int:
 
 
 def _share_right(
-    test: Predictions, images: np.ndarray, right: np.ndarray | None, settings: tuple[int, int, float]
-) -> tuple[float | None, float | None, float | None]:
-    """Return the share of `images` that is right, and its interval."""
-    seed, resamples, confidence = settings
+    test: Predictions, images: np.ndarray, right: np.ndarray | None, confidence: float
+) -> tuple[float | None, float | None, float | None, str]:
+    """Return the share of `images` that is right, its interval, and the interval's method."""
     if right is None or not images.any():
-        return None, None, None
-    hits, total = float((right & images).sum()), float(images.sum())
-    if test.groups is None:
-        return hits / total, *wilson_interval(hits, total, confidence)
-    blocks = resample_blocks(test.labels, resamples, seed, max(resamples, 1), test.unit_numbers)
-    drawn = [share_of(counts @ (right & images), counts @ images) for counts in blocks]
-    return hits / total, *percentile_interval(np.concatenate([np.empty(0), *drawn]), confidence)
+        return None, None, None, ""
+    units = None if test.groups is None else test.unit_numbers
+    return float(right[images].mean()), *proportion_interval((right, images), confidence, units), "wilson"

@@ -53,7 +53,7 @@ TABLES_WITH_A_MACHINE = {"runs", "attempts"}
 PREDICTIONS = """SELECT run_id AS run, part, image_id, group_id AS "group", center, label, p_normal, p_benign,
                         p_malignant
                  FROM predictions ORDER BY run_id, part, image_id"""
-METRICS = """SELECT run_id AS run, part, metric, class_name, value, low, high
+METRICS = """SELECT run_id AS run, part, metric, class_name, value, low, high, interval_method
              FROM metrics ORDER BY run_id, part, metric, class_name"""
 SUMMARISED = {  # columns of run_summaries that are not called like their metric
     "malignant_sensitivity": ("sensitivity", "Malignant"),

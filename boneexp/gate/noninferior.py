@@ -4,10 +4,10 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from boneexp.config import PromotionSettings
-from boneexp.evaluation.differences import paired_differences
+from boneexp.evaluation.differences import Model, paired_differences
 from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.multiplicity import Estimate, above_reference
-from boneexp.evaluation.paired import Difference, check_same_images, mcnemar_differences
+from boneexp.evaluation.paired import Difference, check_same_images
 from boneexp.figure_words import label, split_of
 from boneexp.gate.conditions import Condition
 from boneexp.gate.tested import test_predictions
@@ -19,8 +19,6 @@ from boneexp.references import reference_warning
 from boneexp.selection import Comparison
 
 SEED = 42
-RESAMPLES = 2000
-COUNTED = ("accuracy", "sensitivity")  # of these McNemar's interval is known
 
 
 def not_inferior(
@@ -81,11 +79,8 @@ def _difference(first: Predictions, second: Predictions, figure: str) -> Differe
     """Return how much the second is above the first in a figure such as "stratified_accuracy"."""
     metric = split_of(figure)[1].removeprefix("malignant_")
     class_name = "Malignant" if "malignant" in figure else ""
-    if first.groups is None and metric in COUNTED:
-        found = mcnemar_differences(first, second)
-    else:
-        found = paired_differences(first, second, seed=SEED, resamples=RESAMPLES)
-    return next(each for each in found if (each.metric, each.class_name) == (metric, class_name))
+    column = (metric, class_name)
+    return paired_differences(Model((first,)), Model((second,)), [column], seed=SEED)[column]
 
 
 def _against_baseline(

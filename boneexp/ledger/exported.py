@@ -62,7 +62,7 @@ def metrics(connection: sqlite3.Connection) -> Iterator[Row]:
     """Yield every stored figure with its interval, in the order of run, part, metric and class."""
     return _one_by_one(
         connection,
-        """SELECT run_id AS run, part, metric, class_name, value, low, high
+        """SELECT run_id AS run, part, metric, class_name, value, low, high, interval_method
            FROM metrics ORDER BY run_id, part, metric, class_name""",
     )
 

@@ -92,7 +92,8 @@ def epoch_rows(connection: sqlite3.Connection, run_id: int) -> list[Row]:
 
 def metric_rows(connection: sqlite3.Connection, run_id: int, part: str = "test") -> list[Row]:
     """Return a settled run's metrics with their intervals."""
-    query = "SELECT metric, class_name, value, low, high FROM metrics WHERE run_id = ? AND part = ?"
+    query = """SELECT metric, class_name, value, low, high, interval_method
+               FROM metrics WHERE run_id = ? AND part = ?"""
     return _rows(connection, query, (run_id, part))
 
 
@@ -140,6 +141,21 @@ def figure_rows(connection: sqlite3.Connection, part: str = "test") -> list[Row]
     """Return a part of the view part_figures: per experiment and split, with intervals and seed counts."""
     query = "SELECT * FROM part_figures WHERE part = ? ORDER BY experiment, split"
     return _rows(connection, query, (part,))
+
+
+def interval_methods(connection: sqlite3.Connection, part: str = "test") -> list[Row]:
+    """Return by which methods the intervals of the compared figures were made, and of how many runs each."""
+    return _rows(
+        connection,
+        """SELECT m.metric, m.interval_method, COUNT(DISTINCT m.run_id) AS runs
+           FROM runs r JOIN metrics m ON m.run_id = r.id AND m.part = ?
+                AND (m.metric, m.class_name) IN (VALUES ('accuracy', ''), ('macro_auroc', ''),
+                                                        ('sensitivity', 'Malignant'),
+                                                        ('specificity', 'Malignant'))
+           WHERE r.is_current AND r.state = 'succeeded' AND m.low IS NOT NULL
+           GROUP BY m.metric, m.interval_method ORDER BY m.metric, m.interval_method""",
+        (part,),
+    )
 
 
 def overlap_figures(connection: sqlite3.Connection) -> dict[str, float]:
