@@ -45,6 +45,7 @@ RECIPE = {
     "training.dim_factor": "Left of the pixels outside the lesion, in annotated copies",
     "data.decoding": "Decoding",
     "data.lesion": "Lesion",
+    "data.accept": "Images accepted although damaged inside",
     "data.clahe_clip_limit": "CLAHE clip limit",
     "data.clahe_tiles": "CLAHE tiles per side",
     "data.mean": "Channel means taken off",
@@ -188,7 +189,7 @@ def setting_shown(settings: Mapping[str, Any], dotted: str) -> Any:
         return DECODING.get(value, value)
     if dotted == "data.lesion":
         return LESIONS.get(value, value)
-    return "none" if value == "" else value
+    return "none" if value in ("", []) else value
 
 
 def _subject_name(facts: Facts) -> str:
