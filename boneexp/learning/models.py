@@ -86,13 +86,28 @@ def weight_bytes(settings: ModelSettings, image_size: int | None = None) -> int:
 
 
 def on_device(model: nn.Module, device: torch.device | str) -> nn.Module:
-    """Move the network to its device, its weights in memory as the images are: channels last."""
+    """Move the network to its device, its weights in memory as the images are where torch can."""
+    if any(_has_identity_branch(module) for module in model.modules()):
+        for module in model.modules():
+            if isinstance(module, nn.Conv2d):
+                module.register_forward_pre_hook(_contiguous)
+        return model.to(device)
     tensors = chain(model.parameters(), model.buffers())
-    if any(
-        tensor.ndim == 5 for tensor in tensors
-    ):  # 3-D convolutions have no such form, and torch refuses all
+    if any(tensor.ndim == 5 for tensor in tensors):  # 3-D convolutions have no such form, and torch refuses
         return model.to(device)
     return model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload, no-any-return]
+
+
+def _has_identity_branch(module: nn.Module) -> bool:
+    """Return True for blocks with a BatchNorm beside their convolutions (RepVGG, MobileOne, FastViT).
+
+    torch 2.14 crashes on a CPU in the backward pass of such networks where channels are last.
+    """
+    return isinstance(getattr(module, "identity", None), nn.BatchNorm2d)
+
+
+def _contiguous(_module: nn.Module, inputs: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+    return tuple(each.contiguous() for each in inputs)
 
 
 def own_size(backbone: str) -> int:
@@ -150,7 +165,7 @@ def _gives_classes(module: nn.Module) -> bool:
     return isinstance(weight, torch.Tensor) and weight.ndim > 1 and len(weight) == len(CLASS_NAMES)
 
 
-def _create(settings: ModelSettings, image_size: int | None, seed: int = 0) -> nn.Module:
+def _create(settings: ModelSettings, image_size: int | None = None, seed: int = 0) -> nn.Module:
     try:
         return _of_timm(settings, image_size, seed)
     except Exception as error:
