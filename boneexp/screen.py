@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from boneexp.reproducing import Reproduction
 
 Row = dict[str, Any]
-WIDE = 130  # columns of a terminal from which status has a column for everything
+WIDE = 150  # columns of a terminal from which status has a column for everything
 MOST_RUNS = 300  # rows of status that are shown: two milliseconds each
 MOST_EPOCHS = 300
 MOST_PLANNED = 1000  # rows of the plan that are shown: rich takes about a millisecond for each

@@ -50,7 +50,7 @@ def shown(rows, width):
     return capture.get()
 
 
-@pytest.mark.parametrize("width", [80, 90, 100, 110, 120, 130, 160, 200])
+@pytest.mark.parametrize("width", [80, 90, 100, 110, 120, 150, 160, 200])
 @pytest.mark.parametrize("rows", [ROWS, ROWS[:4]], ids=["two seeds", "one seed"])
 def test_no_number_is_cut_and_no_line_is_wider_than_the_terminal(rows, width):
     text = shown(rows, width)
