@@ -8,6 +8,7 @@ from contextlib import closing
 import numpy as np
 import pytest
 from conftest import Study
+from sealed_again import seal_again
 from settled_ledger import settled_ledger
 from sklearn.metrics import brier_score_loss
 
@@ -90,8 +91,8 @@ def test_calibration_is_asked_for_with_a_prevalence_and_of_some_experiments(stud
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        (["--calibration", "--paired"], "go one at a time"),
-        (["--calibration", "--metric", "accuracy"], "--metric does not go with --calibration"),
+        (["--calibration", "--paired"], "--paired and --calibration contradict each other"),
+        (["--calibration", "--metric", "accuracy"], "--metric and --calibration contradict each other"),
         (["--prevalence", "0.1"], "--prevalence goes with --calibration"),
         (["--calibration", "--prevalence", "0"], "lies between 0 and 1"),
         (["--calibration", "--prevalence", "1.5"], "lies between 0 and 1"),
@@ -150,6 +151,7 @@ def test_no_experiment_is_ahead_in_temperature(tmp_path):
 def test_a_temperature_at_the_bound_of_its_search_is_marked_wherever_it_is_printed(study):
     with sqlite3.connect(study.ledger) as connection:
         connection.execute("UPDATE metrics SET value = 20.0 WHERE metric = 'temperature' AND run_id = 3")
+    seal_again(study.ledger)
     marked = "(at the bound of its search)"
     notes = answered(study.ledger, kind="figure", metric="temperature").notes
     assert f"E2, stratified, seed 42: 20.000 {marked}." in notes

@@ -136,15 +136,13 @@ def test_compare_names_the_winner_of_the_three_keys(finished_study):
     assert "Research use only" in text
 
 
-def test_compare_holds_the_figures_against_baseline_and_targets(finished_study):
-    first = finished_study.json("compare")["experiments"][0]
-    delta = first["delta_to_baseline"]["stratified_accuracy"]
-    assert delta == pytest.approx(first["Stratified Accuracy"] - 0.1)
-    targets = {target["figure"]: target for target in first["targets"]}
-    low = first["intervals"]["stratified_accuracy"][0]
-    assert targets["stratified_accuracy"]["met"] == (first["Stratified Accuracy"] > 0.2)
-    assert targets["stratified_accuracy"]["met_by_interval"] == (low > 0.2)
-    assert targets["center_holdout_accuracy"]["met"] is False
+def test_compare_holds_a_phantom_against_no_baseline_and_no_target_of_other_data(finished_study):
+    found = finished_study.json("compare")
+    assert found["comparable_to"] == {"targets": ["BTXRD"], "baseline": ["BTXRD"]}
+    for experiment in found["experiments"]:
+        assert set(experiment["delta_to_baseline"].values()) == {None}
+        assert {target["comparable"] for target in experiment["targets"]} == {False}
+        assert {target["met"] for target in experiment["targets"]} == {None}
 
 
 def test_compare_changes_nothing_in_the_ledger(finished_study):
@@ -252,11 +250,11 @@ def test_everything_wrong_with_the_data_comes_in_one_message_before_any_training
     text = (data / "dataset.csv").read_text().splitlines()
     header = text[0].split(",")
     cells = text[5].split(",")
-    cells[header.index("center")] = "7"
+    cells[header.index("center")] = "north"
     cells[header.index("benign")] = cells[header.index("malignant")] = "1"
     (data / "dataset.csv").write_text("\n".join([*text[:5], ",".join(cells), *text[6:]]) + "\n")
     output = study("queue", code=1).output
-    for words in ("truncated", pictures[1].stem, "row 6", "unknown center", "benign and malignant"):
+    for words in ("truncated", pictures[1].stem, "row 6", "center is 'north'", "benign and malignant"):
         assert words in output, output
     assert not study.ledger.exists()
 

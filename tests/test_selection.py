@@ -7,6 +7,7 @@ import pytest
 import specs as make
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from sealed_again import seal_again
 from settled_ledger import settled_ledger
 
 from boneexp.analysis.choice import verdict_of
@@ -19,7 +20,7 @@ from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.enqueue import record_study
 from boneexp.ledger.queue import claim_next
 from boneexp.ledger.settling import finish
-from boneexp.ledger.summaries import summarise_again
+from boneexp.ledger.summaries import summarise
 from boneexp.references import Reference, held_against_target
 from boneexp.results import CLASS_NAMES, mean_figure
 from boneexp.selection import best_sentence, choose, compared
@@ -187,7 +188,9 @@ def always_normal(path, run_id):
                 " WHERE run_id = ? AND part = 'test' AND metric = ? AND class_name = ?",
                 (value, run_id, metric, name),
             )
-        summarise_again(connection)
+        connection.execute("DELETE FROM run_summaries WHERE run_id = ?", (run_id,))
+        summarise(connection, run_id)
+    seal_again(path)
 
 
 @pytest.mark.parametrize(
