@@ -471,8 +471,9 @@ def test_the_verifier_names_an_outcome_as_boneexp_does(decoding, annotations, le
     """`lesion` is None for a spec from before it was a setting."""
     from settled_ledger import specs
 
-    data = {"decoding": decoding, "lesion": lesion or "union"}
-    design = {"E1": {"name": "plain", "data": data, "training": {"annotations": annotations}}}
+    data = {"decoding": decoding, "lesion": lesion or "union", "accept": ["damaged:images/IMG000001.jpeg"]}
+    training = {"annotations": annotations, "time_limit_hours": 2.5}
+    design = {"E1": {"name": "plain", "data": data, "training": training}}
     for spec in specs(design, (42, 43), ("stratified", "center_holdout"), "f" * 64):
         weighted = spec.model_copy(update={"weights_sha256": weights_sha256})
         kept = json.loads(weighted.model_dump_json())

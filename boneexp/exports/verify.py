@@ -547,7 +547,8 @@ def named(subject: tuple[str, tuple[Any, ...]]) -> str:
 def config_hash(spec: Any) -> str:
     """Return the name of an outcome: the digest over all that decides it."""
     settings = {key: value for key, value in spec["settings"].items() if key not in ("name", "notes")}
-    settings["data"] = {key: value for key, value in settings["data"].items() if key not in ("root", "name")}
+    outside = ("root", "name", "accept")  # decide no result
+    settings["data"] = {key: value for key, value in settings["data"].items() if key not in outside}
     if settings["data"].get("decoding") == "full":  # was the only way once, and is not part of the hash
         del settings["data"]["decoding"]
     if settings["data"].get("lesion") == "union" or not settings["training"]["annotations"]:
