@@ -4,6 +4,7 @@ Two ledgers in one folder have a lock each. SQLite's own file cannot be the lock
 the locks that SQLite holds on it. The death of its holder frees it.
 """
 
+import errno
 import fcntl
 import os
 import time
@@ -11,9 +12,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from boneexp.errors import Busy
+from boneexp.errors import Busy, LedgerUnusable
 
 LOCK = ".promoting"
+MAY_NOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS)
 
 
 @contextmanager
@@ -22,9 +24,18 @@ def alone(ledger: Path, wait_s: float) -> Iterator[None]:
 
     Raises:
         Busy: somebody else has held it for `wait_s`.
+        LedgerUnusable: nothing may be written beside the ledger.
     """
     path = _lock_of(ledger)
-    descriptor = _locked_file(path, os.O_CREAT, ledger, wait_s)
+    try:
+        descriptor = _locked_file(path, os.O_CREAT, ledger, wait_s)
+    except OSError as error:
+        if error.errno not in MAY_NOT_WRITE:
+            raise
+        raise LedgerUnusable(
+            f"{ledger} cannot be opened or written: {error.strerror} ({path}); "
+            "check the rights of the file and of its folder"
+        ) from error
     try:
         yield
     finally:

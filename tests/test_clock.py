@@ -3,6 +3,7 @@
 import pytest
 import specs as make
 import typer
+from sealed_again import seal_again
 from settled_ledger import NOW, settle_next, settled_ledger
 from typer.testing import CliRunner
 
@@ -157,6 +158,7 @@ def test_what_is_shown_stays_readable_when_times_run_backwards(tmp_path, now, mo
     kept(path, held, 0, NOW - DAY_S)
     with writing(path) as connection:
         connection.execute("UPDATE attempts SET ended_at = started_at - 3725 WHERE run_id = 1")
+    seal_again(path)
     monkeypatch.setattr("time.time", lambda: now)
     for command in (["status"], ["status", "--csv"], ["show", "1"], ["show", "2"], ["compare"]):
         result = CliRunner().invoke(app, [*command, "--ledger", str(path), "--artifacts", str(tmp_path)])

@@ -6,6 +6,7 @@ from types import SimpleNamespace
 
 import pytest
 from conftest import Study
+from sealed_again import seal_again
 
 from boneexp import explaining
 from boneexp.explain import Explained, Explanation
@@ -75,6 +76,7 @@ def test_measuring_again_replaces_what_was_measured_whole(study):
         connection.execute(
             "UPDATE explanations SET image_id = 'IMG999999.jpeg' WHERE image_id LIKE 'IMG100000%'"
         )
+    seal_again(study.ledger)
     study("gradcam", "--images", LOOKED_AT)
     first, looked = published(study), rows(study, "looked-at")
     study("gradcam", "--count", "1")

@@ -124,9 +124,7 @@ def _of_the_ledger(
     objects = [each for each in soundness.differences(connection) if soundness.is_rebuildable(each)]
     indices = any(finding.check == "integrity" and "index" in finding.what for finding in wrong)
     runs = sorted({*restorable_runs(connection), *wrong_summaries(connection)})
-    explained = [
-        each.subject.key[0] for each in broken_seals(connection) if each.subject.kind == "explanations"
-    ]
+    explained = [each.subject.key[0] for each in broken_seals(connection, ("explanations",))]
     if first_broken_event(connection) is not None:  # then no seal says what was right
         runs, explained = [], []
     if objects or indices or runs or explained:

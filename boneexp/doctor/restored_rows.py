@@ -71,7 +71,10 @@ def _metrics(place: Place, run_id: int) -> Iterator[Sequence[Row]]:
     if _holds(place, run_id, "predictions"):
         with reading(place.ledger) as connection:
             yield _computed(connection, run_id)
-    yield from _of_file(place, run_id, "metrics summary", _rows_of_summary)
+    for rows in _of_file(place, run_id, "metrics summary", _rows_of_summary):
+        # The file names no bootstrap's method, nor that of no interval; before schema 0005 all had the first.
+        yield [{"interval_method": "percentile", **row} for row in rows]
+        yield [{"interval_method": "" if row.get("low") is None else "percentile", **row} for row in rows]
 
 
 def _computed(connection: sqlite3.Connection, run_id: int) -> list[Row]:

@@ -33,9 +33,14 @@ def held_before(connection: sqlite3.Connection, what: str) -> bool:
 
 
 def note_that_held(connection: sqlite3.Connection, what: str, state: list[Any] | None) -> None:
-    """Note that all seals over `what` held at a state, where a file can lie beside the ledger."""
+    """Note that all seals over `what` held at a state, where a file can lie beside the ledger.
+
+    Who may only read the ledger leaves nothing beside it.
+    """
     note = _note_of(connection)
     if note is None or state is None or state != state_of(connection):
+        return
+    if not os.access(note.with_suffix(""), os.W_OK):
         return
     held = [what]
     with suppress(OSError, ValueError, TypeError, LookupError):

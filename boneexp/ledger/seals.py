@@ -97,14 +97,16 @@ def is_sealed_as_it_is(connection: sqlite3.Connection, subject: "Subject") -> bo
     return seal is not None and seal.rule == RULE and not _changed(connection, subject, seal)
 
 
-def broken_seals(connection: sqlite3.Connection) -> Iterator["Broken"]:
-    """Yield what is not as it was when it was sealed, and what ought to be sealed and is not."""
+def broken_seals(
+    connection: sqlite3.Connection, kinds: Collection[str] = tuple(SUBJECTS)
+) -> Iterator["Broken"]:
+    """Yield what, of these kinds, is not as it was when it was sealed, or ought to be sealed and is not."""
     standing = standing_seals(connection)
     for subject, seal in standing.items():
-        changed = _changed(connection, subject, seal)
+        changed = subject.kind in kinds and _changed(connection, subject, seal)
         if changed:
             yield Broken(subject, seal.event, changed)
-    for subject in _to_be_sealed(connection):
+    for subject in _to_be_sealed(connection, kinds):
         if subject not in standing:
             yield Broken(subject, None, ())
 
@@ -172,9 +174,11 @@ def _changed(
     return tuple(found)
 
 
-def _to_be_sealed(connection: sqlite3.Connection) -> Iterator["Subject"]:
-    for kind, query in SUBJECTS.items():
-        for row in connection.execute(query).fetchall():
+def _to_be_sealed(
+    connection: sqlite3.Connection, kinds: Collection[str] = tuple(SUBJECTS)
+) -> Iterator["Subject"]:
+    for kind in (each for each in SUBJECTS if each in kinds):
+        for row in connection.execute(SUBJECTS[kind]).fetchall():
             yield Subject(kind, () if kind in THE_ONLY_ONE else tuple(row))
 
 
