@@ -119,10 +119,10 @@ def hub_that_answers_once(spec, folder, *rest):
     """The first attempt asks for weights, and dies when it evaluates; after that the hub is gone."""
     real = experiment.build
 
-    def watched(settings, seed):
+    def watched(settings, seed, *rest):
         if settings.pretrained and folder.attempt > 1:
             raise ConnectionError("there is no network")
-        return real(settings.model_copy(update={"pretrained": False}), seed)
+        return real(settings.model_copy(update={"pretrained": False}), seed, *rest)
 
     experiment.build = watched
     if folder.attempt == 1:

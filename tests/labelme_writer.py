@@ -305,5 +305,8 @@ BROKEN = [
     ({"points": SQUARE[:2], "shape_type": "mask"}, "shape .* is a mask without its picture"),
     ({"points": SQUARE[:2], "shape_type": "mask", "mask": "AAAA"}, "shape .* no PNG"),
     ({"points": None, "shape_type": "rectangle"}, "shape .* is a rectangle with 0 points"),
-    ({"points": [[1e9, 1], *SQUARE]}, "more than a whole image outside"),
+    ({"points": [[1e5, 1], *SQUARE]}, "a point lies more than a whole image outside"),
+    ({"points": [[1e9, 1], *SQUARE]}, "shape .* has a point more than a whole image outside"),
+    ({"points": [[0, 0], [0, 1e308]], "shape_type": "rectangle"}, "more than a whole image outside"),
+    ({"points": [*SQUARE, [-1e200, 1]], "shape_type": "ellipse"}, "more than a whole image outside"),
 ]

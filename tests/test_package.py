@@ -1,5 +1,6 @@
 """The wheel: built, looked into, and run from a folder of its own."""
 
+import os
 import subprocess
 import sys
 import venv
@@ -37,14 +38,18 @@ def test_the_console_script_works_from_any_folder(wheel, tmp_path):
     venv.create(home, with_pip=True)
     python = home / "bin" / "python"
     install = [python, "-m", "pip", "install", "--quiet", "--no-deps", "--no-index", str(wheel)]
-    subprocess.run(install, check=True, capture_output=True)
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
+    subprocess.run(install, check=True, capture_output=True, env=environment)
     site = next((home / "lib").glob("python*/site-packages"))
     packages = [path for path in sys.path if path.endswith("site-packages")]
     (site / "needed.pth").write_text("\n".join(packages) + "\n")
 
+    def run(*command):
+        settings = {"cwd": elsewhere, "env": environment, "capture_output": True, "text": True}
+        return subprocess.run(command, check=True, **settings).stdout
+
     def boneexp(*arguments):
-        command = [home / "bin" / "boneexp", *arguments]
-        return subprocess.run(command, cwd=elsewhere, capture_output=True, text=True, check=True).stdout
+        return run(home / "bin" / "boneexp", *arguments)
 
     assert "not for clinical use" in boneexp("--help")
     boneexp("data", "phantom", "--images", "60", "--out", "BTXRD")
@@ -52,8 +57,7 @@ def test_the_console_script_works_from_any_folder(wheel, tmp_path):
     assert "8 queued" in boneexp("queue", "--grid", "experiments.toml")
     assert boneexp("status", "--json").count('"queued"') == 8
     where = "import boneexp.ledger.database as d; print(d._migrations())"
-    found = subprocess.run([python, "-c", where], cwd=elsewhere, capture_output=True, text=True, check=True)
-    assert found.stdout.strip() == str(site / "boneexp" / "migrations")
+    assert run(python, "-c", where).strip() == str(site / "boneexp" / "migrations")
 
 
 def test_torch_and_torchvision_are_built_for_the_same_cuda():

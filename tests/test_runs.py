@@ -22,9 +22,10 @@ from boneexp import artifacts
 from boneexp.artifacts import sha256_of
 from boneexp.config import ModelSettings
 from boneexp.engines import attempt as engine
-from boneexp.engines import child, processes
+from boneexp.engines import child, local, processes
 from boneexp.learning.models import build
 from boneexp.ledger import settling
+from boneexp.selection import MARKS
 
 CHECKED = ("best.pt", "last.pt", "metrics_summary.json", "classification_report.json", "predictions.csv",
            "history.csv", "roc_curves.png", "pr_curves.png", "confusion_matrix.png", "loss_curves.png",
@@ -139,7 +140,8 @@ def test_out_of_memory_halves_the_micro_batch_of_that_run_alone(study, with_work
     ]
     compared = study.json("compare")
     assert any("† E2 stratified: a run ran out of memory" in warning for warning in compared["warnings"])
-    assert [list(each["differs_from_plan"]) for each in compared["experiments"]] == [[], ["stratified"]]
+    notes = [each["differs_from_plan"].get("stratified", []) for each in compared["experiments"]]
+    assert [MARKS["†"] in each for each in notes] == [False, True]
     shown = study("compare", "--md").stdout.splitlines()
     assert ["†" in line for line in shown[2:]] == [False, True]
 
@@ -346,6 +348,20 @@ def start(study, *arguments):
     )
 
 
+@pytest.fixture
+def signals_are_heard():
+    """Signals that the test run was started to ignore (nohup, or in the background) are heard after all.
+
+    Whoever is started ignores what the one who starts it ignores, and boneexp lets that be.
+    """
+    usual = {signal.SIGINT: signal.default_int_handler}
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, usual.get(number, signal.SIG_DFL)) for number in numbers}
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
 def wait_for(process, words):
     """Read the process's lines until one holds `words`; return all of them."""
     lines = []
@@ -499,6 +515,7 @@ def test_a_killed_worker_loses_nothing_and_the_run_goes_on_to_the_same_weights(t
 
 
 @pytest.mark.slow
+@pytest.mark.usefixtures("signals_are_heard")
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -515,6 +532,18 @@ def test_a_signal_saves_puts_the_run_back_and_says_so_in_the_exit_code(study, nu
     assert study.json("show", "1")["attempts"][0]["outcome"] == "stopped"
 
 
+@pytest.mark.usefixtures("signals_are_heard")
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_that_was_ignored_when_the_program_began_stays_ignored(number):
+    for handler, heard in ((signal.SIG_IGN, False), (signal.SIG_DFL, True)):
+        signal.signal(number, handler)
+        stop = engine.StopFlag()
+        with local.stop_on_signals(stop):
+            os.kill(os.getpid(), number)
+        assert (stop.reason == number.name) == heard
+
+
+@pytest.mark.usefixtures("signals_are_heard")
 def test_ctrl_c_twice_ends_at_once_and_puts_the_run_back(study, with_work):
     study("queue", *LONG)
     with_work(faulty.deaf)

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from conftest import Study
+from sealed_again import seal_again
 
 from boneexp.config import ModelSettings
 from boneexp.errors import Damaged, WeightsUnavailable
@@ -217,13 +218,14 @@ def copy(tmp_path, finished_study):
 
 
 def forge(study, write):
-    """Put another file in the checkpoint's place, and its digest into the ledger."""
+    """Put another file in the checkpoint's place, and its digest into the ledger, seals and all."""
     path = study.artifacts / "experiments" / "E1" / "stratified" / "best.pt"
     write(path)
     digest = hashlib.sha256(path.read_bytes()).hexdigest()
     with sqlite3.connect(study.ledger) as connection:
         connection.execute("UPDATE runs SET checkpoint_sha256 = ? WHERE id = 1", (digest,))
     connection.close()
+    seal_again(study.ledger)
 
 
 @pytest.mark.parametrize("kind", ["code", "bomb"])

@@ -19,6 +19,7 @@ MOST_VALUES = 100_000
 MOST_SHAPES = 1_000
 MOST_POINTS = 10_000  # filling takes their square: some seconds at worst
 LONGEST_FRAME_PX = 100_000
+FARTHEST_PX = 10 * LONGEST_FRAME_PX  # of a point; what lies far outside its own picture is told later
 
 LEAST_POINTS = {  # LabelMe's own kinds, and those of X-AnyLabeling and other relatives
     **{"polygon": 3, "quadrilateral": 3, "circle": 2, "ellipse": 2, "mask": 0},
@@ -40,7 +41,8 @@ def read_labelme(content: bytes) -> "Annotation":
 
     Raises:
         ValueError: saying what is wrong and where: not JSON, no list of shapes, an unknown shape_type, too
-            few points, a point that is no two finite numbers, a mask that is no PNG; too much of all.
+            few points, a point that is no two finite numbers or lies far outside, a mask that is no PNG; too
+            much of all.
     """
     document = _document(content)
     shapes = document.get("shapes") if isinstance(document, dict) else None
@@ -154,6 +156,8 @@ def _point(point: Any, where: str) -> tuple[float, float]:
     numbers = [_number(number) for number in pair] if isinstance(pair, list) else []
     if len(numbers) not in (2, 3) or numbers[0] is None or numbers[1] is None:  # a third would be depth
         raise ValueError(f"{where} has a point that is not two finite numbers: {_short(point)}")
+    if max(abs(numbers[0]), abs(numbers[1])) > FARTHEST_PX:
+        raise ValueError(f"{where} has a point more than a whole image outside the image: {_short(point)}")
     return numbers[0], numbers[1]
 
 
