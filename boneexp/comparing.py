@@ -220,7 +220,7 @@ def subgroup_answer(connection: sqlite3.Connection, found: Comparison, request: 
     gaps = tuple(vars(gap) for gap in generalisation_gaps(evaluated, figures))
     notes = [
         f"{FEWEST_NEEDED}.",
-        f"Figures of fewer than {FEW} images are little more than anecdotes; intervals hold less often.",
+        f"Fewer than {FEW} images: estimates are unreliable, and intervals may under-cover.",
         "Many subgroups are many chances to find something: a gap in one of twenty is no finding.",
         *_elsewhere(evaluated.elsewhere),
     ]

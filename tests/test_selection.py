@@ -167,7 +167,9 @@ def test_where_every_experiment_is_one_the_rule_decides_among_them(tmp_path):
     path = settled_ledger(tmp_path / "ledger.db", ("E1", "E2"), splits=("stratified",), skill=0.0)
     always_normal(path, 1)
     with reading(path) as connection:
-        assert compared(connection).why.startswith("E1 predicts one class only, and is no candidate while E2")
+        found = compared(connection)
+        assert found.why.startswith("E1 predicts one class only, and is no candidate while E2")
+        assert verdict_of(connection, found).optimism() == ""  # nothing was chosen of one candidate
     always_normal(path, 2)
     with reading(path) as connection:
         found = compared(connection)

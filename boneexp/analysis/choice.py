@@ -111,8 +111,8 @@ class Verdict:
 
     def optimism(self) -> str:
         """Say how optimistic the winner's deciding figure is, and whom the other part would choose."""
-        if self.curse is None or self.best is None:
-            return ""
+        if self.curse is None or self.best is None or len(self.curse.by_test.wins) < 2:
+            return ""  # with one candidate nothing was chosen
         by_test, by_validation = self.curse.by_test, self.curse.by_validation
         if self.part == "val":
             other = "the same" if by_test.winners == by_validation.winners else listed(by_test.winners)

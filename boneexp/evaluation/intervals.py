@@ -251,8 +251,8 @@ def small_sample_warnings(
 ) -> tuple[str, ...]:
     """Return a sentence for each class or subgroup, name -> how many units, that has some but too few."""
     return tuple(
-        f"{name}: {images} {unit}{'s' * (images > 1)}, fewer than {fewest}; its figures are little more than "
-        "anecdotes, and its intervals hold less often than they say."
+        f"{name}: {images} {unit}{'s' * (images > 1)}, fewer than {fewest}; estimates are unreliable, and "
+        "intervals may under-cover."
         for name, images in counts.items()
         if 0 < images < fewest
     )
