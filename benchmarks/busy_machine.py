@@ -74,8 +74,9 @@ def _seconds(case: Case, stepping: Mapping[str, "Stepping"], times: int, busy: i
     with ExitStack() as stack:
         for _ in range(busy):
             stack.enter_context(_running([sys.executable, "-c", "while True: pass"]))
-        for _ in range(times):
-            for name, process in stepping.items():
+        for number in range(times):
+            turns = list(stepping.items())
+            for name, process in turns if number % 2 else reversed(turns):
                 taken[name].append(process.step_s(case))
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
 

@@ -211,6 +211,6 @@ def spin_count(report):
 def test_the_threads_of_an_attempt_sleep_soon_while_they_wait():
     for name in openmp.CHOSEN_BY_THE_USER:
         assert openmp.spin_settings({name: "ACTIVE"}) == {}, "what the user has chosen stays"
-    assert openmp.spin_settings({}) == {"GOMP_SPINCOUNT": "3000"}
+    assert openmp.spin_settings({}) == {"GOMP_SPINCOUNT": "4000"}
     if not set(openmp.CHOSEN_BY_THE_USER) & set(os.environ):
-        assert answer(spin_count) == "3000"
+        assert answer(spin_count) == "4000"

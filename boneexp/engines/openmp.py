@@ -7,7 +7,7 @@ costs time on idle cores. benchmarks/busy_machine.py measures both.
 
 from collections.abc import Mapping
 
-SPIN_COUNT = 3000  # turns of the waiting loop; GCC's runtime would take up to 30 billion
+SPIN_COUNT = 4000  # turns of the waiting loop; GCC's runtime would take up to 30 billion
 CHOSEN_BY_THE_USER = ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")
 
 
