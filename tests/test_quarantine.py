@@ -241,10 +241,10 @@ def test_a_fix_that_failed_is_not_advised_again(study):
         [each["mend"] for each in told["findings"] if each["check"] == "seals"],
         mends(study, "seals"),
     ):
-        assert [mend.split(";")[0] for mend in found] == ["doctor --fix was tried and did not mend it"]
+        assert [mend.split(";")[0] for mend in found] == ["doctor --fix was tried and did not fix it"]
     study("doctor", "--fix", "--yes", "--quick", code=7)
     assert [mend.split(";")[0] for mend in mends(study, "seals")] == [
-        "doctor --fix was tried and did not mend it"
+        "doctor --fix was tried and did not fix it"
     ]
 
 

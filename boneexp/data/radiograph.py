@@ -45,7 +45,7 @@ def lesion_mask(
         height_px: of the mask, whatever the size of the image.
         width_px: likewise.
         lesion: which shapes count, as `lesion_of` says.
-        picture: the image's size and EXIF orientation; None for those of the image that lies beside.
+        picture: the image's size and EXIF orientation; None for those of the image beside the annotation.
 
     Raises:
         DataInvalid: the annotation cannot be used.

@@ -8,7 +8,7 @@ from boneexp.promoted_files import Place
 OK, WARNING, DAMAGE = "ok", "warning", "damage"
 RESTORE = "put a backup in its place: docs/start.md, 'Backup and restore'"
 FIX = "boneexp doctor --fix"
-TRIED = f"doctor --fix was tried and did not mend it; {RESTORE}"
+TRIED = f"doctor --fix was tried and did not fix it; {RESTORE}"
 # What working on rows that a disk or a person has garbled can raise: no JSON, no text, a row that is gone.
 NONSENSE = (ValueError, TypeError, LookupError, AttributeError, ArithmeticError)
 
