@@ -18,7 +18,7 @@ from pathlib import Path
 
 from measuring import Goal, Row, run_script
 
-from boneexp.engines.openmp import CHOSEN_BY_THE_USER, spin_settings
+from boneexp.runs.children.openmp import CHOSEN_BY_THE_USER, spin_settings
 
 OURS, TORCHS = "boneexp's waiting", "torch's own waiting"
 BATCH_PIXELS = 16 * 96 * 96  # of a batch, so that a step takes about as long at each size

@@ -25,7 +25,7 @@ from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from boneexp.artifacts import sha256_of
+from boneexp.files.atomic import sha256_of
 
 LEASE_S, FROZEN_S = 2.0, 3.5
 SIGNALS = (signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGSTOP)
@@ -100,7 +100,7 @@ def _set_up(place: Path, runs: int, epochs: int) -> None:
 
 
 def _command(*arguments: str) -> list[str]:
-    return [sys.executable, "-m", "boneexp.cli", *arguments]
+    return [sys.executable, "-m", "boneexp.cli.app", *arguments]
 
 
 def _boneexp(place: Path, *arguments: str) -> str:

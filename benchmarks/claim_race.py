@@ -12,10 +12,10 @@ import time
 from multiprocessing.queues import Queue
 from pathlib import Path
 
-from boneexp.config import ExperimentSettings, RunSpec, SplitSpec, StratifiedSettings
 from boneexp.ledger.database import open_ledger, writing
 from boneexp.ledger.enqueue import DatasetFacts, enqueue, record_dataset
 from boneexp.ledger.queue import Worker, claim_next
+from boneexp.study.settings import ExperimentSettings, RunSpec, SplitSpec, StratifiedSettings
 
 FACTS = DatasetFacts("f" * 64, "made up", "other", 3, {"1": {"Normal": 1, "Benign": 1, "Malignant": 1}}, ())
 

@@ -12,8 +12,8 @@ import numpy as np
 
 import boneexp
 from boneexp.evaluation.inputs import Predictions, predictions_of
-from boneexp.gate.calibration import is_calibrated, part_of
-from boneexp.gate.subgroups import LEVEL, binomial_tail
+from boneexp.promotion.gate.calibration import is_calibrated, part_of
+from boneexp.promotion.gate.subgroups import LEVEL, binomial_tail
 from boneexp.results import CLASS_NAMES
 
 METRIC = "expected_calibration_error"

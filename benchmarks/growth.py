@@ -73,7 +73,7 @@ def point(folder: Path, images: int, size_px: int) -> Point:
     """Make a dataset and measure one run on it, in a process forked from one that has torch loaded."""
     write_films(folder / "data", images, SIDES)
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["boneexp.experiment", "boneexp.queueing"])
+    context.set_forkserver_preload(["boneexp.experiment.run", "boneexp.runs.enqueue"])
     with context.Pool(1) as pool:
         found: Point = pool.apply(_run, (folder, size_px))
     return found
@@ -82,11 +82,10 @@ def point(folder: Path, images: int, size_px: int) -> Point:
 def _run(folder: Path, size_px: int) -> Point:
     import torch
 
-    from boneexp.artifacts import RunFolder
-    from boneexp.computing import Computing
-    from boneexp.experiment import run
-    from boneexp.queueing import planned
-    from boneexp.results import Finished
+    from boneexp.experiment.run import run
+    from boneexp.files.folders import RunFolder
+    from boneexp.results import Computing, Finished
+    from boneexp.runs.enqueue import planned
 
     torch.set_num_threads(1)  # two threads on a machine that has other work measure that work
     grid = folder / "experiments.toml"

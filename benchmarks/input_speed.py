@@ -186,9 +186,9 @@ def _fed(prepared: Any) -> Call:
     """Return a call that feeds one epoch, another each time."""
     import torch
 
-    from boneexp.config import DataSettings, TrainingSettings
     from boneexp.learning.batches import batch_slices, samples_of
     from boneexp.learning.feeding import Diet, HostFeed
+    from boneexp.study.settings import DataSettings, TrainingSettings
 
     samples = samples_of(np.arange(FED), np.arange(FED) % 3, prepared, annotations=False)
     diet = Diet(prepared, samples, DataSettings(), TrainingSettings(), seed=1)

@@ -21,11 +21,12 @@ from ledger_peers import mlflow_lives, mlflow_of, optuna_trial
 from many_runs import ledger_of
 from measuring import Call, Goal, Row, in_turn, installed, process, run_script
 
-from boneexp import screen
-from boneexp.comparing import Request, compare_as_asked
-from boneexp.ledger import views
+from boneexp.cli.status import MOST_RUNS, status_table
+from boneexp.comparison.answers import Request, compare_as_asked
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.enqueue import enqueue, record_dataset
+from boneexp.ledger.queries.figures import leaderboard_rows
+from boneexp.ledger.queries.runs import run_rows, state_counts, status_rows
 from boneexp.ledger.queue import Claim, Worker, claim_next
 from boneexp.ledger.settling import finish, keep_epoch
 from boneexp.results import EpochRecord, Finished, MetricValue, WrittenFile
@@ -149,8 +150,8 @@ def _sizes(folder: Path, sizes: tuple[int, ...]) -> Iterator[Row]:
 def _readers(ledger: Path) -> dict[str, Call]:
     return {
         "status": lambda: _status(ledger),
-        "status --json": lambda: _read(ledger, views.run_rows),
-        "leaderboard": lambda: _read(ledger, views.leaderboard_rows),
+        "status --json": lambda: _read(ledger, run_rows),
+        "leaderboard": lambda: _read(ledger, leaderboard_rows),
         "compare": lambda: _read(ledger, lambda connection: compare_as_asked(connection, Request())),
     }
 
@@ -219,9 +220,9 @@ def _epoch(number: int) -> EpochRecord:
 
 def _status(ledger: Path) -> None:
     with reading(ledger) as connection:
-        rows = views.status_rows(connection, screen.MOST_RUNS)
-        counts = views.state_counts(connection)
-    screen.status_table(rows, time.time(), sum(counts.values()))
+        rows = status_rows(connection, MOST_RUNS)
+        counts = state_counts(connection)
+    status_table(rows, time.time(), sum(counts.values()))
 
 
 def _read(ledger: Path, rows: Callable[[sqlite3.Connection], object]) -> None:

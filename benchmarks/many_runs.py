@@ -12,13 +12,13 @@ from pathlib import Path
 
 from measuring import HOME
 
-from boneexp.config import canonical_json
 from boneexp.ledger.chain import event_hash
 from boneexp.ledger.history import record_event
 from boneexp.ledger.quarantine import OF_EACH_RUN
 from boneexp.ledger.sealed_rows import RULE, RULES
 from boneexp.ledger.seals import rows_digest, standing_seals
 from boneexp.ledger.transaction import close_idle
+from boneexp.study.settings import canonical_json
 
 EPOCHS = 80
 SEEDS = 5

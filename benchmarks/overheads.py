@@ -20,20 +20,19 @@ from made_radiographs import write_films
 from measuring import HOME, Goal, Row, in_turn, run_script
 from step_speed import Steps, study_settings
 
-from boneexp.artifacts import RunFolder
-from boneexp.computing import Computing
-from boneexp.config import RunSpec
 from boneexp.data.study import study_images
-from boneexp.engines.child import Child
-from boneexp.engines.work import work
 from boneexp.evaluation.inputs import Predictions, predictions_of
 from boneexp.evaluation.reported import run_figures
-from boneexp.gridfile import load_grid
+from boneexp.files.folders import RunFolder
 from boneexp.learning import training
 from boneexp.learning.saving import Saving
 from boneexp.learning.training import Course, Signals, train
-from boneexp.planning import plan
-from boneexp.results import CLASS_NAMES
+from boneexp.results import CLASS_NAMES, Computing
+from boneexp.runs.children.process import Child
+from boneexp.runs.children.work import work
+from boneexp.runs.plan import plan
+from boneexp.study.grid import load_grid
+from boneexp.study.settings import RunSpec
 
 IMAGES, EPOCH_IMAGES, VALIDATED, TESTED = 3746, 2996, 564, 562  # of BTXRD
 RESAMPLES, BY_HAND = 2000, 10

@@ -18,8 +18,7 @@ from browser import Browser, browser, missing
 from settled_ledger import DESIGNS, settled_ledger
 
 import boneexp
-from boneexp.ledger.database import reading
-from boneexp.ledger.evidence import one_moment
+from boneexp.ledger.database import read_snapshot, reading
 
 LOADED = "return performance.getEntriesByType('navigation')[0].loadEventEnd"
 SORTED = """
@@ -63,12 +62,12 @@ def large_ledger(path: Path, experiments: int) -> Path:
 
 def written_page(ledger: Path, page: Path) -> tuple[Path, float]:
     """Return where the page was written, and the seconds that took."""
-    from boneexp.documents.facts import gather
-    from boneexp.documents.page import report_page
-    from boneexp.documents.page_facts import gather_page
+    from boneexp.reports.facts import gather
+    from boneexp.reports.page.facts import gather_page
+    from boneexp.reports.page.render import report_page
 
     began = time.perf_counter()
-    with reading(ledger) as connection, one_moment(connection):
+    with reading(ledger) as connection, read_snapshot(connection):
         found = gather_page(connection, gather(connection, None, time.time()))
     page.write_text(report_page(found, page.parent), encoding="utf-8")
     return page, time.perf_counter() - began

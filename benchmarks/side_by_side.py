@@ -19,9 +19,9 @@ from pathlib import Path
 from made_radiographs import BTXRD_SIDES, write_films
 from measuring import HOME, Goal, Row, run_script
 
-from boneexp.config import RunSpec
-from boneexp.ledger import views
 from boneexp.ledger.database import reading
+from boneexp.ledger.queries.runs import spec_json
+from boneexp.study.settings import RunSpec
 
 BTXRD_IMAGES = 3746
 GOAL_MIN = 12.0
@@ -94,13 +94,13 @@ def run_grid(folder: Path, grid: Grid, workers: int, epochs: int) -> tuple[float
     rows = json.loads(_boneexp(folder, "status", "--json", *place))
     assert all(row["state"] == "succeeded" for row in rows), rows
     with reading(ledger) as connection:
-        specs = [RunSpec.model_validate_json(views.spec_json(connection, row["run"])) for row in rows]
+        specs = [RunSpec.model_validate_json(spec_json(connection, row["run"])) for row in rows]
     return seconds, sum(epochs * _training_images(spec, folder / "artifacts") for spec in specs)
 
 
 def _training_images(spec: RunSpec, artifacts: Path) -> int:
     """Count what an epoch goes through: the training part, and its annotated images again if asked for."""
-    from boneexp.experiment import dataset_of
+    from boneexp.experiment.run import dataset_of
 
     dataset, split = dataset_of(spec, artifacts)
     train = split.indices("train")

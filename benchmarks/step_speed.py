@@ -18,10 +18,8 @@ import torch
 from measuring import HOME, Call, Goal, Row, in_turn, run_script
 from plain_step import PlainTraining
 
-from boneexp.artifacts import RunFolder
-from boneexp.config import ExperimentSettings
 from boneexp.data.prepared import Prepared
-from boneexp.gridfile import load_grid
+from boneexp.files.folders import RunFolder
 from boneexp.learning import training
 from boneexp.learning.batches import batch_slices, samples_of
 from boneexp.learning.checkpoint import Progress
@@ -29,6 +27,8 @@ from boneexp.learning.devices import use_kernels
 from boneexp.learning.models import build
 from boneexp.learning.saving import Saving
 from boneexp.learning.training import Course, Signals, class_weights, learning_rate
+from boneexp.study.grid import load_grid
+from boneexp.study.settings import ExperimentSettings
 
 BF16_PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12}  # dense, as their makers say
 NETWORKS = {"E1, E2": "E1", "E3": "E3", "E4": "E4"}  # E2 differs from E1 in its images

@@ -7,13 +7,13 @@ from typing import Any
 import numpy as np
 import torch
 
-from boneexp.artifacts import RunFolder
-from boneexp.config import DataSettings, ModelSettings, TrainingSettings
 from boneexp.data.prepared import Prepared
+from boneexp.files.folders import RunFolder
 from boneexp.learning.batches import samples_of
 from boneexp.learning.feeding import Diet
 from boneexp.learning.models import build
 from boneexp.learning.training import Course, Signals, train
+from boneexp.study.settings import DataSettings, ModelSettings, TrainingSettings
 
 TRAINED, VALIDATED = 1024, 128
 

@@ -26,13 +26,13 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from boneexp.config import DataSettings, ModelSettings
 from boneexp.errors import GridInvalid, NoHeatMaps, WeightsUnavailable
 from boneexp.learning.batches import normalised
 from boneexp.learning.gradcam import heatmaps
 from boneexp.learning.last_map import LastMap, last_map
 from boneexp.learning.models import _last_layers, build, on_device, own_size
 from boneexp.learning.trial import check_network
+from boneexp.study.settings import DataSettings, ModelSettings
 
 SMALL_PX = 96
 SIZES = (  # as names tell them, the smallest first

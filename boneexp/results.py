@@ -153,3 +153,14 @@ class News:
     record: EpochRecord | None = None
     epochs_planned: int = 0
     left_s: float | None = None
+
+
+Kernels = Literal["deterministic", "autotune"]
+
+
+@dataclass(frozen=True)
+class Computing:
+    """On which device; and on CUDA by kernels that add in one order, or by the fastest as tried out."""
+
+    device: str = "auto"
+    kernels: Kernels = "deterministic"

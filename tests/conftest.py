@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner
 
-from boneexp import options
-from boneexp.cli import app
+from boneexp.cli import options
+from boneexp.cli.app import app
 from boneexp.ledger.database import open_ledger
 
 GRID = """
@@ -73,7 +73,7 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.fixture(scope="session")
 def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from boneexp.data.phantom import write_phantom
+    from boneexp.data.phantom.write import write_phantom
 
     folder = tmp_path_factory.mktemp("phantom") / "data"
     write_phantom(folder, images=72, seed=1)

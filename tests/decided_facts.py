@@ -4,11 +4,11 @@ import re
 
 from settled_ledger import NOW
 
-from boneexp.documents.facts import gather
-from boneexp.documents.written import model_card, poc_report
-from boneexp.ledger import views
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.promotions import Promotion, Standing, record_promotion
+from boneexp.ledger.queries.promotions import promotion_rows
+from boneexp.reports.documents import model_card, poc_report
+from boneexp.reports.facts import gather
 
 
 def facts_of(ledger, action="promote", experiment="E2", runs=(3, 4), *, reason="the best", by="mara"):
@@ -18,7 +18,7 @@ def facts_of(ledger, action="promote", experiment="E2", runs=(3, 4), *, reason="
         with writing(ledger) as connection:
             record_promotion(connection, Promotion(action, stands, reason, by, {}), NOW)
     with reading(ledger) as connection:
-        rows = views.promotion_rows(connection)
+        rows = promotion_rows(connection)
         return gather(connection, rows[-1] if rows else None, NOW)
 
 

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import torch
 
-from boneexp import experiment, run_files
+from boneexp.experiment import outputs, run
 from boneexp.learning import checkpoint, saving, training
 
 FILLER = "filler"
@@ -30,7 +30,7 @@ def die(*_, **__):
 def broken_on_stratified(spec, *rest):
     if spec.split.name == "stratified":
         training.class_weights = _raising(ZeroDivisionError("a bug in the code"))
-    return experiment.run(spec, *rest)
+    return run.run(spec, *rest)
 
 
 def hungry_when_annotated(spec, *rest):
@@ -43,7 +43,7 @@ def hungry_when_annotated(spec, *rest):
         return real(loop, positions, epoch)
 
     training._Loop._step = step
-    return experiment.run(spec, *rest)
+    return run.run(spec, *rest)
 
 
 def on_a_full_disk(spec, folder, *rest):
@@ -57,7 +57,7 @@ def on_a_full_disk(spec, folder, *rest):
         real(path, content)
 
     checkpoint.write_bytes = full
-    return experiment.run(spec, folder, *rest)
+    return run.run(spec, folder, *rest)
 
 
 def filling_the_disk(spec, folder, *rest):
@@ -75,7 +75,7 @@ def filling_the_disk(spec, folder, *rest):
         return found
 
     saving.Saving.outcome = outcome
-    return experiment.run(spec, folder, *rest)
+    return run.run(spec, folder, *rest)
 
 
 def segfaulting(spec, folder, *rest):
@@ -84,7 +84,7 @@ def segfaulting(spec, folder, *rest):
         import ctypes
 
         ctypes.string_at(0)
-    return experiment.run(spec, folder, *rest)
+    return run.run(spec, folder, *rest)
 
 
 def always_killed(*_):
@@ -95,7 +95,7 @@ def killed_by_the_kernel(spec, folder, computing, micro_batch, report):
     """The kernel kills whatever takes more than two images at a time (the test counts for it)."""
     if micro_batch > 2:
         die()
-    return experiment.run(spec, folder, computing, micro_batch, report)
+    return run.run(spec, folder, computing, micro_batch, report)
 
 
 def in_a_small_group(spec, folder, computing, micro_batch, report):
@@ -104,7 +104,7 @@ def in_a_small_group(spec, folder, computing, micro_batch, report):
     if micro_batch > 2:
         hoard = [bytearray(os.urandom(1 << 20)) for _ in range(2000)]
         raise AssertionError(f"{len(hoard)} MB fitted into 300")
-    return experiment.run(spec, folder, computing, micro_batch, report)
+    return run.run(spec, folder, computing, micro_batch, report)
 
 
 def killed_at_every_stage(spec, folder, *rest):
@@ -112,22 +112,22 @@ def killed_at_every_stage(spec, folder, *rest):
     stage = _STAGES.get(folder.attempt)
     if stage:
         stage()
-    return experiment.run(spec, folder, *rest)
+    return run.run(spec, folder, *rest)
 
 
 def hub_that_answers_once(spec, folder, *rest):
     """The first attempt asks for weights, and dies when it evaluates; after that the hub is gone."""
-    real = experiment.build
+    real = run.build
 
     def watched(settings, seed, *rest):
         if settings.pretrained and folder.attempt > 1:
             raise ConnectionError("there is no network")
         return real(settings.model_copy(update={"pretrained": False}), seed, *rest)
 
-    experiment.build = watched
+    run.build = watched
     if folder.attempt == 1:
         _while_evaluating()
-    return experiment.run(spec, folder, *rest)
+    return run.run(spec, folder, *rest)
 
 
 def deaf(*_):
@@ -156,13 +156,13 @@ def waiting(report):
 def asked_to_end(spec, folder, *rest):
     if folder.attempt == 1:
         os.kill(os.getpid(), signal.SIGTERM)
-    return experiment.run(spec, folder, *rest)
+    return run.run(spec, folder, *rest)
 
 
 def on_a_small_gpu(spec, *rest):
     """As much memory as four images at a time take, and hardly more."""
     torch.cuda.set_per_process_memory_fraction(1.2e9 / torch.cuda.get_device_properties(0).total_memory)
-    return experiment.run(spec, *rest)
+    return run.run(spec, *rest)
 
 
 def _while_the_first_epoch_is_saved():
@@ -220,11 +220,11 @@ def _between_saving_and_saying_so():
 
 
 def _while_evaluating():
-    experiment._evaluated = die
+    run._evaluated = die
 
 
 def _while_drawing():
-    run_files.plots.draw_confusion = die
+    outputs.plots.draw_confusion = die
 
 
 _STAGES = {

@@ -12,7 +12,6 @@ from pathlib import Path
 
 from settled_ledger import EPOCHS, NOW, outcome_of, settled_ledger
 
-from boneexp.config import digest_of
 from boneexp.ledger.database import writing
 from boneexp.ledger.explanations import record_explanations
 from boneexp.ledger.history import record_event, record_files
@@ -20,6 +19,7 @@ from boneexp.ledger.promotions import Promotion, Standing, record_promotion
 from boneexp.ledger.queue import Worker, cancel, claim_next, retry
 from boneexp.ledger.settling import fail, finish, keep_epoch, put_back
 from boneexp.results import EpochRecord, Failed, Stopped, WrittenFile
+from boneexp.study.settings import digest_of
 
 LATER = NOW + 100_000
 WORKER = Worker("tester", "host", 1, "boot", "0", "cpu", {"torch": "2.14.0", "boneexp": "0.1.0"})

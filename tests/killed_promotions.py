@@ -28,10 +28,11 @@ from pathlib import Path
 import typer
 from settled_ledger import NOW
 
-from boneexp.cli import app
-from boneexp.ledger import same_file, views
+from boneexp.cli.app import app
+from boneexp.ledger import same_file
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading
+from boneexp.ledger.queries.promotions import decision_rows, promotion_cut_short, promotion_rows
 from boneexp.ledger.transaction import close_idle
 
 BONEEXP = typer.main.get_command(app)
@@ -159,15 +160,15 @@ def seen(home):
         path for path in sorted(home.rglob("*")) if path.is_file() and not path.name.startswith("ledger.db")
     ]
     with reading(home / "ledger.db") as connection:
-        rows = views.promotion_rows(connection)
+        rows = promotion_rows(connection)
         files = connection.execute("SELECT path, sha256 FROM files WHERE kind = 'promoted checkpoint'")
         return {
             "files": {path.relative_to(home).as_posix(): path.read_text() for path in paths},
             "promotions": [[row["id"], row["action"], row["experiment"]] for row in rows],
-            "overridden": [row["overridden"] for row in views.decision_rows(connection)],
+            "overridden": [row["overridden"] for row in decision_rows(connection)],
             "promoted": dict(map(tuple, files)),
             "broken": first_broken_event(connection),
-            "cut_short": views.promotion_cut_short(connection),
+            "cut_short": promotion_cut_short(connection),
         }
 
 

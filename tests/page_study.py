@@ -4,10 +4,11 @@ from conftest import Study
 from PIL import Image
 from settled_ledger import NOW, settled_ledger
 
-from boneexp.ledger import evidence, views
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.explanations import record_explanations
 from boneexp.ledger.promotions import Promotion, Standing, record_promotion, settle_promotion
+from boneexp.ledger.queries.predictions import mistaken_rows
+from boneexp.ledger.queries.runs import checkpoint_of, run_row
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.ledger.settling import fail
 from boneexp.results import Failed
@@ -47,8 +48,8 @@ def page_study(home, kind="BTXRD"):
 def explain(study, run_id):
     """Draw overlays of a run's surest mistakes; the ledger gets their rows."""
     with reading(study.ledger) as connection:
-        mistakes = evidence.mistaken_rows(connection, run_id)[:OVERLAYS]
-        run, (_, sha256) = views.run_row(connection, run_id), views.checkpoint_of(connection, run_id)
+        mistakes = mistaken_rows(connection, run_id)[:OVERLAYS]
+        run, (_, sha256) = run_row(connection, run_id), checkpoint_of(connection, run_id)
     rows = []
     for number, row in enumerate(mistakes):
         overlay = f"{run['folder']}/gradcam/{number}.png"

@@ -4,9 +4,9 @@ import json
 import sqlite3
 from contextlib import closing
 
-from boneexp.config import canonical_json
 from boneexp.ledger.chain import FIRST_HASH, event_hash
 from boneexp.ledger.seals import seal_of, standing_seals
+from boneexp.study.settings import canonical_json
 
 
 def seal_again(path):

@@ -6,7 +6,14 @@ from typing import Any
 
 import numpy as np
 
-from boneexp.config import (
+from boneexp.evaluation.inputs import Predictions, predictions_of
+from boneexp.evaluation.reported import drawn_groups, run_figures
+from boneexp.ledger.database import open_ledger, writing
+from boneexp.ledger.enqueue import DatasetFacts, enqueue, record_dataset, record_study
+from boneexp.ledger.queue import Claim, Worker, claim_next
+from boneexp.ledger.settling import finish, keep_epoch
+from boneexp.results import CLASS_NAMES, SPLITS, EpochRecord, Finished, MetricValue, Prediction, WrittenFile
+from boneexp.study.settings import (
     BaselineSettings,
     CenterHoldoutSettings,
     ExperimentSettings,
@@ -17,13 +24,6 @@ from boneexp.config import (
     StratifiedSettings,
     digest_of,
 )
-from boneexp.evaluation.inputs import Predictions, predictions_of
-from boneexp.evaluation.reported import drawn_groups, run_figures
-from boneexp.ledger.database import open_ledger, writing
-from boneexp.ledger.enqueue import DatasetFacts, enqueue, record_dataset, record_study
-from boneexp.ledger.queue import Claim, Worker, claim_next
-from boneexp.ledger.settling import finish, keep_epoch
-from boneexp.results import CLASS_NAMES, SPLITS, EpochRecord, Finished, MetricValue, Prediction, WrittenFile
 
 NOW = 1_760_000_000.0
 EPOCHS = 4

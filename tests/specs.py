@@ -1,9 +1,9 @@
 """Run specs and outcomes for tests of the ledger, without data or torch."""
 
-from boneexp.config import ExperimentSettings, RunSpec, SplitSpec, StratifiedSettings
 from boneexp.ledger.enqueue import DatasetFacts, enqueue, record_dataset
 from boneexp.ledger.queue import Worker
 from boneexp.results import EpochRecord, Finished, MetricValue, Prediction, WrittenFile
+from boneexp.study.settings import ExperimentSettings, RunSpec, SplitSpec, StratifiedSettings
 
 WORKER = Worker("w", "host", 1, "boot/pid", "7", "cpu", {"torch": "2"})
 FACTS = DatasetFacts("f" * 64, "made up", "other", 3, {"1": {"Normal": 1, "Benign": 1, "Malignant": 1}}, ())

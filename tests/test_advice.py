@@ -10,14 +10,14 @@ import pytest
 from conftest import Study
 from settled_ledger import EPOCHS, NOW, settled_ledger
 
-from boneexp.config import RunSpec
 from boneexp.doctor.remaking import evidence_of
+from boneexp.experiment.outputs import _counted, _summary
 from boneexp.exports.mlflow_runs import _record
-from boneexp.ledger import exported, views
 from boneexp.ledger.database import reading, writing
+from boneexp.ledger.queries.runs import settled_runs, spec_json
 from boneexp.ledger.queue import Worker, cancel, claim_next
 from boneexp.results import EpochRecord
-from boneexp.run_files import _counted, _summary
+from boneexp.study.settings import RunSpec
 
 WORKER = Worker("tester", "host", 1, "boot", "0", "cpu", {})
 OF_A_LEDGER = [
@@ -162,11 +162,11 @@ def test_epochs_count_from_one_wherever_they_are_read(settled, tmp_path):
         raw = connection.execute("SELECT epoch FROM epochs WHERE run_id = 1 ORDER BY epoch").fetchall()
         assert [row[0] for row in raw] == list(range(EPOCHS))  # which is sealed
         assert connection.execute("SELECT best_epoch FROM runs WHERE id = 1").fetchone()[0] == BEST - 1
-        sent = _record(connection, exported.settled_runs(connection)[0])
+        sent = _record(connection, settled_runs(connection)[0])
         steps = [step for name, _, _, step in sent.figures() if name == "val_loss"]
         assert (steps, sent.tags()["boneexp.best_epoch"]) == (every, str(BEST))
         evidence = evidence_of(connection, 1)
-        spec = RunSpec.model_validate_json(views.spec_json(connection, 1))
+        spec = RunSpec.model_validate_json(spec_json(connection, 1))
     assert [each.epoch for each in evidence.history] == list(range(EPOCHS))  # as the run itself had them
     assert [_counted(each)["epoch"] for each in evidence.history] == every
     assert _summary(spec, evidence)["best_epoch"] == BEST
@@ -193,18 +193,18 @@ def test_show_prints_the_settings_and_the_epochs_that_its_help_promises(settled,
 
 
 def test_very_many_epochs_are_shown_as_the_newest():
-    from boneexp import screen
+    from boneexp.cli.show import MOST_EPOCHS, _epochs_table
 
     row = vars(EpochRecord(1, 0.5, 0.4, 0.5, None, 3e-4, 1.0))
-    table = screen._epochs_table([{**row, "epoch": epoch, "attempt": 1} for epoch in range(1, 1001)], 1000)
-    assert table.row_count == screen.MOST_EPOCHS
+    table = _epochs_table([{**row, "epoch": epoch, "attempt": 1} for epoch in range(1, 1001)], 1000)
+    assert table.row_count == MOST_EPOCHS
     assert list(table.columns[0].cells)[-1] == "1000 *"
     assert table.caption == "and 700 before; all of them with --json"
 
 
 def test_a_run_over_its_time_is_told_what_brings_it_on(cancelled):
-    from boneexp.engines.limit import TimeLimit
     from boneexp.ledger.settling import fail
+    from boneexp.runs.time_limit import TimeLimit
 
     cancelled("retry", "5")
     with writing(cancelled.ledger) as connection:

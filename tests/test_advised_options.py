@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from typer.main import get_command
 
-from boneexp.cli import app
+from boneexp.cli.app import app
 
 PACKAGE = Path(__file__).parents[1] / "boneexp"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")

@@ -2,7 +2,8 @@ import hashlib
 
 import pytest
 
-from boneexp.artifacts import RunFolder, sha256_of, whole_file, write_text
+from boneexp.files.atomic import sha256_of, whole_file, write_text
+from boneexp.files.folders import RunFolder
 
 
 def test_a_file_appears_whole_or_not_at_all(tmp_path):

@@ -10,18 +10,20 @@ from pathlib import Path
 import pytest
 import specs as make
 
-from boneexp.artifacts import RunFolder
-from boneexp.computing import Computing
-from boneexp.engines import attempt as engine
-from boneexp.engines.again import _Unrecorded
-from boneexp.engines.attempt import Report, Settled, StopFlag, Workplace, outcome_of
-from boneexp.engines.limit import GRACE_S, TimeLimit
-from boneexp.engines.local import Tally
 from boneexp.errors import BoneexpError, Damaged, LedgerUnusable
-from boneexp.ledger import views
+from boneexp.files.folders import RunFolder
 from boneexp.ledger.database import reading, writing
+from boneexp.ledger.queries.runs import attempt_rows
+from boneexp.ledger.queries.runs import run_row as read_run_row
 from boneexp.ledger.queue import Claim, cancel, claim_next, retry
-from boneexp.results import Failed, Killed, Stopped
+from boneexp.results import Computing, Failed, Killed, Stopped
+from boneexp.runs import attempt as engine
+from boneexp.runs.again import _Unrecorded
+from boneexp.runs.attempt import outcome_of
+from boneexp.runs.context import Settled, StopFlag, Workplace
+from boneexp.runs.report import Report
+from boneexp.runs.time_limit import GRACE_S, TimeLimit
+from boneexp.runs.workers import Tally
 
 HOUR_S = 3600.0
 
@@ -95,7 +97,7 @@ finished = make.finished
 
 def run_row(place):
     with reading(place.ledger) as connection:
-        return views.run_row(connection, 1), views.attempt_rows(connection, 1)[-1]
+        return read_run_row(connection, 1), attempt_rows(connection, 1)[-1]
 
 
 def log_of(place):

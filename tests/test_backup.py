@@ -12,10 +12,11 @@ import specs as make
 from conftest import Study, new_study
 from settled_ledger import settled_ledger
 
-from boneexp.artifacts import sha256_of
 from boneexp.doctor.examination import examine
 from boneexp.doctor.findings import Examination, is_damaged
 from boneexp.errors import Damaged, LedgerUnusable
+from boneexp.files.atomic import sha256_of
+from boneexp.files.folders import Place
 from boneexp.ledger import same_file
 from boneexp.ledger.backup import back_up
 from boneexp.ledger.chain import first_broken_event
@@ -24,7 +25,6 @@ from boneexp.ledger.queue import claim_next
 from boneexp.ledger.seals import broken_seals
 from boneexp.ledger.settling import finish
 from boneexp.ledger.transaction import close_idle
-from boneexp.promoted_files import Place
 
 
 def backed_up(ledger, target):

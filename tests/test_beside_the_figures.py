@@ -12,24 +12,24 @@ from sealed_again import seal_again
 from settled_ledger import settled_ledger
 from sklearn.metrics import brier_score_loss
 
-from boneexp.analysis.calibrated import calibration_of
-from boneexp.analysis.choice import verdict_of
-from boneexp.analysis.detectable import detectable_differences
-from boneexp.analysis.evaluated import evaluated_runs
-from boneexp.analysis.figures import known_figures
-from boneexp.analysis.groups import generalisation_gaps
-from boneexp.analysis.pairs import paired_tests
-from boneexp.comparing import Request, compare_as_asked
-from boneexp.config import PromotionSettings
-from boneexp.documents.wording import temperature
+from boneexp.comparison.answers import Request, compare_as_asked
+from boneexp.comparison.calibration import calibration_of
+from boneexp.comparison.detectable import detectable_differences
+from boneexp.comparison.figure_names import known_figures
+from boneexp.comparison.paired_tests import paired_tests
+from boneexp.comparison.predictions import evaluated_runs
+from boneexp.comparison.ranking import compared
+from boneexp.comparison.subgroups import generalisation_gaps
+from boneexp.comparison.verdict import verdict_of
 from boneexp.evaluation.false_claims import false_claim, false_claim_of_test
 from boneexp.evaluation.paired import mcnemar_differences
 from boneexp.evaluation.power import least_paired_difference
-from boneexp.gate.noninferior import not_inferior
-from boneexp.ledger import conditions
 from boneexp.ledger.database import reading
+from boneexp.ledger.queries.runs import chosen_run
+from boneexp.promotion.gate.noninferior import not_inferior
 from boneexp.results import CLASS_NAMES
-from boneexp.selection import compared
+from boneexp.study.settings import PromotionSettings
+from boneexp.text.numbers import temperature
 
 
 @pytest.fixture
@@ -259,7 +259,7 @@ def test_a_margin_holds_the_candidate_against_what_is_promoted_now_or_else_the_b
     def judged(run, margin, figures=("stratified_accuracy", "stratified_macro_auroc")):
         policy = PromotionSettings(non_inferiority_margin=margin, above_baseline=figures)
         with reading(study.ledger) as connection:
-            runs = [conditions.chosen_run(connection, run)]
+            runs = [chosen_run(connection, run)]
             return list(not_inferior(connection, runs, compared(connection), policy))
 
     assert judged(1, 0.0) == []
@@ -298,6 +298,6 @@ def test_a_margin_is_asked_of_a_promotion_and_of_no_baseline_and_other_images_no
     other = settled_ledger(tmp_path / "other.db", ("E1",), kind="phantom")
     policy = PromotionSettings(non_inferiority_margin=0.2, above_baseline=("stratified_accuracy",))
     with reading(other) as connection:
-        runs = [conditions.chosen_run(connection, 1)]
+        runs = [chosen_run(connection, 1)]
         (found,) = not_inferior(connection, runs, compared(connection), policy)
     assert found.met is None

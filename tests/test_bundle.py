@@ -22,9 +22,9 @@ from settled_ledger import settled_ledger
 
 from boneexp.exports import verify
 from boneexp.exports.withheld import grid_without_paths, without_images
-from boneexp.harmless import csv_text
 from boneexp.ledger import sealed_rows, seals
 from boneexp.ledger.slice import MAY_NAME_A_MACHINE, WITHHELD_DETAILS
+from boneexp.text.escaping import csv_text
 
 PICTURE = "data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ=="
 

@@ -11,11 +11,11 @@ from sealed_again import seal_again
 from settled_ledger import settled_ledger
 from settled_study import settled_study
 
-from boneexp.documents.checked import LONG_AGO, MOST_LETTERS, MOST_LINES, differences
-from boneexp.documents.facts import gather
-from boneexp.documents.marked import begin_marker, placed_blocks_of
-from boneexp.ledger import views
 from boneexp.ledger.database import reading
+from boneexp.ledger.queries.promotions import promotion_rows
+from boneexp.reports.check import LONG_AGO, MOST_LETTERS, MOST_LINES, differences
+from boneexp.reports.facts import gather
+from boneexp.reports.markers import begin_marker, placed_blocks_of
 
 NAMES = ("model_card.md", "poc_report.md")
 
@@ -77,7 +77,7 @@ def test_what_was_just_written_agrees_whatever_the_time(copy):
 
 def test_one_changed_digit_in_any_table_is_found_at_its_line(promoted, copy):
     with reading(promoted.ledger) as connection:
-        facts = gather(connection, views.promotion_rows(connection)[-1], LONG_AGO)
+        facts = gather(connection, promotion_rows(connection)[-1], LONG_AGO)
     changed = []
     for name in NAMES:
         path = document(copy, name)

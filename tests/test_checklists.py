@@ -7,13 +7,14 @@ import pytest
 from decided_facts import facts_of
 from settled_ledger import settled_ledger
 
-from boneexp.documents.analysed import Analysed
-from boneexp.documents.checklists import checklist_table
-from boneexp.documents.claim_items import CLAIM
-from boneexp.documents.marked import blocks_of
-from boneexp.documents.own_words import CARD, NOBODY, REPORT, own_words
-from boneexp.documents.tripod_items import TRIPOD_AI
-from boneexp.documents.written import MODEL_CARD, POC_REPORT, model_card, poc_report, render_documents
+from boneexp.files.folders import MODEL_CARD, POC_REPORT
+from boneexp.reports.analyses import Analysed
+from boneexp.reports.checklists.claim import CLAIM
+from boneexp.reports.checklists.own_words import CARD, NOBODY, REPORT, own_words
+from boneexp.reports.checklists.rules import checklist_table
+from boneexp.reports.checklists.tripod_ai import TRIPOD_AI
+from boneexp.reports.documents import model_card, poc_report, render_documents
+from boneexp.reports.markers import blocks_of
 
 ITEMS = (*CLAIM, *TRIPOD_AI)
 OWN_HEADINGS = sorted({heading for item in ITEMS for heading in item.own})

@@ -14,10 +14,10 @@ from tiny_dataset import dataset_of, write_dataset, write_image
 from typer.testing import CliRunner
 
 import boneexp
-from boneexp.cli import app
+from boneexp.cli.app import app
 from boneexp.ledger.database import reading
-from boneexp.planning import Plan
-from boneexp.queueing import Planned
+from boneexp.runs.enqueue import Planned
+from boneexp.runs.plan import Plan
 
 TEN = [
     "Experiment ID",
@@ -293,7 +293,7 @@ def test_paths_can_come_from_the_environment(study, monkeypatch, tmp_path):
 
 
 def test_queue_and_run_warn_of_a_ledger_on_a_network_file_system(study, monkeypatch):
-    monkeypatch.setattr("boneexp.cli.network_file_system", lambda _: "nfs4")
+    monkeypatch.setattr("boneexp.cli.queue.network_file_system", lambda _: "nfs4")
     only = ("--only", "E1", "--split", "stratified")
     warning = "ledger.db lies on a network file system (nfs4)"
     assert warning in study("queue", *only).stderr

@@ -7,11 +7,12 @@ from sealed_again import seal_again
 from settled_ledger import NOW, settle_next, settled_ledger
 from typer.testing import CliRunner
 
-from boneexp import screen
-from boneexp.cli import app
-from boneexp.ledger import views
+from boneexp.cli.app import app
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading, writing
+from boneexp.ledger.queries.events import event_rows
+from boneexp.ledger.queries.predictions import prediction_rows
+from boneexp.ledger.queries.runs import epoch_rows, run_row
 from boneexp.ledger.queue import (
     LONGEST_LEASE_S,
     cancel,
@@ -22,6 +23,7 @@ from boneexp.ledger.queue import (
 )
 from boneexp.ledger.settling import fail, finish, keep_epoch, put_back
 from boneexp.results import Failed, Stopped
+from boneexp.text.numbers import clock_time
 
 HOUR_S, DAY_S = 3600, 86400
 
@@ -96,7 +98,7 @@ def test_runs_that_kill_their_workers_are_given_up_in_the_wake_of_a_jump_too(que
         assert claim(queued, "a", NOW + DAY_S * (10 - attempt)).attempt == attempt
     assert claim(queued, "a", NOW) is None
     with reading(queued) as connection:
-        assert views.run_row(connection, 1)["failure_kind"] == "killed"
+        assert run_row(connection, 1)["failure_kind"] == "killed"
 
 
 def test_after_a_jump_forward_a_living_worker_is_fenced_and_nothing_counts_twice(queued):
@@ -115,10 +117,10 @@ def test_after_a_jump_forward_a_living_worker_is_fenced_and_nothing_counts_twice
         assert not finish(connection, first, make.finished(), NOW + 5 * HOUR_S)
         assert finish(connection, second, make.finished(), NOW + 5 * HOUR_S)
     with reading(queued) as connection:
-        assert views.run_row(connection, 1)["state"] == "succeeded"
-        assert [row["epoch"] for row in views.epoch_rows(connection, 1)] == [1, 2]
+        assert run_row(connection, 1)["state"] == "succeeded"
+        assert [row["epoch"] for row in epoch_rows(connection, 1)] == [1, 2]
         assert connection.execute("SELECT COUNT(*) FROM epochs").fetchone()[0] == 2
-        assert len(views.prediction_rows(connection, 1)) == 2
+        assert len(prediction_rows(connection, 1)) == 2
         assert first_broken_event(connection) is None
 
 
@@ -128,7 +130,7 @@ def test_events_that_go_back_in_time_are_a_whole_chain_in_the_order_in_which_the
         assert put_back(connection, held, Stopped("SIGTERM"), NOW - DAY_S)
     claim(queued, "b", NOW)
     with reading(queued) as connection:
-        events = views.event_rows(connection, 1)
+        events = event_rows(connection, 1)
         assert first_broken_event(connection) is None
     assert [event["kind"] for event in events] == ["claimed", "put-back", "claimed"]
     assert events[1]["at"] < events[0]["at"]
@@ -147,7 +149,7 @@ def test_events_that_go_back_in_time_are_a_whole_chain_in_the_order_in_which_the
     ],
 )
 def test_a_duration_across_a_jump_back_is_shown_as_negative(seconds, shown):
-    assert screen.duration(seconds) == shown
+    assert clock_time(seconds) == shown
 
 
 @pytest.mark.parametrize("now", [NOW - 10 * DAY_S, NOW + 10 * DAY_S])

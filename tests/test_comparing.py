@@ -24,22 +24,22 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from boneexp.analysis.choice import verdict_of
-from boneexp.analysis.evaluated import evaluated_runs
-from boneexp.analysis.figures import Figure, figure_named, known_figures
-from boneexp.analysis.groups import generalisation_gaps, subgroup_figures
-from boneexp.analysis.pairs import PairedTest, paired_tests
-from boneexp.analysis.spread import seed_spreads
-from boneexp.comparing import Request, compare_as_asked
-from boneexp.config import BaselineSettings, ReferenceSettings, SelectionSettings
-from boneexp.documents.comparison import as_json, shown
+from boneexp.comparison.answers import Request, compare_as_asked
+from boneexp.comparison.figure_names import Figure, figure_named, known_figures
+from boneexp.comparison.files import as_json, shown
+from boneexp.comparison.paired_tests import PairedTest, paired_tests
+from boneexp.comparison.predictions import evaluated_runs
+from boneexp.comparison.ranking import compared, interval_notes
+from boneexp.comparison.seeds import seed_spreads
+from boneexp.comparison.subgroups import generalisation_gaps, subgroup_figures
+from boneexp.comparison.verdict import verdict_of
 from boneexp.errors import FigureUnknown
 from boneexp.evaluation.differences import Model, unpaired_differences
 from boneexp.evaluation.paired import delong_differences, holm, mcnemar_differences
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.enqueue import record_study
 from boneexp.results import CLASS_NAMES
-from boneexp.selection import compared, interval_notes
+from boneexp.study.settings import BaselineSettings, ReferenceSettings, SelectionSettings
 
 FOUR = ("E1", "E2", "E3", "E4")
 
@@ -487,7 +487,7 @@ def test_comparison_json_has_what_stands_behind_the_best(study):
 
 
 def test_a_grid_too_large_for_ties_says_so(tmp_path, monkeypatch):
-    from boneexp.analysis import choice
+    from boneexp.comparison import verdict as choice
 
     monkeypatch.setattr(choice, "MOST_CANDIDATES", 1)
     path = settled_ledger(tmp_path / "ledger.db", ("E1", "E2"), splits=("stratified",))
@@ -498,12 +498,13 @@ def test_a_grid_too_large_for_ties_says_so(tmp_path, monkeypatch):
 
 
 def test_of_many_experiments_the_best_ranked_are_shown(four, monkeypatch):
-    from boneexp import compared_tables
+    from boneexp.cli import compared_tables
+    from boneexp.cli.compared_tables import comparison_parts
 
     monkeypatch.setattr(compared_tables, "MOST_COMPARED", 2)
     with reading(four) as connection:
         found = compared(connection)
-    table, *_ = compared_tables.comparison_parts(found)
+    table, *_ = comparison_parts(found)
     best = sorted(row["experiment_id"] for row in found.leaderboard[:2])
     assert list(table.columns[0].cells) == best
     assert table.caption == "and 2 more; all of them with --csv or --json"
@@ -511,9 +512,9 @@ def test_of_many_experiments_the_best_ranked_are_shown(four, monkeypatch):
 
 @pytest.mark.parametrize("question", [("--paired",), ("--subgroups",), ("--intervals", "bca")])
 def test_predictions_of_too_many_runs_are_not_read_and_some_can_be_named(study, monkeypatch, question):
-    from boneexp import comparing
+    from boneexp.comparison import answers
 
-    monkeypatch.setattr(comparing, "MOST_CANDIDATES", 3)
+    monkeypatch.setattr(answers, "MOST_CANDIDATES", 3)
     said = " ".join(study("compare", *question, code=1).output.split())
     assert "4 experiments with 8 finished runs are too many" in said
     if "--intervals" not in question:

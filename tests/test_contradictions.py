@@ -8,9 +8,9 @@ from settled_study import settled_study
 from typer.main import get_command
 from typer.testing import CliRunner
 
-from boneexp.cli import app
-from boneexp.contradictions import APART, FORMATS, GOES_WITH
-from boneexp.options import Command
+from boneexp.cli.app import app
+from boneexp.cli.contradictions import APART, FORMATS, GOES_WITH
+from boneexp.cli.options import Command
 
 GROUP = get_command(app)
 COMMANDS = {**GROUP.commands, **GROUP.commands["data"].commands}

@@ -9,10 +9,11 @@ import pytest
 import specs as make
 
 from boneexp.errors import Busy, LedgerUnusable
-from boneexp.ledger import database, network, tables, views
+from boneexp.ledger import database, network, tables
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import SCHEMA, open_ledger, reading, upgrade, writing
 from boneexp.ledger.network import kind_of_file_system, network_file_system
+from boneexp.ledger.queries.runs import run_rows
 from boneexp.ledger.transaction import close_idle
 
 
@@ -92,7 +93,7 @@ def test_an_upgrade_backs_the_ledger_up_first(tmp_path):
     with sqlite3.connect(backup) as connection:
         assert connection.execute("SELECT COUNT(*) FROM alembic_version").fetchone() == (0,)
     with reading(path) as connection:
-        assert views.run_rows(connection) == []
+        assert run_rows(connection) == []
     assert upgrade(path, now=0) is None
 
 
@@ -101,7 +102,7 @@ def test_a_failed_transaction_leaves_nothing(ledger):
         make.queued(connection, make.specs(2))
         raise RuntimeError
     with reading(ledger) as connection:
-        assert views.run_rows(connection) == []
+        assert run_rows(connection) == []
 
 
 def test_a_connection_is_kept_for_the_next_who_writes_whatever_became_of_the_first(ledger):
@@ -139,7 +140,7 @@ def test_a_writer_that_waits_too_long_is_told_so_in_one_sentence(ledger, monkeyp
     with pytest.raises(Busy, match="is held by another process"), writing(ledger):
         raise AssertionError
     with reading(ledger) as connection:
-        assert views.run_rows(connection) == []
+        assert run_rows(connection) == []
     holder.execute("ROLLBACK")
     with writing(ledger) as connection:
         make.queued(connection, make.specs(1))
@@ -263,7 +264,7 @@ def test_a_ledger_in_a_read_only_folder_can_be_read(ledger):
     ledger.parent.chmod(stat.S_IRUSR | stat.S_IXUSR)
     try:
         with reading(ledger) as connection:
-            assert views.run_rows(connection) == []
+            assert run_rows(connection) == []
     finally:
         ledger.parent.chmod(stat.S_IRWXU)
 
@@ -282,4 +283,4 @@ def test_a_ledger_whose_index_cannot_be_written_is_read_as_it_lies(ledger, monke
         connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
     monkeypatch.setattr(database.sqlite3, "connect", without_index)
     with reading(ledger) as connection:
-        assert len(views.run_rows(connection)) == 2
+        assert len(run_rows(connection)) == 2

@@ -13,16 +13,19 @@ from decided_facts import facts_of
 from settled_ledger import NOW, settled_ledger
 from typer.main import get_command
 
-from boneexp import config, errors, gridfile
-from boneexp.cli import app
-from boneexp.documents.wording import RESEARCH_ONLY
-from boneexp.documents.written import MODEL_CARD, POC_REPORT, model_card, poc_report
+from boneexp import errors
+from boneexp.cli.app import app
 from boneexp.evaluation import metrics
+from boneexp.files.folders import MODEL_CARD, POC_REPORT
 from boneexp.ledger.database import SCHEMA, writing
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.ledger.settling import fail
 from boneexp.ledger.tables import FAILURE_KINDS, STATES
+from boneexp.reports.documents import model_card, poc_report
 from boneexp.results import Failed
+from boneexp.study import grid as gridfile
+from boneexp.study import settings
+from boneexp.text.labels import RESEARCH_ONLY
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -86,7 +89,7 @@ def test_the_command_reference_is_what_the_program_generates(tmp_path):
         sys.executable,
         "-m",
         "typer",
-        "boneexp.cli",
+        "boneexp.cli.app",
         "utils",
         "docs",
         "--name",
@@ -131,25 +134,25 @@ def test_exit_codes_are_those_of_the_program():
 
 def grid_keys():
     """Return every key of the grid file with its default."""
-    sections = config.ExperimentSettings()
+    sections = settings.ExperimentSettings()
     for name in gridfile.DEFAULT_SECTIONS:
         for key, value in getattr(sections, name).model_dump().items():
             yield f"{name}.{key}", value
-    for key in set(config.ExperimentSettings.model_fields) - set(gridfile.DEFAULT_SECTIONS):
+    for key in set(settings.ExperimentSettings.model_fields) - set(gridfile.DEFAULT_SECTIONS):
         yield f"experiments.<id>.{key}", getattr(sections, key)
-    splits = config.SplitsSettings(
-        stratified=config.StratifiedSettings(), center_holdout=config.CenterHoldoutSettings()
+    splits = settings.SplitsSettings(
+        stratified=settings.StratifiedSettings(), center_holdout=settings.CenterHoldoutSettings()
     )
     for key, value in splits.model_dump().items():
         inner = value.items() if isinstance(value, dict) else ()
         yield from [(f"splits.{key}.{each}", found) for each, found in inner] or [(f"splits.{key}", value)]
-    for key, value in config.SelectionSettings().model_dump().items():
+    for key, value in settings.SelectionSettings().model_dump().items():
         yield f"selection.{key}", value
-    for key, value in config.PromotionSettings().model_dump().items():
+    for key, value in settings.PromotionSettings().model_dump().items():
         yield f"promotion.{key}", value
-    yield "targets.comparable_to", config.ReferenceSettings().comparable_to
-    yield "baseline.comparable_to", config.BaselineSettings().comparable_to
-    for key, value in config.PromotedSettings().model_dump().items():
+    yield "targets.comparable_to", settings.ReferenceSettings().comparable_to
+    yield "baseline.comparable_to", settings.BaselineSettings().comparable_to
+    for key, value in settings.PromotedSettings().model_dump().items():
         yield f"promoted.{key}", value
     yield "seeds", gridfile.GridText.model_fields["seeds"].default
 
@@ -163,7 +166,7 @@ def test_every_key_of_the_grid_file_stands_in_its_page_with_its_default():
             shown[match[1]] = tomllib.loads(f"value = {cells[2].strip(' `|')}")["value"]
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in grid_keys()}
     assert shown == plain
-    for figure in config.REFERENCE_FIGURES:
+    for figure in settings.REFERENCE_FIGURES:
         assert f"`{figure}`" in page
     known = {key.split(".")[0] for key in plain} | {"targets", "baseline"}
     assert known == set(gridfile.GridText.model_fields)
@@ -247,7 +250,7 @@ def test_the_baseline_of_the_statistics_page_is_the_grid_files():
     grid = gridfile.load_grid(ROOT / "experiments.toml")
     rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
     shown = {CELL.findall(row[0])[0]: [re.findall(r"0\.\d+", cell) for cell in row[1:3]] for row in rows}
-    assert set(shown) == set(config.REFERENCE_FIGURES)
+    assert set(shown) == set(settings.REFERENCE_FIGURES)
     for figure, (baseline, target) in shown.items():
         assert [float(value) for value in baseline] == [grid.baseline.figures[figure]]
         assert [float(value) for value in target] == [

@@ -17,12 +17,12 @@ import specs as make
 from conftest import Study
 from typer.testing import CliRunner
 
-from boneexp.artifacts import sha256_of
-from boneexp.cli import app
+from boneexp.cli.app import app
 from boneexp.doctor import remains, remaking, surroundings
-from boneexp.engines.processes import this_worker
+from boneexp.files.atomic import sha256_of
 from boneexp.ledger.database import writing
 from boneexp.ledger.queue import claim_next
+from boneexp.runs.processes import this_worker
 
 RUN = Path("experiments", "E2", "stratified")
 OUT_OF_DATE = [("promotion", "warning", f"docs/{name}.md") for name in ("model_card", "poc_report")]
@@ -106,7 +106,7 @@ def test_looking_changes_not_one_byte(copy):
 def test_a_study_that_cannot_be_written_is_looked_at_all_the_same(copy):
     for path in (copy.folder, *copy.folder.rglob("*")):
         path.chmod(path.stat().st_mode & ~0o222)
-    program = [sys.executable, "-m", "boneexp.cli", "doctor"]
+    program = [sys.executable, "-m", "boneexp.cli.app", "doctor"]
     if os.geteuid() == 0:  # root may write everywhere, unless it is told that it may not
         if shutil.which("setpriv") is None:
             pytest.skip("root, and nothing here that takes its rights")

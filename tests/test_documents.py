@@ -6,18 +6,20 @@ import pytest
 from decided_facts import both, facts_of
 from settled_ledger import BASELINE, settled_ledger
 
-from boneexp.config import ExperimentSettings
-from boneexp.documents.grid_tables import setting_shown
-from boneexp.documents.marked import blocks_of
-from boneexp.documents.wording import share, signed
-from boneexp.documents.written import model_card, poc_report
+from boneexp.comparison.ranking import compared
 from boneexp.evaluation.metrics import OVERALL, PER_CLASS
 from boneexp.evaluation.temperature import TEMPERED
 from boneexp.evaluation.thresholds import OPERATING
-from boneexp.ledger import views
 from boneexp.ledger.database import reading
+from boneexp.ledger.queries.figures import metric_rows
+from boneexp.ledger.queries.predictions import prediction_rows
+from boneexp.ledger.queries.runs import checkpoint_of
+from boneexp.reports.documents import model_card, poc_report
+from boneexp.reports.markers import blocks_of
+from boneexp.reports.tables.grid import setting_shown
 from boneexp.results import CLASS_NAMES
-from boneexp.selection import compared
+from boneexp.study.settings import ExperimentSettings
+from boneexp.text.numbers import format_estimate, signed
 
 BANNER = "> **NOT BTXRD RESULTS.**"
 WITHOUT_NUMBERS = {"intended-use"}
@@ -71,10 +73,10 @@ def test_every_metric_of_the_promoted_runs_is_in_the_card_as_the_ledger_has_it(s
     card = model_card(facts, None)
     with reading(ledger) as connection:
         for run, part in ((3, "test"), (3, "val"), (4, "test"), (4, "val")):
-            rows = views.metric_rows(connection, run, part)
+            rows = metric_rows(connection, run, part)
             chosen_on_validation = len(OPERATING) + len(TEMPERED) if part == "test" else 0
             assert len(rows) == len(OVERALL) + len(CLASS_NAMES) * len(PER_CLASS) + chosen_on_validation
-            assert all(share(row["value"], row["low"], row["high"]) in card for row in rows)
+            assert all(format_estimate(row["value"], row["low"], row["high"]) in card for row in rows)
 
 
 def test_the_class_tables_have_the_ledgers_figures_in_the_right_cells(settled):
@@ -82,10 +84,12 @@ def test_the_class_tables_have_the_ledgers_figures_in_the_right_cells(settled):
     block = blocks_of(model_card(facts, None))["quantitative-analyses"]
     first = block[block.index("Test part, by class") :]
     with reading(ledger) as connection:
-        rows = {(row["metric"], row["class_name"]): row for row in views.metric_rows(connection, 3)}
+        rows = {(row["metric"], row["class_name"]): row for row in metric_rows(connection, 3)}
     for name, images in zip(CLASS_NAMES, (30, 20, 10), strict=True):
         shown = [
-            share(rows[metric, name]["value"], rows[metric, name]["low"], rows[metric, name]["high"])
+            format_estimate(
+                rows[metric, name]["value"], rows[metric, name]["low"], rows[metric, name]["high"]
+            )
             for metric in ("auroc", "average_precision", "sensitivity", "specificity", "precision", "f1")
         ]
         assert f"| {name} | {images} | {' | '.join(shown)} |" in first
@@ -107,13 +111,13 @@ def test_the_subjects_figures_and_deltas_are_those_of_the_comparison(settled):
         each = held[figure]
         known = each.difference
         shown = signed(each.delta) if known is None else signed(known.value, known.low, known.high)
-        assert f"| {share(base)} | {each.estimate.shown} | {shown} |" in block
+        assert f"| {format_estimate(base)} | {each.estimate.shown} | {shown} |" in block
 
 
 def test_the_confusion_matrix_counts_the_predictions(settled):
     ledger, facts = settled
     with reading(ledger) as connection:
-        predictions = [row for row in views.prediction_rows(connection, 3) if row["part"] == "test"]
+        predictions = [row for row in prediction_rows(connection, 3) if row["part"] == "test"]
     for label in CLASS_NAMES:
         shares = [
             [row[f"p_{name.lower()}"] for name in CLASS_NAMES] for row in predictions if row["label"] == label
@@ -149,7 +153,7 @@ def test_a_setting_that_differs_becomes_a_column(tmp_path):
 def test_checkpoint_digest_device_and_software_are_those_of_the_run(settled):
     card = blocks_of(model_card(settled[1], None))["model-details"]
     with reading(settled[0]) as connection:
-        path, digest = views.checkpoint_of(connection, 3)
+        path, digest = checkpoint_of(connection, 3)
     assert f"| 3 | {path} | {digest} |" in card
     assert "| 3 | boneexp 0.1.0, timm 1.0.20, torch 2.14.0 |" in card
     assert (

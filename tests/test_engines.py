@@ -14,14 +14,15 @@ import faulty
 import pytest
 import specs as make
 
-from boneexp.computing import Computing
-from boneexp.engines import child, openmp, processes
-from boneexp.engines.child import answer
-from boneexp.engines.lease import kept_lease
 from boneexp.errors import BoneexpError, DeviceUnavailable, LedgerUnusable
+from boneexp.experiment.readiness import readiness
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.queue import cancel, claim_next
-from boneexp.readiness import readiness
+from boneexp.results import Computing
+from boneexp.runs import processes
+from boneexp.runs.children import openmp, process
+from boneexp.runs.children.process import answer
+from boneexp.runs.lease import kept_lease
 
 
 def claimed(ledger, now=None, lease_s=60.0):
@@ -77,7 +78,7 @@ def test_a_ledger_that_cannot_be_written_loses_the_lease_only_when_it_has_run_ou
         failures.append(time.monotonic())
         raise LedgerUnusable("the disk is full")
 
-    monkeypatch.setattr("boneexp.engines.lease.writing", broken)
+    monkeypatch.setattr("boneexp.runs.lease.writing", broken)
     began = time.monotonic()
     with kept_lease(ledger, claim, lease_s=0.4) as lease:
         assert lease.lost.wait(timeout=60)
@@ -88,13 +89,13 @@ def test_a_ledger_that_cannot_be_written_loses_the_lease_only_when_it_has_run_ou
 def test_this_process_lives_and_an_ended_one_does_not():
     me = processes.this_worker("cpu", {})
     assert processes.is_alive(me.pid, me.process_started, me.boot_id)
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    started = processes._started(child.pid)
-    assert processes.is_alive(child.pid, started, me.boot_id)
-    child.kill()
-    until(lambda: not processes.is_alive(child.pid, started, me.boot_id))  # a zombie is dead, too
-    child.wait()
-    assert not processes.is_alive(child.pid, started, me.boot_id)
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    started = processes._started(process.pid)
+    assert processes.is_alive(process.pid, started, me.boot_id)
+    process.kill()
+    until(lambda: not processes.is_alive(process.pid, started, me.boot_id))  # a zombie is dead, too
+    process.wait()
+    assert not processes.is_alive(process.pid, started, me.boot_id)
 
 
 @pytest.mark.skipif(not processes._boot_id().count("-"), reason="only Linux tells boot and start time")
@@ -122,20 +123,20 @@ def test_the_lease_of_a_frozen_run_is_left_to_run_out(ledger):
 
 def test_a_keeper_that_dies_of_anything_loses_the_lease(ledger, monkeypatch):
     claim = claimed(ledger)
-    monkeypatch.setattr("boneexp.engines.lease.renew", lambda *_: 1 / 0)
+    monkeypatch.setattr("boneexp.runs.lease.renew", lambda *_: 1 / 0)
     monkeypatch.setattr(threading, "excepthook", lambda *_: None)
     with kept_lease(ledger, claim, lease_s=0.4) as lease:
         assert lease.lost.wait(timeout=60)
 
 
 def test_a_frozen_process_is_told_from_a_working_one():
-    child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-    assert not processes.is_frozen(child.pid)
-    child.send_signal(signal.SIGSTOP)
-    until(lambda: processes.is_frozen(child.pid))
-    child.kill()
-    child.wait()
-    assert not processes.is_frozen(child.pid)
+    process = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+    assert not processes.is_frozen(process.pid)
+    process.send_signal(signal.SIGSTOP)
+    until(lambda: processes.is_frozen(process.pid))
+    process.kill()
+    process.wait()
+    assert not processes.is_frozen(process.pid)
 
 
 def test_a_child_answers_raises_and_dies():
@@ -163,9 +164,9 @@ class Pipe:
 
 
 def test_of_steps_that_follow_one_another_at_once_only_some_are_told_and_a_stop_is_heard_at_each(monkeypatch):
-    pipe, word, now = Pipe(), child._Word(), itertools.count(step=child.STEPS_APART_S / 3.5)
-    monkeypatch.setattr(child, "time", SimpleNamespace(monotonic=lambda: next(now)))
-    messages = child.Messages(pipe, word)
+    pipe, word, now = Pipe(), process._Word(), itertools.count(step=process.STEPS_APART_S / 3.5)
+    monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=lambda: next(now)))
+    messages = process.Messages(pipe, word)
     assert all(messages.step(0, done, 12) for done in range(1, 13))
     assert [content for _, content in pipe.sent] == [(0, 1, 12), (0, 5, 12), (0, 9, 12)]
     word.reason = "cancelled"
@@ -176,7 +177,7 @@ def test_of_steps_that_follow_one_another_at_once_only_some_are_told_and_a_stop_
 def test_a_child_whose_worker_was_killed_ends_too():
     program = (
         "import faulty\n"
-        "from boneexp.engines.child import Child\n"
+        "from boneexp.runs.children.process import Child\n"
         "child = Child(faulty.waiting, ())\n"
         "print(child.message(600)[1][0], flush=True)\n"
         "input()"

@@ -9,14 +9,14 @@ from decided_facts import assert_tables_hold, both, facts_of
 from settled_ledger import settled_ledger
 from settled_study import settled_study
 
-from boneexp.comparing import Request, compare_as_asked
-from boneexp.documents.analysed import MOST_PAIRED, Analysed
-from boneexp.documents.marked import blocks_of
-from boneexp.documents.wording import p_value, share, signed
-from boneexp.documents.written import model_card, poc_report
-from boneexp.figure_words import label
-from boneexp.ledger import views
+from boneexp.comparison.answers import Request, compare_as_asked
 from boneexp.ledger.database import reading
+from boneexp.ledger.queries.figures import metric_rows
+from boneexp.reports.analyses import MOST_PAIRED, Analysed
+from boneexp.reports.documents import model_card, poc_report
+from boneexp.reports.markers import blocks_of
+from boneexp.text.labels import label
+from boneexp.text.numbers import format_estimate, p_value, signed
 
 SPLITS = {"stratified": "stratified", "center_holdout": "centre-holdout"}
 
@@ -93,8 +93,8 @@ def test_with_many_experiments_only_the_best_is_tested_against_the_others(facts)
 
 
 def test_of_very_many_runs_neither_pairs_nor_subgroups_are_computed_and_that_is_said(ledger, monkeypatch):
-    monkeypatch.setattr("boneexp.documents.analysed.MOST_RUNS", 1)
-    monkeypatch.setattr("boneexp.analysis.choice.MOST_RUNS", 1)
+    monkeypatch.setattr("boneexp.reports.analyses.MOST_RUNS", 1)
+    monkeypatch.setattr("boneexp.comparison.verdict.MOST_RUNS", 1)
     facts = facts_of(ledger, None)
     assert (facts.analysed.tests, facts.analysed.subgroups, facts.analysed.gaps) == ((), (), ())
     for text in both(facts):
@@ -114,7 +114,7 @@ def test_subgroups_of_the_subject_have_their_number_and_interval_or_are_suppress
     assert len(rows) == 19
     for row in rows:
         figures = [
-            share(row[name], row[f"{name}_low"], row[f"{name}_high"])
+            format_estimate(row[name], row[f"{name}_low"], row[f"{name}_high"])
             for name in ("accuracy", "macro_auroc", "malignant_sensitivity")
         ]
         about = [row["attribute"], row["value"], row["images"], row["malignant"], *figures]
@@ -132,18 +132,20 @@ def test_calibration_decisions_and_predictive_values_stand_in_both_documents(fac
     for text in (report["operating"], card["quantitative-analyses"]):
         for split, each in zip(("stratified", "centre-holdout"), facts.analysed.calibration, strict=True):
             for how, tested, brier in (
-                ("as they are", each.plain, share(each.scaled_brier)),
-                ("after temperature scaling", each.scaled, share(each.scaled_brier_tempered)),
+                ("as they are", each.plain, format_estimate(each.scaled_brier)),
+                ("after temperature scaling", each.scaled, format_estimate(each.scaled_brier_tempered)),
             ):
-                figures = f"{share(tested.value)} | {share(tested.expected)} | {p_value(tested.p_value)}"
+                figures = " | ".join(
+                    (format_estimate(tested.value), format_estimate(tested.expected), p_value(tested.p_value))
+                )
                 assert f"| {split} | {how} | {figures} | {brier} |" in text
             for one in each.classes:
                 slope = signed(one.slope.value, one.slope.low, one.slope.high)
                 assert f"| {split} | {one.class_name} | {one.images} | {slope} |" in text
             for one in each.predictive:
                 ppv, npv = (
-                    share(one.ppv, one.ppv_low, one.ppv_high),
-                    share(one.npv, one.npv_low, one.npv_high),
+                    format_estimate(one.ppv, one.ppv_low, one.ppv_high),
+                    format_estimate(one.npv, one.npv_low, one.npv_high),
                 )
                 assert f"| {ppv} | {npv} |" in text
         for point, other in zip(*(each.curve for each in facts.analysed.calibration), strict=True):
@@ -159,15 +161,16 @@ def test_what_is_lost_at_other_centres_has_its_interval(facts, report, card):
     assert [gap.figure for gap in facts.analysed.gaps] == ["accuracy", "macro_auroc", "malignant_sensitivity"]
     for gap in facts.analysed.gaps:
         lost = signed(gap.gap, gap.low, gap.high)
-        line = f"| {label(gap.figure)} | {share(gap.stratified)} | {share(gap.center_holdout)} | {lost} |"
+        stratified, holdout = format_estimate(gap.stratified), format_estimate(gap.center_holdout)
+        line = f"| {label(gap.figure)} | {stratified} | {holdout} | {lost} |"
         assert line in report["subgroups"]
         assert line in card["quantitative-analyses"]
 
 
 def test_calibration_before_and_after_and_sensitivities_at_thresholds_are_the_ledgers(ledger, report, card):
     with reading(ledger) as connection:
-        rows = {(row["metric"], row["class_name"]): row for row in views.metric_rows(connection, 3)}
-    shown = {key: share(row["value"], row["low"], row["high"]) for key, row in rows.items()}
+        rows = {(row["metric"], row["class_name"]): row for row in metric_rows(connection, 3)}
+    shown = {key: format_estimate(row["value"], row["low"], row["high"]) for key, row in rows.items()}
     for text in (report["operating"], card["quantitative-analyses"]):
         for metric, words in (("log_loss", "Log loss"), ("brier_score", "Brier score")):
             before, after = shown[metric, ""], shown[f"{metric}_tempered", ""]
@@ -185,7 +188,7 @@ def test_several_seeds_have_their_spread_and_compares_notes(tmp_path):
     spreads = list(answer.tables.values())[1]
     assert len(spreads) == 6
     for row in spreads:
-        assert f"| {label(row['figure'])} | {share(row['between_seeds_sd'])} |" in text
+        assert f"| {label(row['figure'])} | {format_estimate(row['between_seeds_sd'])} |" in text
     for note in answer.notes:
         assert f"- {note}" in text
     differences = blocks_of(poc_report(facts_of(ledger, None), None))["differences"]

@@ -8,11 +8,12 @@ import pytest
 from conftest import Study
 from sealed_again import seal_again
 
-from boneexp import explaining
-from boneexp.explain import Explained, Explanation
-from boneexp.ledger import evidence, seals, views
+from boneexp.explanations import gradcam
+from boneexp.explanations.draw import Explained, Explanation
+from boneexp.ledger import seals
 from boneexp.ledger.database import reading
-from boneexp.promoted_table import with_promoted
+from boneexp.ledger.queries.figures import overlap_figures, overlap_means
+from boneexp.study.promoted_table import with_promoted
 
 LOOKED_AT = "IMG100000-test.jpeg,IMG100001-test.jpeg,IMG200000-test.jpeg,IMG100000-val.jpeg"
 
@@ -30,7 +31,7 @@ def study(settled, tmp_path, monkeypatch):
         made = [Explanation(each, "bn2", {0.3: iou, 0.5: iou}, iou, True, "") for each in questions]
         return Explained(tuple(made), (), lesion)
 
-    monkeypatch.setattr(explaining, "explain", explain)
+    monkeypatch.setattr(gradcam, "explain", explain)
     found("promote", "E2", "--yes")
     return found
 
@@ -38,7 +39,7 @@ def study(settled, tmp_path, monkeypatch):
 def published(study):
     """Return every figure of overlap that is shown anywhere, and the documents."""
     with reading(study.ledger) as connection:
-        shown = evidence.overlap_means(connection, 3), views.overlap_figures(connection)
+        shown = overlap_means(connection, 3), overlap_figures(connection)
     return shown, [(study.folder / "docs" / name).read_text() for name in ("model_card.md", "poc_report.md")]
 
 

@@ -7,15 +7,16 @@ import pytest
 from decided_facts import assert_tables_hold, both, facts_of
 from settled_ledger import NOW, settle_next, settled_ledger
 
-from boneexp.documents.facts import gather
-from boneexp.documents.marked import blocks_of
-from boneexp.documents.written import poc_report
-from boneexp.leakage import NO_PATIENTS
-from boneexp.ledger import views
+from boneexp.comparison.leakage import NO_PATIENTS
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.explanations import record_explanations
+from boneexp.ledger.queries.promotions import promotion_rows
+from boneexp.ledger.queries.runs import checkpoint_of
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.ledger.settling import fail
+from boneexp.reports.documents import poc_report
+from boneexp.reports.facts import gather
+from boneexp.reports.markers import blocks_of
 from boneexp.results import Failed
 
 
@@ -43,7 +44,7 @@ def test_several_seeds_show_mean_and_spread_and_no_interval(tmp_path):
 def test_grad_cam_counts_images_explained_for_their_own_class_on_the_runs_checkpoint(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db")
     with reading(ledger) as connection:
-        _, digest = views.checkpoint_of(connection, 3)
+        _, digest = checkpoint_of(connection, 3)
 
     def explained(image, class_name, iou, threshold=0.5):
         about = {"part": "test", "image_id": image, "explained_class": class_name, "threshold": threshold}
@@ -133,7 +134,7 @@ def test_data_that_are_not_btxrd_beside_btxrd_put_the_banner_everywhere(tmp_path
 def test_gathering_changes_nothing_and_works_inside_a_transaction(settled):
     with reading(settled[0]) as connection:
         connection.execute("BEGIN")
-        promotion = views.promotion_rows(connection)[-1]
+        promotion = promotion_rows(connection)[-1]
         assert gather(connection, promotion, NOW) == settled[1]
         assert connection.in_transaction
 

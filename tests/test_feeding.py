@@ -5,12 +5,12 @@ import numpy as np
 import pytest
 import torch
 
-from boneexp.config import DataSettings, ModelSettings, TrainingSettings
 from boneexp.data.prepared import Prepared
 from boneexp.learning.batches import draws, epoch_order, levels, normalised, samples_of, training_pixels
 from boneexp.learning.feeding import DeviceFeed, Diet, HostFeed, feed_of, fits
 from boneexp.learning.models import build
 from boneexp.learning.predicting import predict, predict_logits
+from boneexp.study.settings import DataSettings, ModelSettings, TrainingSettings
 
 CPU = torch.device("cpu")
 DATA = DataSettings()

@@ -11,7 +11,7 @@ from boneexp.data.btxrd import read_dataset
 from boneexp.data.pictures import read_grey
 from boneexp.data.radiograph import lesion_mask
 from boneexp.errors import DataInvalid
-from boneexp.files import content_of
+from boneexp.files.reading import content_of
 
 IMAGE, ANNOTATION = "images/IMG000002.jpeg", "Annotations/IMG000002.json"
 

@@ -19,7 +19,6 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tiny_dataset import SQUARE, row, write_image
 
-from boneexp.config import REFERENCE_FIGURES, ExperimentSettings, SplitsSettings
 from boneexp.data.audit import image_facts
 from boneexp.data.btxrd import COLUMNS
 from boneexp.data.labelme import LEAST_POINTS
@@ -28,7 +27,8 @@ from boneexp.data.pictures import read_grey
 from boneexp.data.radiograph import drawing_of, lesion_mask
 from boneexp.data.table import read_table
 from boneexp.errors import BoneexpError
-from boneexp.gridfile import GridText, load_grid
+from boneexp.study.grid import GridText, load_grid
+from boneexp.study.settings import REFERENCE_FIGURES, ExperimentSettings, SplitsSettings
 
 ASKED = os.environ.get("BONEEXP_FUZZ", "")
 SHIPPED = (Path(__file__).parents[1] / "experiments.toml").read_text(encoding="utf-8")

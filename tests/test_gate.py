@@ -14,16 +14,16 @@ from settled_ledger import NOW, settle_next, settled_ledger, specs
 from settled_study import GRID, settled_study
 from typer.testing import CliRunner
 
-from boneexp import cli
-from boneexp.config import PromotionSettings
-from boneexp.documents.marked import blocks_of
-from boneexp.gate.statistical import statistical_conditions
-from boneexp.ledger import views
+from boneexp.cli import app
+from boneexp.comparison.ranking import compared
 from boneexp.ledger.chain import first_broken_event
-from boneexp.ledger.conditions import subgroup_rows
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.enqueue import enqueue
-from boneexp.selection import compared
+from boneexp.ledger.queries.predictions import prediction_rows, subgroup_rows
+from boneexp.ledger.queries.promotions import promotion_rows
+from boneexp.promotion.gate.statistical import statistical_conditions
+from boneexp.reports.markers import blocks_of
+from boneexp.study.settings import PromotionSettings
 
 NAMES = ("model_card.md", "poc_report.md")
 NOTHING = {"above_baseline": [], "subgroups": [], "calibration_metric": "", "leakage": False}
@@ -75,7 +75,7 @@ def documents(study):
 
 def evidence(study):
     with reading(study.ledger) as connection:
-        return views.promotion_rows(connection)[-1]["evidence"]
+        return promotion_rows(connection)[-1]["evidence"]
 
 
 def events(study, kind):
@@ -276,7 +276,7 @@ def test_with_all_that_is_enforced_met_nothing_is_said(study):
 
 def test_the_worst_subgroup_is_the_lowest_that_the_predictions_give(study):
     with reading(study.ledger) as connection:
-        tested = [row for row in views.prediction_rows(connection, 4) if row["part"] == "test"]
+        tested = [row for row in prediction_rows(connection, 4) if row["part"] == "test"]
     right = {}
     for row in tested:
         shares = [row["p_normal"], row["p_benign"], row["p_malignant"]]
@@ -402,7 +402,7 @@ def test_a_single_class_predictor_is_named(study):
 def test_what_is_not_met_is_said_before_the_person_is_asked(study, monkeypatch):
     monkeypatch.chdir(study.folder)
     before = everything(study)
-    done = CliRunner().invoke(cli.app, ["promote", "E2"], input="n\n")
+    done = CliRunner().invoke(app.app, ["promote", "E2"], input="n\n")
     assert done.exit_code == 1
     assert everything(study) == before
     said = done.stderr
@@ -412,10 +412,10 @@ def test_what_is_not_met_is_said_before_the_person_is_asked(study, monkeypatch):
 @pytest.mark.usefixtures("terminal")
 def test_what_changes_while_the_person_is_asked_is_not_what_was_decided(study, monkeypatch):
     path = study.artifacts / "experiments" / "E2" / "stratified" / "best.pt"
-    monkeypatch.setattr(cli.typer, "confirm", lambda *_, **__: path.write_text("another"))
+    monkeypatch.setattr(app.typer, "confirm", lambda *_, **__: path.write_text("another"))
     assert "has changed since you were asked" in study("promote", "E2", code=5).stderr
     assert events(study, "promotion-begun") == []
-    monkeypatch.setattr(cli.typer, "confirm", lambda *_, **__: None)
+    monkeypatch.setattr(app.typer, "confirm", lambda *_, **__: None)
     study("promote", "E1")
     assert evidence(study)["gate"]["experiment"] == "E1"
 

@@ -10,16 +10,17 @@ import scipy.stats
 from test_calibration import calibrated
 from two_models import softmax
 
-from boneexp.config import PromotionSettings
 from boneexp.evaluation.calibration import Consistency
 from boneexp.evaluation.inputs import predictions_of
 from boneexp.evaluation.paired import holm
-from boneexp.gate.calibration import Part, calibration_condition, is_calibrated, part_of
-from boneexp.gate.subgroups import LEVEL, binomial_tail, worst_subgroups
-from boneexp.gate.tested import test_predictions as predictions_in
-from boneexp.ledger import conditions, views
 from boneexp.ledger.database import reading
+from boneexp.ledger.queries.predictions import prediction_rows
+from boneexp.ledger.queries.runs import chosen_run
+from boneexp.promotion.gate.calibration import Part, calibration_condition, is_calibrated, part_of
+from boneexp.promotion.gate.subgroups import LEVEL, binomial_tail, worst_subgroups
+from boneexp.promotion.gate.tested import test_predictions as predictions_in
 from boneexp.results import CLASS_NAMES
+from boneexp.study.settings import PromotionSettings
 
 ECE = "expected_calibration_error"
 
@@ -46,14 +47,14 @@ def change_rows(ledger, changed):
 def calibration(ledger, run_ids=(3, 4), **keys):
     policy = PromotionSettings.model_validate(keys)
     with reading(ledger) as connection:
-        runs = [conditions.chosen_run(connection, run_id) for run_id in run_ids]
+        runs = [chosen_run(connection, run_id) for run_id in run_ids]
         return calibration_condition(connection, runs, policy)
 
 
 def subgroups(ledger, run_ids=(3, 4), **keys):
     policy = PromotionSettings.model_validate(keys)
     with reading(ledger) as connection:
-        runs = [conditions.chosen_run(connection, run_id) for run_id in run_ids]
+        runs = [chosen_run(connection, run_id) for run_id in run_ids]
         return list(worst_subgroups(connection, runs, policy))
 
 
@@ -166,7 +167,7 @@ def test_the_tail_is_the_binomial_one():
 def test_the_floor_moves_the_verdict_where_the_test_says_so(ledger):
     keys = {"subgroups": ["centre"], "smallest_subgroup": 5}
     with reading(ledger) as connection:
-        rows = [row for row in views.prediction_rows(connection, 4) if row["part"] == "test"]
+        rows = [row for row in prediction_rows(connection, 4) if row["part"] == "test"]
     right = {}
     for row in rows:
         shares = [row["p_normal"], row["p_benign"], row["p_malignant"]]

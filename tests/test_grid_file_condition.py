@@ -10,15 +10,16 @@ from conftest import Study
 from settled_ledger import NOW, specs
 from settled_study import GRID, default_of, settled_study, whole
 
-from boneexp import promotion
-from boneexp.artifacts import sha256_of
-from boneexp.config import digest_of
-from boneexp.gate.grid_file import describes
-from boneexp.gridfile import load_grid
-from boneexp.ledger import evidence, views
+from boneexp.files.atomic import sha256_of
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.enqueue import enqueue
-from boneexp.queueing import settings_as_written
+from boneexp.ledger.queries.figures import test_part_uses
+from boneexp.ledger.queries.promotions import promotion_rows
+from boneexp.promotion import carry_out
+from boneexp.promotion.gate.grid_file import describes
+from boneexp.runs.enqueue import settings_as_written
+from boneexp.study.grid import load_grid
+from boneexp.study.settings import digest_of
 
 ANOTHER = GRID.replace("training.annotations = true", "training = {annotations = true, epochs = 3}")
 
@@ -31,9 +32,9 @@ def study(settled, tmp_path):
 
 def decisions(study):
     with reading(study.ledger) as connection:
-        uses = {row["decisions"] for row in evidence.test_part_uses(connection)}
+        uses = {row["decisions"] for row in test_part_uses(connection)}
         events = connection.execute("SELECT COUNT(*) FROM events").fetchone()[0]
-        return len(views.promotion_rows(connection)), uses, events
+        return len(promotion_rows(connection)), uses, events
 
 
 def everything(study):
@@ -228,7 +229,7 @@ def test_what_asks_is_refused_where_nobody_can_answer(study, command):
 
 @pytest.mark.usefixtures("terminal")
 def test_on_a_terminal_it_works_as_written(study, monkeypatch):
-    monkeypatch.setattr("boneexp.cli.typer.confirm", lambda *_, **__: True)
+    monkeypatch.setattr("boneexp.cli.app.typer.confirm", lambda *_, **__: True)
     study("promote", "E2")
     assert default_of(study) == whole("E2")
 
@@ -253,7 +254,7 @@ def of(name):
 
 @pytest.mark.parametrize(("first", "second"), ["ab", "ba"])
 def test_a_promotion_at_work_on_one_ledger_does_not_hold_up_another(two, first, second):
-    with promotion.alone(two.folder / f"{first}.db", 0):
+    with carry_out.alone(two.folder / f"{first}.db", 0):
         two("promote", "E2", "--yes", *of(second))
         assert two("status", *of(second)).stderr == ""
 
@@ -278,8 +279,8 @@ def test_a_promotion_cut_short_is_not_taken_for_one_of_another_ledger(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(promotion, step, killed)
-        patched.setattr(promotion, "_clear_unrecorded", lambda *_: None)
+        patched.setattr(carry_out, step, killed)
+        patched.setattr(carry_out, "_clear_unrecorded", lambda *_: None)
         two("promote", "E1", "--yes", *here, code=130)
     assert "cut short" in two("status", *here).stderr
     assert two("status", *there).stderr == ""

@@ -3,10 +3,11 @@ from pathlib import Path
 
 import pytest
 
-from boneexp.config import CenterHoldoutSettings, StratifiedSettings
 from boneexp.errors import GridInvalid
-from boneexp.gridfile import load_grid, nearest, promotion_policy, write_study_grid
-from boneexp.gridtext import key_lines
+from boneexp.study.grid import load_grid, promotion_policy, write_study_grid
+from boneexp.study.settings import CenterHoldoutSettings, StratifiedSettings
+from boneexp.study.toml import key_lines
+from boneexp.text.nearest import nearest
 
 SHIPPED = Path(__file__).parents[1] / "experiments.toml"
 SMALL = '[data]\nroot = "D"\n\n[experiments.E1]\nmodel.dropout = 0.3\n'

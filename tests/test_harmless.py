@@ -6,13 +6,13 @@ import io
 import pytest
 from settled_ledger import settled_ledger
 
-from boneexp.compared_tables import comparison_parts
-from boneexp.documents import comparison as document
-from boneexp.harmless import csv_text, visible
+from boneexp.cli.compared_tables import comparison_parts
+from boneexp.comparison import files as document
+from boneexp.comparison.ranking import compared
+from boneexp.experiment.outputs import _predictions_csv
 from boneexp.ledger.database import reading
 from boneexp.results import Prediction
-from boneexp.run_files import _predictions_csv
-from boneexp.selection import compared
+from boneexp.text.escaping import csv_text, visible
 
 FORMULAS = ["=cmd|' /C calc'!A0", "@SUM(1)", "+1+1", "-2+3", " =1", "\t=1", "＝1", "-x", "+", "--1"]
 PLAIN = ["-1", "+1", "-0.5", "-1e-3", "-.5", "IMG1.jpeg", "a=b", "", "x-1"]
@@ -53,7 +53,7 @@ def named(tmp_path_factory):
     "command", ["status", "status --csv", "status --md", "status --json", "show 1", "compare", "compare --md"]
 )
 def test_no_escape_sequence_of_a_name_reaches_the_terminal(named, tmp_path, capfdbinary, command):
-    from boneexp.cli import app
+    from boneexp.cli.app import app
 
     place = ["--ledger", str(named), "--artifacts", str(tmp_path / "artifacts")]
     app([*command.split(), *place], standalone_mode=False)
@@ -67,7 +67,7 @@ def test_no_escape_sequence_of_a_name_reaches_the_terminal(named, tmp_path, capf
 
 
 def test_no_escape_sequence_in_an_error_reaches_the_terminal(tmp_path, capfdbinary):
-    from boneexp.cli import app
+    from boneexp.cli.app import app
 
     (tmp_path / "grid.toml").write_text('[experiments.E1]\n"a\\u001b[31m" = 1\n')
     with pytest.raises(SystemExit) as ended:
@@ -79,7 +79,7 @@ def test_no_escape_sequence_in_an_error_reaches_the_terminal(tmp_path, capfdbina
 
 
 def test_status_as_csv_runs_nothing_and_as_markdown_keeps_its_columns(named, capsys):
-    from boneexp.cli import app
+    from boneexp.cli.app import app
 
     app(["status", "--csv", "--ledger", str(named)], standalone_mode=False)
     rows = list(csv.DictReader(io.StringIO(capsys.readouterr().out)))

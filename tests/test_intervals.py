@@ -9,11 +9,7 @@ import scipy.special
 import scipy.stats
 from statsmodels.stats.proportion import confint_proportions_2indep
 
-from boneexp.evaluation.areas import (
-    auroc_influences,
-    class_auroc_interval,
-    macro_auroc_interval,
-)
+from boneexp.evaluation.areas import auroc_influences, class_auroc_interval, macro_auroc_interval
 from boneexp.evaluation.bca import acceleration, bca_interval, leave_one_out_blocks
 from boneexp.evaluation.inputs import predictions_of
 from boneexp.evaluation.intervals import (

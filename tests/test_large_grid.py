@@ -9,16 +9,25 @@ from conftest import new_study
 from specs import queued, spec
 from tiny_dataset import dataset_of
 
-from boneexp import planning, screen
+from boneexp.cli.status import MOST_RUNS, status_table
 from boneexp.errors import GridInvalid
-from boneexp.gridfile import load_grid
 from boneexp.learning import trial
 from boneexp.ledger import enqueue as enqueueing
-from boneexp.ledger import transaction, views
+from boneexp.ledger import transaction
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.enqueue import enqueue
-from boneexp.planning import plan
-from boneexp.queueing import Planned, check_networks, put_in_queue
+from boneexp.ledger.queries.runs import (
+    finished_folders,
+    known_hashes,
+    run_rows,
+    state_counts,
+    status_rows,
+    unfinished_rows,
+)
+from boneexp.runs import plan as planning
+from boneexp.runs.enqueue import Planned, check_networks, put_in_queue
+from boneexp.runs.plan import plan
+from boneexp.study.grid import load_grid
 
 MANY = 2_000
 ONE_SPLIT = "splits.stratified.ratios = [0.5, 0.25, 0.25]\n"
@@ -92,7 +101,7 @@ def test_thousands_of_runs_go_into_the_ledger_in_a_few_statements(tmp_path, coun
             ("val", "test", 0),
         ]
         assert connection.execute("SELECT contradicting_images FROM datasets").fetchone()[0] == 0
-        rows = views.run_rows(connection)
+        rows = run_rows(connection)
     assert [row["experiment"] for row in rows] == [f"E{number}" for number in range(MANY)]
     assert all(row["is_current"] for row in rows)
 
@@ -131,7 +140,7 @@ def test_a_seed_out_of_range_is_refused(tmp_path, phantom, seeds):
 
 
 def test_a_plan_of_thousands_of_runs_shows_the_first_and_says_how_many_more():
-    from boneexp.screen import MOST_PLANNED, plan_table
+    from boneexp.cli.queue import MOST_PLANNED, plan_table
 
     row = {"experiment": "E1", "name": "", "split": "stratified", "seed": 1, "backbone": "b"}
     row |= {"image_size": 1, "batch_size": 1, "config_hash": "c" * 64, "new": True}
@@ -150,15 +159,15 @@ def test_the_status_of_thousands_of_runs_shows_what_waits_or_failed_and_the_newe
         opened.execute("UPDATE runs SET state = 'succeeded' WHERE id NOT IN (3, 500)")
         opened.execute("UPDATE runs SET state = 'failed' WHERE id = 3")
     with reading(ledger) as opened:
-        rows = views.status_rows(opened, screen.MOST_RUNS)
-        assert views.state_counts(opened) == {"succeeded": 998, "failed": 1, "queued": 1}
-        assert [row["run"] for row in views.unfinished_rows(opened)] == [500]
-        assert len(views.known_hashes(opened)) == 1000
-        assert len(views.finished_folders(opened)) == 998
-    table = screen.status_table(rows, 0, 1000)
+        rows = status_rows(opened, MOST_RUNS)
+        assert state_counts(opened) == {"succeeded": 998, "failed": 1, "queued": 1}
+        assert [row["run"] for row in unfinished_rows(opened)] == [500]
+        assert len(known_hashes(opened)) == 1000
+        assert len(finished_folders(opened)) == 998
+    table = status_table(rows, 0, 1000)
     assert [int(cell) for cell in table.columns[0].cells] == [3, 500, *range(703, 1001)]
     assert table.caption == "and 700 more; all of them with --json or --csv"
-    assert screen.status_table(rows, 0, len(rows)).caption is None
+    assert status_table(rows, 0, len(rows)).caption is None
 
 
 @pytest.fixture

@@ -10,8 +10,8 @@ from boneexp.data.btxrd import read_dataset
 from boneexp.data.pictures import read_grey
 from boneexp.data.radiograph import lesion_mask
 from boneexp.errors import DataInvalid
-from boneexp.gridfile import load_grid
-from boneexp.planning import narrowed, plan
+from boneexp.runs.plan import narrowed, plan
+from boneexp.study.grid import load_grid
 
 DIAMOND = [[20, 10], [30, 20], [20, 30], [10, 20]]
 

@@ -8,8 +8,9 @@ import pytest
 from conftest import Study, new_study
 from settled_ledger import settled_ledger
 
-from boneexp.artifacts import RunFolder, inside, whole_file, write_text
 from boneexp.errors import Damaged
+from boneexp.files.atomic import inside, whole_file, write_text
+from boneexp.files.folders import RunFolder
 
 
 @pytest.fixture
@@ -132,7 +133,7 @@ def dead_process():
 
 def test_the_prepared_cache_and_its_lock_are_not_opened_through_a_link(waiting, elsewhere):
     from boneexp.data.study import study_dataset, study_images
-    from boneexp.gridfile import load_grid
+    from boneexp.study.grid import load_grid
 
     settings = load_grid(waiting.grid).experiments["E1"].data
     dataset = study_dataset(settings, "", None)

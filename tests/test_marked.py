@@ -2,8 +2,8 @@
 
 import pytest
 
-from boneexp.documents.marked import blocks_of, with_blocks
 from boneexp.errors import BoneexpError
+from boneexp.reports.markers import blocks_of, with_blocks
 
 BEGIN_A, END_A = "<!-- boneexp:begin a -->", "<!-- boneexp:end a -->"
 BEGIN_B, END_B = "<!-- boneexp:begin b -->", "<!-- boneexp:end b -->"

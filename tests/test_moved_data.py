@@ -9,10 +9,10 @@ from conftest import Study
 from settled_ledger import NOW, settled_ledger
 from specs import WORKER
 
-from boneexp.cli import app
-from boneexp.ledger import views
+from boneexp.cli.app import app
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.places import claimed_at, spec_now
+from boneexp.ledger.queries.runs import spec_json
 from boneexp.ledger.queue import claim_next
 from boneexp.ledger.seals import broken_seals
 
@@ -63,7 +63,7 @@ def test_a_finished_run_learns_where_its_data_and_weights_lie_and_stays_the_same
     designs = {"E1": {"data": {"root": "/new/place"}}}
     settled_ledger(ledger, experiments=("E1",), designs=designs, settle=False)
     with reading(ledger) as connection:
-        kept = json.loads(views.spec_json(connection, 1))
+        kept = json.loads(spec_json(connection, 1))
         now = spec_now(connection, 1)
         assert list(broken_seals(connection)) == []
         assert spec_now(connection, 1, "/given").settings.data.root == "/given"
@@ -79,7 +79,7 @@ def test_a_run_that_begins_with_its_data_elsewhere_keeps_that_and_its_hash(tmp_p
     with writing(ledger) as connection:
         claim = claim_next(connection, WORKER, NOW, 60)
         there = claimed_at(connection, claim, "/new/place")
-        kept = json.loads(views.spec_json(connection, claim.run_id))
+        kept = json.loads(spec_json(connection, claim.run_id))
     assert there.spec.settings.data.root == kept["settings"]["data"]["root"] == "/new/place"
     assert there.spec.config_hash == claim.spec.config_hash
     assert (there.run_id, there.attempt) == (claim.run_id, claim.attempt)

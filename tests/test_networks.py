@@ -13,14 +13,14 @@ import torch
 from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 
-from boneexp.config import DataSettings, ModelSettings
 from boneexp.errors import GridInvalid, NoHeatMaps, TooLittleMemory, WeightsUnavailable
-from boneexp.failures import failure_of
+from boneexp.experiment.failures import failure_of
 from boneexp.learning.batches import normalised
 from boneexp.learning.gradcam import heatmaps
 from boneexp.learning.last_map import last_map
 from boneexp.learning.models import _last_layers, build, build_without_weights
 from boneexp.learning.trial import check_network, check_one_at_a_time
+from boneexp.study.settings import DataSettings, ModelSettings
 
 SIZE = 96
 

@@ -24,8 +24,8 @@ def test_the_wheel_carries_migrations_templates_and_the_grid_file(wheel):
     names = set(zipfile.ZipFile(wheel).namelist())
     migrations = {path.relative_to(ROOT).as_posix() for path in (ROOT / "migrations").rglob("*.py")}
     assert {f"boneexp/{name}" for name in migrations} <= names
-    templates = (ROOT / "boneexp" / "documents" / "templates").iterdir()
-    assert {f"boneexp/documents/templates/{path.name}" for path in templates} <= names
+    templates = (ROOT / "boneexp" / "reports" / "templates").iterdir()
+    assert {f"boneexp/reports/templates/{path.name}" for path in templates} <= names
     assert {"boneexp/experiments.toml", "boneexp/py.typed"} <= names
     assert not [name for name in names if name.endswith((".db", ".pt", ".jpeg")) or name.startswith("tests/")]
 

@@ -8,17 +8,18 @@ from conftest import Study
 from page_study import HARM, OVERLAYS, page_study
 from settled_ledger import settled_ledger
 
-from boneexp.analysis.evaluated import evaluated_runs
-from boneexp.analysis.pairs import paired_tests
-from boneexp.documents.comparison import shown
-from boneexp.documents.facts import gather
-from boneexp.documents.forest import panels
-from boneexp.documents.page import report_page
-from boneexp.documents.page_facts import gather_page
+from boneexp.comparison.files import shown
+from boneexp.comparison.paired_tests import paired_tests
+from boneexp.comparison.predictions import evaluated_runs
+from boneexp.comparison.ranking import compared
 from boneexp.evaluation.subgroups import FEWEST
-from boneexp.ledger import views
 from boneexp.ledger.database import reading
-from boneexp.selection import compared
+from boneexp.ledger.queries.promotions import promotion_rows
+from boneexp.ledger.queries.runs import run_rows
+from boneexp.reports.facts import gather
+from boneexp.reports.page.facts import gather_page
+from boneexp.reports.page.forest import panels
+from boneexp.reports.page.render import report_page
 
 VOID = {"meta", "img", "br"}
 
@@ -70,7 +71,7 @@ def study(tmp_path_factory):
 
 def page_of(study, now=1.76e9):
     with reading(study.ledger) as connection:
-        decided = views.promotion_rows(connection)
+        decided = promotion_rows(connection)
         facts = gather(connection, decided[-1] if decided else None, now)
         return report_page(gather_page(connection, facts), study.artifacts)
 
@@ -102,7 +103,7 @@ def test_the_comparison_has_the_ledgers_figures_in_its_ten_columns(study, page):
 
 def test_every_run_stands_in_the_table_of_runs_and_finished_ones_lead_to_their_curves(study, page):
     with reading(study.ledger) as connection:
-        runs = views.run_rows(connection)
+        runs = run_rows(connection)
     rows = page.tables["Every run of the ledger"][1:]
     assert [int(cells[0]) for cells in rows] == [row["run"] for row in runs]
     assert [cells[5] for cells in rows] == [row["state"] for row in runs]
@@ -223,7 +224,7 @@ def test_subgroups_are_those_of_the_model_described_and_small_ones_have_no_figur
 
 
 def test_of_a_grid_too_large_for_every_pair_the_best_is_held_against_each_other(study, monkeypatch):
-    monkeypatch.setattr("boneexp.documents.analysed.MOST_PAIRED", 3)
+    monkeypatch.setattr("boneexp.reports.analyses.MOST_PAIRED", 3)
     page = Page(page_of(study))
     assert "boneexp compare --paired" in page.text
     assert len(page.tables["The best and each other experiment, in the figure that decides"]) == 1 + 3

@@ -10,11 +10,12 @@ import cv2
 import numpy as np
 import pytest
 
-from boneexp.data import btxrd, phantom
-from boneexp.data.phantom import PhantomSummary, draw, plan, write_phantom
-from boneexp.data.phantom_anatomy import SCENES
-from boneexp.data.phantom_film import LOOKS, develop
-from boneexp.data.phantom_lesions import KINDS
+from boneexp.data import btxrd
+from boneexp.data.phantom import write
+from boneexp.data.phantom.anatomy import SCENES
+from boneexp.data.phantom.film import LOOKS, develop
+from boneexp.data.phantom.lesions import KINDS
+from boneexp.data.phantom.write import PhantomSummary, draw, plan, write_phantom
 from boneexp.errors import DataInvalid
 
 LABELS = ("Normal", "Benign", "Malignant")
@@ -63,9 +64,9 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 def test_the_columns_are_those_that_the_reader_knows(written):
-    assert tuple(btxrd.COLUMNS) == phantom.COLUMNS
-    assert len(phantom.COLUMNS) == 37
-    assert tuple(written.rows[0]) == phantom.COLUMNS
+    assert tuple(btxrd.COLUMNS) == write.COLUMNS
+    assert len(write.COLUMNS) == 37
+    assert tuple(written.rows[0]) == write.COLUMNS
 
 
 def test_the_reader_takes_it_as_a_phantom_without_a_complaint(written):
@@ -94,7 +95,7 @@ def test_class_subtype_and_site_columns_agree_with_each_other(written):
         assert (int(row["tumor"]), len(subtypes)) == (is_tumour, is_tumour)
         assert all(KINDS[name].label == label_of(row) for name in subtypes)
         (limb,) = (name for name in ("upper limb", "lower limb", "pelvis") if row[name] == "1")
-        sites = {site for site in phantom.COLUMNS[4:19] if row[site] == "1"}
+        sites = {site for site in write.COLUMNS[4:19] if row[site] == "1"}
         assert any(set(scene.sites) == sites and scene.limb == limb for scene in SCENES.values())
         assert any(row[view] == "1" for view in ("frontal", "lateral", "oblique"))
 
@@ -125,7 +126,7 @@ def test_tumours_come_first_and_a_patient_has_one_to_three_pictures_in_a_row(wri
     tumours = [row["tumor"] for row in written.rows]
     assert tumours == sorted(tumours, reverse=True)
     seen_once = {"image_id", "frontal", "lateral", "oblique"}
-    runs = groupby(written.rows, key=lambda row: tuple(row[c] for c in phantom.COLUMNS if c not in seen_once))
+    runs = groupby(written.rows, key=lambda row: tuple(row[c] for c in write.COLUMNS if c not in seen_once))
     sizes = [len(list(run)) for _, run in runs]
     assert set(sizes) == {1, 2, 3}
     assert written.summary.patients == len(sizes) - 2  # two runs are exact duplicates of others
@@ -293,7 +294,7 @@ def test_an_interrupted_write_is_no_dataset_yet_and_can_be_repeated(tmp_path, mo
             raise KeyboardInterrupt
         return draw(patient, number, seed)
 
-    monkeypatch.setattr(phantom, "draw", interrupted)
+    monkeypatch.setattr(write, "draw", interrupted)
     with pytest.raises(KeyboardInterrupt):
         write_phantom(tmp_path / "half", images=12)
     assert not (tmp_path / "half" / "dataset.csv").exists()

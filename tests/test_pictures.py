@@ -11,13 +11,13 @@ from conftest import new_study
 from PIL import Image
 from tiny_dataset import REAL, row, write_dataset
 
-from boneexp.config import RunSpec
 from boneexp.data.audit import image_facts
 from boneexp.data.btxrd import read_dataset
 from boneexp.data.pictures import checked_thumbnail, grey_of, opened, read_grey
 from boneexp.errors import DataInvalid
-from boneexp.ledger import views
 from boneexp.ledger.database import reading
+from boneexp.ledger.queries.runs import spec_json
+from boneexp.study.settings import RunSpec
 
 NAME = "IMG000002.jpeg"
 
@@ -207,7 +207,7 @@ def test_what_is_accepted_decides_no_result(tmp_path):
     study.grid.write_text(grid.replace("[data]", f'[data]\naccept = ["damaged:{NAME}"]'))
     assert f"accepted all the same: images/{NAME}" in study(*asked).stderr
     with reading(study.ledger) as connection:
-        spec = RunSpec.model_validate_json(views.spec_json(connection, 1))
+        spec = RunSpec.model_validate_json(spec_json(connection, 1))
     data = spec.settings.data.model_copy(update={"accept": ()})
     other = spec.model_copy(update={"settings": spec.settings.model_copy(update={"data": data})})
     assert spec.settings.data.accept == (f"damaged:{NAME}",)

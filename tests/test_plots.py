@@ -12,9 +12,9 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from boneexp.evaluation import plots
 from boneexp.evaluation.metrics import confusion, evaluate
-from boneexp.evaluation.plots import draw_confusion, draw_losses, draw_precision_recall, draw_roc
+from boneexp.figures import plots
+from boneexp.figures.plots import draw_confusion, draw_losses, draw_precision_recall, draw_roc
 from boneexp.results import CLASS_NAMES, EpochRecord
 
 TITLE = "E3 b3_annotated, stratified, test"
@@ -286,6 +286,6 @@ def test_a_best_epoch_that_is_none_of_them_is_refused(tmp_path, epochs, best):
 
 
 def test_drawing_loads_no_pyplot_and_no_torch():
-    program = "import boneexp.evaluation.plots, sys; print(*sys.modules)"
+    program = "import boneexp.figures.plots, sys; print(*sys.modules)"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert not {"matplotlib.pyplot", "torch", "pandas", "sklearn", "sqlalchemy"} & set(loaded.stdout.split())

@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from tiny_dataset import REAL, write_annotation, write_dataset, write_image
 
-from boneexp.config import DataSettings
 from boneexp.data import prepared
 from boneexp.data.btxrd import read_dataset
 from boneexp.data.pictures import grey_of, read_grey
@@ -18,6 +17,7 @@ from boneexp.data.prepared import Recipe, cache_folder, prepare, prepared_grey, 
 from boneexp.data.radiograph import clahe, lesion_mask
 from boneexp.data.study import study_images
 from boneexp.errors import DataInvalid
+from boneexp.study.settings import DataSettings
 
 SETTINGS = {"size_px": 32, "clip_limit": 2.0, "tiles": 4}
 

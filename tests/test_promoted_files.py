@@ -13,13 +13,14 @@ from conftest import Study
 from settled_ledger import NOW
 from settled_study import GRID, default_of, whole
 
-from boneexp import deciding, promotion
 from boneexp.errors import BoneexpError, Busy, NothingToDo
-from boneexp.ledger import views
+from boneexp.files.folders import Place
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.history import record_event
-from boneexp.promoted_files import Place
+from boneexp.ledger.queries.promotions import promotion_cut_short, promotion_rows
+from boneexp.promotion import carry_out
+from boneexp.promotion import decision as deciding
 
 
 @pytest.fixture
@@ -34,12 +35,12 @@ def place_of(study):
 
 def promote(study, experiment, now=NOW):
     decision = deciding.decide(place_of(study), deciding.Request("promote", experiment))
-    return promotion.carry_out(place_of(study), decision, now)
+    return carry_out.carry_out(place_of(study), decision, now)
 
 
 def promotions(study):
     with reading(study.ledger) as connection:
-        return [row["experiment"] for row in views.promotion_rows(connection)]
+        return [row["experiment"] for row in promotion_rows(connection)]
 
 
 def leftovers(study):
@@ -53,9 +54,9 @@ def cut(study, monkeypatch, experiment, step):
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(promotion, step, interrupted)
+        patched.setattr(carry_out, step, interrupted)
         if step == "prepare":  # not even the clearing away is reached, as after a kill
-            patched.setattr(promotion, "_clear_unrecorded", lambda *_: None)
+            patched.setattr(carry_out, "_clear_unrecorded", lambda *_: None)
         study("promote", experiment, "--yes", code=130)
 
 
@@ -140,7 +141,7 @@ def test_a_decision_is_refused_if_somebody_else_has_decided_meanwhile(study):
     late = deciding.decide(place_of(study), deciding.Request("promote", "E2"))
     promote(study, "E1")
     with pytest.raises(Busy, match="somebody else has decided meanwhile"):
-        promotion.carry_out(place_of(study), late, NOW)
+        carry_out.carry_out(place_of(study), late, NOW)
     assert (promotions(study), leftovers(study), default_of(study)) == (["E1"], [], whole("E1"))
 
 
@@ -148,15 +149,15 @@ def test_two_rollbacks_of_the_same_decision_are_one(study):
     promote(study, "E1")
     promote(study, "E2")
     decided = [deciding.decide(place_of(study), deciding.Request("rollback")) for _ in range(2)]
-    promotion.carry_out(place_of(study), decided[0], NOW)
+    carry_out.carry_out(place_of(study), decided[0], NOW)
     with pytest.raises(Busy):
-        promotion.carry_out(place_of(study), decided[1], NOW)
+        carry_out.carry_out(place_of(study), decided[1], NOW)
     assert default_of(study) == whole("E1")
 
 
 def test_while_one_promotion_is_at_work_another_waits_and_then_says_so(study, monkeypatch):
-    monkeypatch.setattr(promotion, "BUSY_TIMEOUT_S", 0)
-    with promotion.alone(study.ledger, 0):
+    monkeypatch.setattr(carry_out, "BUSY_TIMEOUT_S", 0)
+    with carry_out.alone(study.ledger, 0):
         refused = study("promote", "E2", "--yes", code=5)
         assert "another promotion is at work" in refused.stderr
         assert "no run has failed" in study("retry", "--failed", code=4).stderr
@@ -212,14 +213,14 @@ def test_runs_that_run_meanwhile_and_a_promotion_do_not_disturb_each_other(study
 
 
 def test_what_was_edited_while_the_promotion_was_at_work_stays(study, monkeypatch):
-    card, recorded = study.folder / "docs" / "model_card.md", promotion.record_promotion
+    card, recorded = study.folder / "docs" / "model_card.md", carry_out.record_promotion
 
     def edited(*given):
         study.grid.write_text(GRID.replace("ours", "ours and theirs"))
         card.write_text("# Ours\n\nOther words.\n")
         return recorded(*given)
 
-    monkeypatch.setattr(promotion, "record_promotion", edited)
+    monkeypatch.setattr(carry_out, "record_promotion", edited)
     study("promote", "E2", "--yes")
     assert study.grid.read_text().startswith("# ours and theirs\n")
     assert "Other words." in card.read_text()
@@ -229,14 +230,14 @@ def test_what_was_edited_while_the_promotion_was_at_work_stays(study, monkeypatc
 def test_a_grid_file_broken_while_the_promotion_was_at_work_is_said_and_the_promotion_finished_later(
     study, monkeypatch
 ):
-    recorded = promotion.record_promotion
+    recorded = carry_out.record_promotion
 
     def broken(*given):
         study.grid.write_text("[[[")
         return recorded(*given)
 
     with monkeypatch.context() as patched:
-        patched.setattr(promotion, "record_promotion", broken)
+        patched.setattr(carry_out, "record_promotion", broken)
         said = study("promote", "E2", "--yes", code=1).stderr
     assert "the decision is recorded, and its files are not all in place" in said
     assert "boneexp promote --finish" in said
@@ -332,7 +333,7 @@ def test_a_full_disk_is_noticed_before_anything_is_recorded_and_room_is_all_it_t
     assert "No space left on device" in refused
     assert (promotions(study), default_of(study), leftovers(study)) == (["E1"], whole("E1"), [])
     with reading(study.ledger) as connection:
-        assert views.promotion_cut_short(connection) is None
+        assert promotion_cut_short(connection) is None
     (small_disk / "filler").unlink()
     study("promote", "E2", "--yes")
     assert default_of(study) == whole("E2")
@@ -353,8 +354,8 @@ def test_with_everything_on_a_disk_with_too_little_room_it_is_the_old_default_or
         assert "full" in str(error) or "No space" in str(error)
     (small_disk / "filler").unlink()
     with reading(copy.ledger) as connection:
-        found = views.promotion_cut_short(connection)
+        found = promotion_cut_short(connection)
     if found:
-        promotion.finish_cut_short(place_of(copy), NOW)
+        carry_out.finish_cut_short(place_of(copy), NOW)
     assert default_of(copy) == whole((promotions(copy) or [None])[-1])
     assert leftovers(copy) == []

@@ -8,12 +8,12 @@ import pytest
 from conftest import Study
 from sealed_again import seal_again
 
-from boneexp import promotion
-from boneexp.artifacts import sha256_of
+from boneexp.files.atomic import sha256_of
 from boneexp.ledger import database
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading
-from boneexp.promoted_table import with_promoted
+from boneexp.promotion import carry_out
+from boneexp.study.promoted_table import with_promoted
 
 
 @pytest.fixture
@@ -164,7 +164,7 @@ def test_gradcam_finishes_a_promotion_that_was_cut_short_first(copy, monkeypatch
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr(promotion, "put_in_place", killed)
+        patched.setattr(carry_out, "put_in_place", killed)
         copy("promote", "E2", "--yes", code=130)
     assert promoted(copy)["experiment"] == "E1"
     done = copy("gradcam", "--count", "1")

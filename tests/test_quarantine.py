@@ -10,13 +10,13 @@ import pytest
 from conftest import Study
 from full_ledger import LATER
 
-from boneexp.config import digest_of
 from boneexp.doctor.remaking import evidence_of
+from boneexp.experiment.outputs import _predictions_csv, _summary
 from boneexp.ledger import held_before, quarantine
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.explanations import record_explanations
 from boneexp.ledger.seals import Subject, broken_seals, seal_holds, standing_seals
-from boneexp.run_files import _predictions_csv, _summary
+from boneexp.study.settings import digest_of
 
 RUN = "run_id = 1"
 OF_RUN = {  # rows of run 1, which is E1's on the stratified split
@@ -195,13 +195,13 @@ def test_fix_rebuilds_nothing_from_rows_of_a_broken_seal(study):
 
 
 def files_of_run_1(study):
-    from boneexp.config import RunSpec
-    from boneexp.ledger import views
+    from boneexp.ledger.queries.runs import run_row, spec_json
+    from boneexp.study.settings import RunSpec
 
     with reading(study.ledger) as connection:
-        spec = RunSpec.model_validate_json(views.spec_json(connection, 1))
+        spec = RunSpec.model_validate_json(spec_json(connection, 1))
         evidence = evidence_of(connection, 1)
-        folder = study.artifacts / views.run_row(connection, 1)["folder"]
+        folder = study.artifacts / run_row(connection, 1)["folder"]
     (folder / "predictions.csv").write_text(_predictions_csv(evidence.predictions))
     (folder / "metrics_summary.json").write_text(json.dumps(_summary(spec, evidence)))
     return folder

@@ -6,11 +6,14 @@ import time
 import pytest
 import specs as make
 
-from boneexp.config import RunSpec
 from boneexp.errors import RunNotFinished, RunNotFound
-from boneexp.ledger import views
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import open_ledger, reading, writing
+from boneexp.ledger.queries.events import event_rows
+from boneexp.ledger.queries.figures import late_rows, metric_rows
+from boneexp.ledger.queries.files import file_rows
+from boneexp.ledger.queries.predictions import prediction_rows
+from boneexp.ledger.queries.runs import attempt_rows, epoch_rows, run_row, state_counts, unfinished_rows
 from boneexp.ledger.queue import (
     CLAIM_OLDEST,
     cancel,
@@ -25,6 +28,7 @@ from boneexp.ledger.seals import Subject, broken_seals, seal_holds
 from boneexp.ledger.settling import fail, finish, keep_epoch, lose, put_back
 from boneexp.ledger.tables import runs
 from boneexp.results import Failed, Killed, Stopped
+from boneexp.study.settings import RunSpec
 
 
 def enqueue(ledger, wanted, now=0.0):
@@ -39,12 +43,12 @@ def claim(ledger, name="a", now=0.0, lease_s=60.0, run_id=None):
 
 def row(ledger, run_id):
     with reading(ledger) as connection:
-        return views.run_row(connection, run_id)
+        return run_row(connection, run_id)
 
 
 def outcomes(ledger, run_id):
     with reading(ledger) as connection:
-        return [each["outcome"] for each in views.attempt_rows(connection, run_id)]
+        return [each["outcome"] for each in attempt_rows(connection, run_id)]
 
 
 def test_queueing_twice_is_a_no_op(ledger):
@@ -200,9 +204,9 @@ def test_a_late_result_is_kept_as_evidence_and_does_not_count(ledger):
     with writing(ledger) as connection:
         assert not finish(connection, lost, make.finished(accuracy=0.99), now=62)
     with reading(ledger) as connection:
-        assert views.metric_rows(connection, 1) == []
-        late = [event for event in views.event_rows(connection, 1) if event["kind"] == "late-result"]
-        rows = views.late_rows(connection, 1)
+        assert metric_rows(connection, 1) == []
+        late = [event for event in event_rows(connection, 1) if event["kind"] == "late-result"]
+        rows = late_rows(connection, 1)
     assert late[0]["details"]["files"] == {"best checkpoint": "c" * 64}
     assert {(row["attempt"], row["metric"], row["value"]) for row in rows} >= {(1, "accuracy", 0.99)}
 
@@ -284,8 +288,8 @@ def test_a_cancelled_run_ends_cancelled_whatever_its_attempt_comes_to(ledger, en
     columns = "state, stop_requested, lease_until, failure_kind, failure, micro_batch, checkpoint"
     assert raw(ledger, f"SELECT {columns} FROM runs") == [("cancelled", 0, None, None, None, 4, None)]
     with reading(ledger) as connection:
-        (ended,) = views.attempt_rows(connection, 1)
-        kinds = [event["kind"] for event in views.event_rows(connection, 1)]
+        (ended,) = attempt_rows(connection, 1)
+        kinds = [event["kind"] for event in event_rows(connection, 1)]
         assert seal_holds(connection, Subject("run", (1,)))
     assert ended["failure_kind"] == KIND_OF_ATTEMPT.get(end, "killed")
     assert ended["ended_at"] is not None
@@ -309,8 +313,8 @@ def test_a_result_that_comes_after_its_run_was_cancelled_is_kept_and_does_not_co
     for table in ("metrics", "predictions", "files", "run_summaries"):
         assert raw(ledger, f"SELECT * FROM {table}") == [], table
     with reading(ledger) as connection:
-        assert {each["value"] for each in views.late_rows(connection, 1)} >= {0.99}
-        assert views.attempt_rows(connection, 1)[0]["outcome"] == "stopped"
+        assert {each["value"] for each in late_rows(connection, 1)} >= {0.99}
+        assert attempt_rows(connection, 1)[0]["outcome"] == "stopped"
         assert first_broken_event(connection) is None
         assert list(broken_seals(connection)) == []
 
@@ -365,8 +369,8 @@ def test_a_cancelled_run_whose_lease_is_over_is_shown_as_what_it_is_before_anybo
     assert [each["lease_expired"] for each in shown] == [0, 0]
     assert raw(ledger, "SELECT state FROM runs") == [("running",)] * 2
     with reading(ledger) as connection:
-        assert views.state_counts(connection) == {"running": 1, "cancelled": 1}
-        assert [each["run"] for each in views.unfinished_rows(connection)] == [2]
+        assert state_counts(connection) == {"running": 1, "cancelled": 1}
+        assert [each["run"] for each in unfinished_rows(connection)] == [2]
 
 
 def test_a_worker_does_not_give_up_on_a_cancelled_run_as_killed(ledger):
@@ -451,7 +455,7 @@ def test_an_error_fails_only_that_run_and_retry_keeps_its_history(ledger):
         retry(connection, 1, now=2)
     assert claim(ledger).attempt == 2
     with reading(ledger) as connection:
-        assert views.attempt_rows(connection, 1)[0]["traceback"] == "Traceback …"
+        assert attempt_rows(connection, 1)[0]["traceback"] == "Traceback …"
 
 
 def test_a_finished_run_has_its_facts_in_rows(ledger):
@@ -468,8 +472,8 @@ def test_a_finished_run_has_its_facts_in_rows(ledger):
     )
     assert settled["checkpoint"] == "experiments/E1/stratified/best.pt"
     with reading(ledger) as connection:
-        assert len(views.prediction_rows(connection, 1)) == 2
-        assert views.file_rows(connection, 1)[0]["sha256"] == "c" * 64
+        assert len(prediction_rows(connection, 1)) == 2
+        assert file_rows(connection, 1)[0]["sha256"] == "c" * 64
         assert first_broken_event(connection) is None
 
 
@@ -483,7 +487,7 @@ def test_an_epoch_that_comes_out_the_same_again_is_one_row(ledger):
         keep_epoch(connection, again, make.epoch(0, loss=0.5), now=101)
         keep_epoch(connection, again, make.epoch(0, loss=0.4), now=102)
     with reading(ledger) as connection:
-        assert [each["val_loss"] for each in views.epoch_rows(connection, 1)] == [0.4]
+        assert [each["val_loss"] for each in epoch_rows(connection, 1)] == [0.4]
         assert connection.execute("SELECT COUNT(*) FROM epochs").fetchone()[0] == 2
 
 

@@ -9,13 +9,13 @@ from decided_facts import both, facts_of
 from rich.console import Console
 from settled_ledger import settled_ledger
 
-from boneexp.compared_tables import comparison_parts
-from boneexp.config import digest_of
-from boneexp.documents.comparison import as_json
-from boneexp.gate.reached import reached
+from boneexp.cli.compared_tables import comparison_parts
+from boneexp.comparison.files import as_json
+from boneexp.comparison.ranking import compared
+from boneexp.comparison.references import Reference, is_of, reference_warning
 from boneexp.ledger.database import reading
-from boneexp.references import Reference, is_of, reference_warning
-from boneexp.selection import compared
+from boneexp.promotion.gate.reached import reached
+from boneexp.study.settings import digest_of
 
 OURS = {"kind": "other", "name": "ours", "fingerprint": digest_of("other"), "images": 3746}
 BASELINE = {"stratified_accuracy": 0.3, "stratified_macro_auroc": 0.6}

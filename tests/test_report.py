@@ -7,9 +7,9 @@ from conftest import Study
 from settled_ledger import settled_ledger
 from settled_study import settled_study
 
-from boneexp.documents.marked import blocks_of
 from boneexp.ledger.database import open_ledger, writing
 from boneexp.ledger.explanations import record_explanations
+from boneexp.reports.markers import blocks_of
 
 NAMES = ("model_card.md", "poc_report.md")
 WITH_THEM = [f"artifacts/{name}" for name in ("comparison.csv", "comparison.json", "report.html")]

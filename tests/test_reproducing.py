@@ -11,12 +11,11 @@ import pytest
 from conftest import Study
 from settled_ledger import settled_ledger
 
-from boneexp import reproducing
-from boneexp.computing import Computing
-from boneexp.engines.attempt import Workplace
 from boneexp.errors import BoneexpError
-from boneexp.reproducing import Again, Reproduction
-from boneexp.results import Failed, Killed, Stopped
+from boneexp.results import Computing, Failed, Killed, Stopped
+from boneexp.runs import reproduce
+from boneexp.runs.context import Workplace
+from boneexp.runs.reproduce import Again, Reproduction
 
 
 @pytest.fixture
@@ -30,7 +29,7 @@ def digest(path):
 
 def ends_as(monkeypatch, outcome):
     """Let the run end like that, and take no time for it."""
-    monkeypatch.setattr(reproducing, "run_again", lambda *_: outcome)
+    monkeypatch.setattr(reproduce, "run_again", lambda *_: outcome)
 
 
 def test_a_run_comes_out_again_bit_for_bit_and_the_ledger_is_not_touched(study):
@@ -39,7 +38,7 @@ def test_a_run_comes_out_again_bit_for_bit_and_the_ledger_is_not_touched(study):
     assert (found["bit_equal"], found["passed"], found["sealed"]) == (True, True, True)
     assert found["different_predictions"] == 0
     assert found["predictions"] > 0
-    assert [each["figure"] for each in found["figures"]] == list(reproducing.COMPARED)
+    assert [each["figure"] for each in found["figures"]] == list(reproduce.COMPARED)
     for each in found["figures"]:
         assert each["again"] == each["stored"]
         assert each["inside"] is True
@@ -118,7 +117,7 @@ def test_a_child_that_runs_out_of_memory_or_is_killed_harms_nobody(study, work, 
     annotated = next(row["run"] for row in study.json("status") if row["experiment"] == "E2")
     place = Workplace(study.ledger, study.artifacts, Computing("cpu"), lambda news: None, work=work)
     with pytest.raises(BoneexpError) as raised:
-        reproducing.reproduce(place, annotated)
+        reproduce.reproduce(place, annotated)
     assert said in str(raised.value)
     assert {row["state"] for row in study.json("status")} == {"succeeded"}
 
@@ -128,7 +127,7 @@ def test_ctrl_c_ends_it_and_leaves_no_folder(study, monkeypatch):
         place.stop.set("SIGINT")
         return Stopped("SIGINT")
 
-    monkeypatch.setattr(reproducing, "run_again", stopped)
+    monkeypatch.setattr(reproduce, "run_again", stopped)
     study("reproduce", "1", code=130)
     assert list((study.artifacts / "reproduced" / "run-0001").iterdir()) == []
 
@@ -167,7 +166,7 @@ def test_a_figure_lies_inside_its_interval_or_is_the_same_where_there_is_none(ag
 
 
 def test_predictions_that_differ_are_counted_and_measured():
-    differences = reproducing._differences(
+    differences = reproduce._differences(
         [
             {
                 "part": "test",
@@ -187,8 +186,8 @@ def test_predictions_that_differ_are_counted_and_measured():
             },
         ],
         [
-            reproducing.Prediction("test", "a", "", 1, 0, (0.5, 0.3, 0.2)),
-            reproducing.Prediction("test", "c", "", 1, 0, (0.5, 0.3, 0.2)),
+            reproduce.Prediction("test", "a", "", 1, 0, (0.5, 0.3, 0.2)),
+            reproduce.Prediction("test", "c", "", 1, 0, (0.5, 0.3, 0.2)),
         ],
     )
     assert differences == [0.0, 1.0, 1.0]

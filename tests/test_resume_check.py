@@ -1,5 +1,5 @@
-from boneexp.computing import Computing
-from boneexp.resume_check import ResumeCheck, resume_check
+from boneexp.results import Computing
+from boneexp.runs.resume_check import ResumeCheck, resume_check
 
 
 def test_resume_is_exact_on_this_cpu():

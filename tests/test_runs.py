@@ -18,14 +18,18 @@ from conftest import new_study
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 from test_engines import until
 
-from boneexp import artifacts
-from boneexp.artifacts import sha256_of
-from boneexp.config import ModelSettings
-from boneexp.engines import attempt as engine
-from boneexp.engines import child, local, processes
+from boneexp.comparison.ranking import MARKS
+from boneexp.files import atomic
+from boneexp.files.atomic import sha256_of
+from boneexp.files.folders import RunFolder
 from boneexp.learning.models import build
 from boneexp.ledger import settling
-from boneexp.selection import MARKS
+from boneexp.runs import attempt as engine
+from boneexp.runs import processes, workers
+from boneexp.runs.children import process as child
+from boneexp.runs.context import StopFlag, Workplace
+from boneexp.runs.report import Report
+from boneexp.study.settings import ModelSettings
 
 CHECKED = ("best.pt", "last.pt", "metrics_summary.json", "classification_report.json", "predictions.csv",
            "history.csv", "roc_curves.png", "pr_curves.png", "confusion_matrix.png", "loss_curves.png",
@@ -104,7 +108,7 @@ def test_the_ledger_and_the_split_manifest_agree_on_the_test_part(finished_study
 @pytest.fixture
 def with_work(monkeypatch):
     """Return a function that lets children do other work than the real one."""
-    real = engine.Workplace
+    real = Workplace
     return lambda work: monkeypatch.setattr(engine, "Workplace", partial(real, work=work))
 
 
@@ -302,7 +306,7 @@ def test_a_ledger_on_a_full_disk_stops_the_worker_and_loses_nothing(
 
 def test_a_run_that_goes_on_asks_no_model_hub(study, with_work, monkeypatch):
     """The pretrained weights are in its checkpoint by now, and the network may be gone."""
-    monkeypatch.setattr("boneexp.queueing.check_networks", lambda *_: [])
+    monkeypatch.setattr("boneexp.runs.enqueue.check_networks", lambda *_: [])
     study("queue", "--only", "E1", "--split", "stratified", "--set", "model.pretrained=true")
     with_work(faulty.hub_that_answers_once)
     study("run", "--next")
@@ -339,7 +343,7 @@ def test_data_that_changed_since_queueing_fail_the_run_and_say_so(tmp_path, phan
 def start(study, *arguments):
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     return subprocess.Popen(
-        [sys.executable, "-m", "boneexp.cli", *arguments],
+        [sys.executable, "-m", "boneexp.cli.app", *arguments],
         cwd=study.folder,
         env=environment,
         stdout=subprocess.PIPE,
@@ -458,11 +462,11 @@ def _dying_after(real, calls=1):
 @pytest.mark.parametrize(
     "point",
     [
-        ("boneexp.engines.attempt._settle", _dying),
-        ("boneexp.engines.attempt.finish", _dying_after(settling.finish)),
-        ("boneexp.artifacts.link", _dying_after(artifacts.link, 3)),
-        ("boneexp.artifacts.RunFolder.publish", _dying_after(artifacts.RunFolder.publish)),
-        ("boneexp.artifacts.RunFolder.drop", _dying),
+        ("boneexp.runs.attempt._settle", _dying),
+        ("boneexp.runs.attempt.finish", _dying_after(settling.finish)),
+        ("boneexp.files.atomic.link", _dying_after(atomic.link, 3)),
+        ("boneexp.files.folders.RunFolder.publish", _dying_after(RunFolder.publish)),
+        ("boneexp.files.folders.RunFolder.drop", _dying),
     ],
     ids=[
         "before settling",
@@ -537,8 +541,8 @@ def test_a_signal_saves_puts_the_run_back_and_says_so_in_the_exit_code(study, nu
 def test_a_signal_that_was_ignored_when_the_program_began_stays_ignored(number):
     for handler, heard in ((signal.SIG_IGN, False), (signal.SIG_DFL, True)):
         signal.signal(number, handler)
-        stop = engine.StopFlag()
-        with local.stop_on_signals(stop):
+        stop = StopFlag()
+        with workers.stop_on_signals(stop):
             os.kill(os.getpid(), number)
         assert (stop.reason == number.name) == heard
 
@@ -608,13 +612,13 @@ def test_two_workers_side_by_side_never_share_a_run(study):
 
 def test_a_cancelled_run_stops_and_is_settled_as_cancelled(study, monkeypatch):
     study("queue", "--only", "E1", "--split", "stratified", "--set", "training.epochs=500")
-    real = engine.Report._epoch
+    real = Report._epoch
 
     def cancelling(report, record):
         if record.epoch == 1:
             study("cancel", "1")
         real(report, record)
 
-    monkeypatch.setattr(engine.Report, "_epoch", cancelling)
+    monkeypatch.setattr(Report, "_epoch", cancelling)
     study("run", "--all", "--lease", "1", code=4)
     assert study.json("status")[0]["state"] == "cancelled"

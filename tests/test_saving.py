@@ -10,8 +10,8 @@ import torch
 from test_training import TINY, Watcher, course, losses, same, weights_of
 from writers import AtOnce, AtTheLastMoment
 
-from boneexp.artifacts import sha256_of
-from boneexp.failures import failure_of
+from boneexp.experiment.failures import failure_of
+from boneexp.files.atomic import sha256_of
 from boneexp.learning import checkpoint, training
 from boneexp.learning.checkpoint import load_last
 from boneexp.learning.models import build

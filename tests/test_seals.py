@@ -10,7 +10,6 @@ import specs as make
 from full_ledger import FAILED, full_ledger
 from settled_ledger import NOW, settled_ledger
 
-from boneexp.config import digest_of
 from boneexp.ledger import tables
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading, writing
@@ -18,6 +17,7 @@ from boneexp.ledger.history import record_event
 from boneexp.ledger.queue import retry
 from boneexp.ledger.sealed_rows import FIRST_RULE, RULE, RULES
 from boneexp.ledger.seals import Subject, broken_seals, seal_of, standing_seals
+from boneexp.study.settings import digest_of
 
 FINISHED = 3
 DATASET = digest_of("BTXRD")

@@ -10,20 +10,20 @@ from hypothesis import strategies as st
 from sealed_again import seal_again
 from settled_ledger import settled_ledger
 
-from boneexp.analysis.choice import verdict_of
-from boneexp.config import BaselineSettings, ReferenceSettings, SelectionSettings
+from boneexp.comparison.leakage import NO_PATIENTS, leak_sentence
+from boneexp.comparison.ranking import best_sentence, choose, compared
+from boneexp.comparison.references import Reference, held_against_target
+from boneexp.comparison.verdict import verdict_of
 from boneexp.evaluation.intervals import wilson_interval
 from boneexp.evaluation.multiplicity import Estimate
-from boneexp.figure_words import label
-from boneexp.leakage import NO_PATIENTS, leak_sentence
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.enqueue import record_study
 from boneexp.ledger.queue import claim_next
 from boneexp.ledger.settling import finish
 from boneexp.ledger.summaries import summarise
-from boneexp.references import Reference, held_against_target
 from boneexp.results import CLASS_NAMES, mean_figure
-from boneexp.selection import best_sentence, choose, compared
+from boneexp.study.settings import BaselineSettings, ReferenceSettings, SelectionSettings
+from boneexp.text.labels import label
 
 ORDER = ("stratified_accuracy", "stratified_malignant_sensitivity", "center_holdout_accuracy")
 

@@ -13,17 +13,19 @@ from settled_ledger import NOW, outcome_of
 from settled_study import default_of, settled_study, whole
 from users import ANNA, BERT, CARL, GROUP, as_user, everybodys_folder  # noqa: F401
 
-from boneexp.artifacts import RunFolder, write_text
-from boneexp.config import digest_of
 from boneexp.data.prepared import _locked
 from boneexp.errors import Busy
-from boneexp.ledger import held_before, views
+from boneexp.files.atomic import write_text
+from boneexp.files.folders import RunFolder
+from boneexp.files.sharing import shared_with_group
+from boneexp.ledger import held_before
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.history import record_event
+from boneexp.ledger.queries.promotions import promotion_cut_short, promotion_rows
 from boneexp.ledger.queue import claim_next
 from boneexp.ledger.settling import finish, keep_epoch
-from boneexp.sharing import shared_with_group
+from boneexp.study.settings import digest_of
 
 OTHERS = 54_100  # a group of its own
 
@@ -153,8 +155,8 @@ def test_a_promotion_that_may_not_write_is_refused_before_anything_is_recorded(o
 
     assert "is read-only" in as_user(ANNA, refused)
     with reading(owned.ledger) as connection:
-        assert views.promotion_rows(connection) == []
-        assert views.promotion_cut_short(connection) is None
+        assert promotion_rows(connection) == []
+        assert promotion_cut_short(connection) is None
     assert list(owned.folder.rglob("*.part")) == []
     assert default_of(owned) == whole(None)
 

@@ -3,12 +3,7 @@
 import numpy as np
 import pytest
 
-from boneexp.evaluation.statistics import (
-    percentile_interval,
-    resample_blocks,
-    resample_counts,
-    unit_strata,
-)
+from boneexp.evaluation.statistics import percentile_interval, resample_blocks, resample_counts, unit_strata
 
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [40, 25, 5]))
 

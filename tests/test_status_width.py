@@ -5,7 +5,7 @@ import re
 import pytest
 from rich.console import Console
 
-from boneexp import screen
+from boneexp.cli.status import status_parts
 
 ROW = {
     "run": 1,
@@ -45,7 +45,7 @@ ROWS = [
 def shown(rows, width):
     console = Console(width=width, no_color=True, record=True, file=None)
     with console.capture() as capture:
-        for part in screen.status_parts(rows, 5.0, len(rows), width):
+        for part in status_parts(rows, 5.0, len(rows), width):
             console.print(part)
     return capture.get()
 

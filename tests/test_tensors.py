@@ -14,11 +14,11 @@ import torch
 from conftest import Study
 from sealed_again import seal_again
 
-from boneexp.config import ModelSettings
 from boneexp.errors import Damaged, WeightsUnavailable
 from boneexp.learning.checkpoint import Progress, load_best, load_last, save_last
 from boneexp.learning.models import build, check_weights
 from boneexp.learning.tensors import tensors_of
+from boneexp.study.settings import ModelSettings
 
 TINY = ModelSettings(backbone="test_efficientnet", pretrained=False)
 LITE = Path(__file__).parents[2] / "shared" / "weights" / "tf_efficientnet_lite0_in1k.safetensors"

@@ -7,9 +7,9 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from boneexp.errors import GridInvalid
-from boneexp.gridfile import load_grid, write_study_grid
-from boneexp.gridtext import toml_value
-from boneexp.promoted_table import with_promoted
+from boneexp.study.grid import load_grid, write_study_grid
+from boneexp.study.promoted_table import with_promoted
+from boneexp.study.toml import toml_value
 
 AWKWARD = "a\"b'c\\d\n\r\t\0\x07\x1b\x1f\x7f\x80\x85\u2028\u2029\ufeff\u202e\U0001f600\U0010ffff"
 SEPARATORS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # where Python ends a line, and TOML does not

@@ -7,11 +7,10 @@ from sklearn.metrics import roc_auc_score
 from torch.nn.functional import cross_entropy
 from writers import AtOnce
 
-from boneexp.artifacts import RunFolder
-from boneexp.config import DataSettings, ModelSettings, TrainingSettings
 from boneexp.data.prepared import Prepared
 from boneexp.errors import Damaged, DataInvalid, GridInvalid, WeightsUnavailable
-from boneexp.failures import failure_of
+from boneexp.experiment.failures import failure_of
+from boneexp.files.folders import RunFolder
 from boneexp.learning import training
 from boneexp.learning.batches import (
     Samples,
@@ -38,6 +37,7 @@ from boneexp.learning.training import (
     step_seed,
     train,
 )
+from boneexp.study.settings import DataSettings, ModelSettings, TrainingSettings
 
 TINY = ModelSettings(backbone="test_efficientnet", pretrained=False, dropout=0.3)
 FOUR = {

@@ -14,15 +14,16 @@ from full_ledger import ABANDONED, CANCELLED, FAILED, LATER, QUEUED
 from settled_ledger import settle_next, settled_ledger
 from typer.main import get_command
 
-from boneexp.cli import app
+from boneexp.cli.app import app
+from boneexp.comparison.ranking import compared
 from boneexp.errors import Busy, Damaged, LedgerUnusable
-from boneexp.ledger import database, tables, views
+from boneexp.ledger import database, tables
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import SCHEMA, reading, upgrade, writing
 from boneexp.ledger.quarantine import OF_EACH_RUN, quarantined
+from boneexp.ledger.queries.runs import run_rows
 from boneexp.ledger.queue import retry
 from boneexp.ledger.seals import broken_seals
-from boneexp.selection import compared
 
 OLD = sorted((Path(__file__).parent / "ledgers").glob("*.db"))
 SETTLED = {"explanations": 1, "promotion": 4, "run": 6}  # in each of them
@@ -154,7 +155,7 @@ def test_runs_go_on_after_an_upgrade(old):
     done = [settle_next(old, LATER + 20_000).run_id for _ in range(4)]
     assert sorted(done) == [FAILED, CANCELLED, ABANDONED, QUEUED]
     with reading(old) as connection:
-        assert {row["state"] for row in views.run_rows(connection)} == {"succeeded"}
+        assert {row["state"] for row in run_rows(connection)} == {"succeeded"}
         found = compared(connection)
         assert first_broken_event(connection) is None
         assert list(broken_seals(connection)) == []
@@ -198,7 +199,7 @@ def test_a_migration_that_fails_in_the_middle_leaves_the_old_schema_and_every_ro
 def test_without_room_for_the_backup_nothing_is_upgraded(old):
     before = old.read_bytes()
     program = (
-        "import resource, sys; from boneexp.cli import app;"
+        "import resource, sys; from boneexp.cli.app import app;"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, 100_000));"
         f"app(['upgrade', '--ledger', {str(old)!r}])"
     )

@@ -8,10 +8,12 @@ from decided_facts import assert_tables_hold, both, facts_of
 from markdown_it import MarkdownIt
 from settled_ledger import NOW, settled_ledger
 
-from boneexp.documents.marked import blocks_of
-from boneexp.documents.wording import escaped, printed, share, table
-from boneexp.documents.written import MODEL_CARD, model_card, poc_report, render_documents, write_documents
 from boneexp.errors import BoneexpError
+from boneexp.files.folders import MODEL_CARD
+from boneexp.reports.documents import model_card, poc_report, render_documents, write_documents
+from boneexp.reports.markers import blocks_of
+from boneexp.text.markdown import escaped, printed, table
+from boneexp.text.numbers import format_estimate
 
 
 @pytest.fixture(scope="module")
@@ -143,4 +145,8 @@ def test_escaping_leaves_plain_names_readable():
 def test_what_is_not_known_is_not_reported():
     assert [str(printed(value)) for value in (None, "", [], 0, False)] == ["not reported"] * 3 + ["0", "no"]
     assert printed(table(["a"], [])) == "not reported"
-    assert (share(None), share(0.5), share(0.5, 0.4, 0.6)) == ("not reported", "0.500", "0.500 (0.400-0.600)")
+    assert (format_estimate(None), format_estimate(0.5), format_estimate(0.5, 0.4, 0.6)) == (
+        "not reported",
+        "0.500",
+        "0.500 (0.400-0.600)",
+    )

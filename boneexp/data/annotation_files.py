@@ -11,7 +11,7 @@ from pathlib import Path
 
 from boneexp.data.radiograph import LARGEST_ANNOTATION_BYTES
 from boneexp.data.table import one_spelling, stem_of
-from boneexp.files import content_of
+from boneexp.files.reading import content_of
 
 USUAL = "Annotations"
 FOLDERS = ("annotations", "annotation")  # in any capitals

@@ -15,16 +15,13 @@ from typing import Any
 import cv2
 import numpy as np
 
-from boneexp.artifacts import write_text
 from boneexp.data.labelme import LEFT_OUT_LABELS, LONGEST_FRAME_PX
 from boneexp.data.lesions import Drawing, Picture, drawing
 from boneexp.data.pictures import LARGEST_IMAGE_BYTES, Grey, checked_thumbnail, opened
-from boneexp.data.radiograph import (
-    LARGEST_ANNOTATION_BYTES,
-    picture_of,
-)
+from boneexp.data.radiograph import LARGEST_ANNOTATION_BYTES, picture_of
 from boneexp.data.threads import Progress, in_order
-from boneexp.files import content_of
+from boneexp.files.atomic import write_text
+from boneexp.files.reading import content_of
 
 INDEX_VERSION = "boneexp-index-2"
 LARGEST_INDEX_BYTES = 100_000_000

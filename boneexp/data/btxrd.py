@@ -12,7 +12,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from boneexp.config import digest_of
 from boneexp.data import table
 from boneexp.data.annotation_files import annotation_files
 from boneexp.data.annotation_notes import Annotated, annotation_notes
@@ -21,6 +20,7 @@ from boneexp.data.radiograph import Radiograph
 from boneexp.data.threads import Progress
 from boneexp.errors import DataInvalid
 from boneexp.results import CLASS_NAMES
+from boneexp.study.settings import digest_of
 
 COLUMNS = table.COLUMNS
 READER_VERSION = "boneexp-data-1"

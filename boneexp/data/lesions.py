@@ -12,9 +12,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from boneexp.config import Lesion
 from boneexp.data.drawn_shapes import Ring, bounds
 from boneexp.data.labelme import Annotation, Shape, read_labelme
+from boneexp.study.settings import Lesion
 
 ASPECT_TOLERANCE = 0.02
 SHIFT = 8  # fillPoly takes whole numbers: 1/256 of a pixel

@@ -21,7 +21,7 @@ from PIL.PngImagePlugin import PngImageFile
 
 from boneexp.data.file_kinds import CONVERT, kind_of
 from boneexp.errors import DataInvalid
-from boneexp.files import content_of
+from boneexp.files.reading import content_of
 
 LARGEST_IMAGE_BYTES = 100_000_000
 MOST_PIXELS = 100_000_000

@@ -22,14 +22,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from boneexp.artifacts import inside, sha256_of, write_text
-from boneexp.config import DataSettings, Decoding, Lesion, digest_of
 from boneexp.data.btxrd import Dataset
 from boneexp.data.pictures import LARGEST_IMAGE_BYTES, Grey, grey_of
 from boneexp.data.radiograph import Radiograph, clahe, lesion_mask
 from boneexp.data.threads import Progress, in_order
 from boneexp.errors import DataInvalid
-from boneexp.files import content_of
+from boneexp.files.atomic import inside, sha256_of, write_text
+from boneexp.files.reading import content_of
+from boneexp.study.settings import DataSettings, Decoding, Lesion, digest_of
 
 PREPARED_VERSION = "boneexp-prepared-1"
 PIXELS, LESIONS, NOTE = "pixels.npy", "lesions.npy", "prepared.json"

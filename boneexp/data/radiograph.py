@@ -8,11 +8,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from boneexp.config import Lesion
 from boneexp.data.lesions import Drawing, Picture, Pictured, drawing, filled, lesion_of, touches
 from boneexp.data.pictures import BROKEN, LARGEST_IMAGE_BYTES, Grey, Image, opened
 from boneexp.errors import DataInvalid
-from boneexp.files import content_of
+from boneexp.files.reading import content_of
+from boneexp.study.settings import Lesion
 
 LARGEST_ANNOTATION_BYTES = 64_000_000  # LabelMe can put the image into it
 

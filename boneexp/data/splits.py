@@ -12,12 +12,12 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from boneexp.artifacts import write_text
-from boneexp.config import digest_of
 from boneexp.data.btxrd import Dataset
 from boneexp.errors import DataInvalid
-from boneexp.harmless import csv_text
+from boneexp.files.atomic import write_text
 from boneexp.results import CLASS_NAMES, PARTS
+from boneexp.study.settings import digest_of
+from boneexp.text.escaping import csv_text
 
 UNUSED = ""
 Unit = tuple[int, ...]  # indices of images that stay together

@@ -3,12 +3,12 @@
 from collections.abc import Callable
 from pathlib import Path
 
-from boneexp.artifacts import inside
-from boneexp.config import DataSettings, SplitSpec, StratifiedSettings
 from boneexp.data.btxrd import Dataset, read_dataset
 from boneexp.data.prepared import Prepared, prepare
 from boneexp.data.splits import Split, center_holdout, stratified
 from boneexp.errors import DataInvalid
+from boneexp.files.atomic import inside
+from boneexp.study.settings import DataSettings, RunSpec, SplitSpec, StratifiedSettings
 
 Progress = Callable[[int, int], None]
 
@@ -38,6 +38,26 @@ def study_split(dataset: Dataset, spec: SplitSpec) -> Split:
         ratios=settings.ratios,
         seed=spec.seed,
     )
+
+
+def dataset_of(spec: RunSpec, artifacts: Path, progress: Progress | None = None) -> tuple[Dataset, Split]:
+    """Read the run's data and deal out its split again, and see that both are what was queued.
+
+    Raises:
+        DataInvalid: the data or the split are not those of the spec any more.
+    """
+    root = Path(spec.settings.data.root)
+    dataset = study_dataset(spec.settings.data, spec.split.group_column, artifacts, progress)
+    if dataset.fingerprint != spec.data_fingerprint:
+        raise DataInvalid(
+            f"the data in {root} have changed since this run was queued (fingerprint "
+            f"{dataset.fingerprint[:12]}, queued with {spec.data_fingerprint[:12]}); "
+            "bring the old data back, name the folder that has them with --root DIR, or queue the grid again"
+        )
+    split = study_split(dataset, spec.split)
+    if split.digest != spec.split_digest:
+        raise DataInvalid(f"the {split.name} split comes out differently now; queue the grid again")
+    return dataset, split
 
 
 def check_annotated(dataset: Dataset, split: Split, experiment: str) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from boneexp.data.workbook import workbook_rows
 from boneexp.errors import DataInvalid
-from boneexp.files import content_of
+from boneexp.files.reading import content_of
 from boneexp.results import CLASS_NAMES
 
 NORMAL, BENIGN, MALIGNANT = range(len(CLASS_NAMES))

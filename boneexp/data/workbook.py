@@ -12,7 +12,7 @@ from xml.parsers import expat
 from zipfile import ZipFile
 
 from boneexp.errors import DataInvalid
-from boneexp.files import content_of
+from boneexp.files.reading import content_of
 
 LARGEST_BYTES = 32_000_000
 MOST_UNPACKED_BYTES = 64_000_000  # a table of BTXRD's size has about 5 million

@@ -9,9 +9,8 @@ from boneexp.doctor.findings import DAMAGE, NONSENSE, RESTORE, Examination, Find
 from boneexp.doctor.promotion_check import promotion
 from boneexp.doctor.remains import folders_of_runs
 from boneexp.errors import BoneexpError, Damaged
-from boneexp.ledger import inventory
-from boneexp.ledger.database import SCHEMA, examining, schema_of
-from boneexp.ledger.evidence import one_moment
+from boneexp.ledger.database import SCHEMA, examining, read_snapshot, schema_of
+from boneexp.ledger.queries.events import left_by_fix
 
 Check = Callable[[Examination, sqlite3.Connection], Iterator[Finding]]
 LEDGER_CHECKS: dict[str, Check] = {
@@ -66,7 +65,7 @@ def examine(examination: Examination) -> list[Finding]:
 def _left_by_fix(examination: Examination) -> Collection[tuple[str, str, str]]:
     try:
         with examining(examination.place.ledger) as connection:
-            return inventory.left_by_fix(connection)
+            return left_by_fix(connection)
     except (BoneexpError, *NONSENSE):
         return ()
 
@@ -79,7 +78,7 @@ def _checked(
         with examining(examination.place.ledger) as connection:
             if not at_one_moment:
                 return list(check(examination, connection))
-            with one_moment(connection):
+            with read_snapshot(connection):
                 return list(check(examination, connection))
     except Damaged as error:
         mend = f"mend what stands above; if that does not help, {RESTORE}"

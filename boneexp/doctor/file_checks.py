@@ -4,10 +4,11 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from boneexp.artifacts import sha256_of
 from boneexp.doctor import remains
 from boneexp.doctor.findings import DAMAGE, FIX, OK, WARNING, Examination, Finding
-from boneexp.ledger import inventory
+from boneexp.files.atomic import sha256_of
+from boneexp.ledger.queries.files import drawn_overlays, recorded_files
+from boneexp.ledger.statements import Facts
 
 CHECKPOINTS = {
     "best checkpoint": f"{FIX} looks for a copy; if there is none, restore it from a backup of the artifacts",
@@ -18,7 +19,7 @@ CHECKPOINTS = {
 
 def recorded(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
     """Tell which files of runs are gone or are not what was recorded."""
-    rows = inventory.recorded_files(connection)
+    rows = recorded_files(connection)
     total, done = sum(row["size_bytes"] for row in rows), 0
     sound = True
     for row in rows:
@@ -34,7 +35,7 @@ def recorded(examination: Examination, connection: sqlite3.Connection) -> Iterat
         yield Finding("files", OK, str(examination.place.artifacts), f"{len(rows)} files of runs are {said}")
 
 
-def problem_of(path: Path, row: inventory.Row, quick: bool) -> str:
+def problem_of(path: Path, row: Facts, quick: bool) -> str:
     """Return what is wrong with a file that has these `size_bytes` and `sha256`; "" if nothing is."""
     try:
         if not path.is_file():
@@ -50,7 +51,7 @@ def problem_of(path: Path, row: inventory.Row, quick: bool) -> str:
 
 def overlays(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
     """Tell which of Grad-CAM's pictures are gone."""
-    names = inventory.drawn_overlays(connection)
+    names = drawn_overlays(connection)
     gone = [name for name in names if not (examination.place.artifacts / name).is_file()]
     for name in gone:
         mend = "boneexp gradcam draws it again"
@@ -94,8 +95,8 @@ def orphans(
         yield Finding("orphans", OK, str(where), "every folder belongs to a run")
 
 
-def _mend(row: inventory.Row) -> str:
-    from boneexp.run_files import MADE  # loads matplotlib
+def _mend(row: Facts) -> str:
+    from boneexp.experiment.outputs import MADE  # loads matplotlib
 
     if row["kind"] in MADE:
         return f"{FIX} makes it again from the ledger's rows"

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from boneexp.promoted_files import Place
+from boneexp.files.folders import Place
 
 OK, WARNING, DAMAGE = "ok", "warning", "damage"
 RESTORE = "put a backup in its place: docs/start.md, 'Backup and restore'"

@@ -3,15 +3,18 @@
 import sqlite3
 from collections.abc import Iterator
 
-from boneexp.config import RunSpec
 from boneexp.doctor.findings import DAMAGE, FIX, OK, RESTORE, WARNING, Examination, Finding
 from boneexp.doctor.remains import is_known_dead
-from boneexp.ledger import inventory, soundness
+from boneexp.ledger import soundness
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import SCHEMA, schema_of
+from boneexp.ledger.queries.events import events_after, last_event_number
+from boneexp.ledger.queries.runs import running_attempts, specs
 from boneexp.ledger.restoring import RESTORABLE
 from boneexp.ledger.seals import Broken, broken_seals, standing_seals
+from boneexp.ledger.statements import Facts
 from boneexp.ledger.summaries import wrong_summaries
+from boneexp.study.settings import RunSpec
 
 AHEAD_S = 300.0  # so far clocks may differ, or a lease reach
 
@@ -55,7 +58,7 @@ def history(examination: Examination, connection: sqlite3.Connection) -> Iterato
     if broken is not None:
         what = f"event {broken} does not follow from those before it: the history was changed"
         yield Finding("history", DAMAGE, where, what, RESTORE)
-    elif last := inventory.last_event(connection):
+    elif last := last_event_number(connection):
         what = f"{last[0]} events in a whole chain that ends in {last[1][:16]}; note that elsewhere"
         yield Finding("history", OK, where, what)
     else:
@@ -88,7 +91,7 @@ def summaries(examination: Examination, connection: sqlite3.Connection) -> Itera
 
 def identity(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
     """Tell which runs would not be run, or were not, with what their hash names."""
-    rows = inventory.specs(connection)
+    rows = specs(connection)
     found = [finding for row in rows if (finding := _misnamed(row)) is not None]
     yield from found
     if not found:
@@ -97,7 +100,7 @@ def identity(examination: Examination, connection: sqlite3.Connection) -> Iterat
 
 def leases(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
     """Tell which runs are held by a worker that is gone or silent."""
-    rows = inventory.running_attempts(connection)
+    rows = running_attempts(connection)
     for row in rows:
         where, silent_s = f"run {row['run']}", examination.now - (row["lease_until"] or 0)
         dead, goes_on = is_known_dead(row), "boneexp run --all goes on with it"
@@ -118,11 +121,11 @@ def leases(examination: Examination, connection: sqlite3.Connection) -> Iterator
 def clock(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
     """Tell what lies in the future."""
     where, latest = str(examination.place.ledger), examination.now + AHEAD_S
-    ahead = inventory.events_after(connection, latest)
+    ahead = events_after(connection, latest)
     if ahead:
         what = f"{len(ahead)} events lie in the future, the first of them event {ahead[0]}"
         yield Finding("clock", WARNING, where, what, "set this machine's clock; a past mistake does no harm")
-    leases = [row for row in inventory.running_attempts(connection) if (row["lease_until"] or 0) > latest]
+    leases = [row for row in running_attempts(connection) if (row["lease_until"] or 0) > latest]
     for row in leases:
         what = f"its lease ends in {row['lease_until'] - examination.now:.0f} s: a clock was, or is, wrong"
         mend = f"see whether {row['worker']} still works; when it is gone: {FIX}"
@@ -157,7 +160,7 @@ def _about(difference: soundness.Difference, where: str) -> Finding:
     return Finding("tables", DAMAGE, where, f"{named} {words[difference.how]}", mend)
 
 
-def _misnamed(row: inventory.Row) -> Finding | None:
+def _misnamed(row: Facts) -> Finding | None:
     where = f"run {row['run']}"
     try:
         if RunSpec.model_validate_json(row["spec_json"]).config_hash == row["config_hash"]:

@@ -7,18 +7,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from boneexp.artifacts import inside, sha256_of, whole_file
 from boneexp.doctor.file_checks import problem_of
 from boneexp.doctor.remains import ORPHANS
 from boneexp.errors import Damaged
+from boneexp.experiment.outputs import MADE
+from boneexp.files.atomic import inside, sha256_of, whole_file
+from boneexp.files.folders import FOLDER, Place
 from boneexp.ledger.database import examining
-from boneexp.ledger.inventory import Row
 from boneexp.ledger.seals import Subject, seal_holds
-from boneexp.promoted_files import FOLDER, Place
-from boneexp.run_files import MADE
+from boneexp.ledger.statements import Facts
 
 
-def copy_of(place: Place, row: Row) -> Path | None:
+def copy_of(place: Place, row: Facts) -> Path | None:
     """Return another checkpoint that is, byte for byte, the file of `row`; None if there is none."""
     path = place.artifacts / row["path"]
     if path.suffix != ".pt":
@@ -29,7 +29,7 @@ def copy_of(place: Place, row: Row) -> Path | None:
     )
 
 
-def put_back(place: Place, row: Row, copy: Path) -> str:
+def put_back(place: Place, row: Facts, copy: Path) -> str:
     """Put a copy in the place of a file that is gone or damaged.
 
     Raises:
@@ -41,16 +41,16 @@ def put_back(place: Place, row: Row, copy: Path) -> str:
     return f"it is there again, with the recorded SHA-256 {row['sha256'][:12]}…"
 
 
-def remakeable(rows: Sequence[Row]) -> dict[int, list[Row]]:
+def remakeable(rows: Sequence[Facts]) -> dict[int, list[Facts]]:
     """Return, by run, those of the files that can be made again."""
-    found: dict[int, list[Row]] = {}
+    found: dict[int, list[Facts]] = {}
     for row in rows:
         if row["kind"] in MADE:
             found.setdefault(row["run"], []).append(row)
     return found
 
 
-def remake(place: Place, run_id: int, rows: Sequence[Row]) -> str:
+def remake(place: Place, run_id: int, rows: Sequence[Facts]) -> str:
     """Make files of a run again; say which of them do not come out byte for byte as they were.
 
     Raises:
@@ -114,5 +114,5 @@ def _replace(place: Place, path: Path, source: Path) -> None:
             set_aside(place, path)
 
 
-def _made(folder: str, row: Row) -> Path:
+def _made(folder: str, row: Facts) -> Path:
     return Path(folder) / MADE[row["kind"]]

@@ -16,19 +16,23 @@ from pathlib import Path
 
 from boneexp.doctor import mended_files, remains
 from boneexp.doctor.findings import FIX, NONSENSE, OK, TRIED, Examination, Finding, without_vain_advice
-from boneexp.engines.processes import free_dead_runs_here
 from boneexp.errors import BoneexpError, Damaged
-from boneexp.ledger import inventory, soundness, views
+from boneexp.files.folders import Place
+from boneexp.ledger import soundness
 from boneexp.ledger.backup import back_up
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import SCHEMA, examining, schema_of, writing
 from boneexp.ledger.explanations import withdraw_explanations
 from boneexp.ledger.history import record_event
+from boneexp.ledger.queries.events import left_by_fix
+from boneexp.ledger.queries.files import recorded_files
+from boneexp.ledger.queries.promotions import promotion_cut_short, promotion_rows
+from boneexp.ledger.queries.runs import running_attempts
 from boneexp.ledger.restoring import restorable_runs
 from boneexp.ledger.seals import broken_seals
 from boneexp.ledger.summaries import wrong_summaries
-from boneexp.promoted_files import Place
-from boneexp.promotion import finish_cut_short, settle
+from boneexp.promotion.carry_out import finish_cut_short, settle
+from boneexp.runs.processes import free_dead_runs_here
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,7 @@ def after_fix(examination: Examination, before: Sequence[Finding], after: Sequen
     left = sorted(still & {(each.check, each.where, each.what) for each in after})
     try:
         with examining(examination.place.ledger) as connection:
-            known = schema_of(connection) != SCHEMA or inventory.left_by_fix(connection) == set(left)
+            known = schema_of(connection) != SCHEMA or left_by_fix(connection) == set(left)
         if not known:
             with writing(examination.place.ledger) as connection:
                 record_event(connection, examination.now, "mended", left=left)
@@ -174,7 +178,7 @@ def _withdraw(examination: Examination, run_id: int) -> str:
 
 
 def _of_leases(examination: Examination, connection: sqlite3.Connection) -> Iterator[Step]:
-    rows = inventory.running_attempts(connection)
+    rows = running_attempts(connection)
     held = [row for row in rows if (row["lease_until"] or 0) >= examination.now]
     dead = [f"run {row['run']} (by {row['worker']})" for row in held if remains.is_known_dead(row)]
     if dead:
@@ -190,8 +194,8 @@ def _let_go(examination: Examination) -> str:
 def _of_the_promotion(
     examination: Examination, connection: sqlite3.Connection, wrong: list[Finding]
 ) -> Iterator[Step]:
-    rows = views.promotion_rows(connection)
-    if views.promotion_cut_short(connection) is not None:
+    rows = promotion_rows(connection)
+    if promotion_cut_short(connection) is not None:
         yield Step("finish the promotion that was cut short, or clear it away", partial(_finish, examination))
     elif rows and any(finding.check == "promotion" for finding in wrong):
         what = f"put checkpoints, grid file and documents in place as promotion {rows[-1]['id']} says"
@@ -211,9 +215,7 @@ def _of_files(
 ) -> Iterator[Step]:
     place = examination.place
     paths = {finding.where for finding in wrong if finding.check == "files"}
-    rows = [
-        row for row in inventory.recorded_files(connection) if str(place.artifacts / row["path"]) in paths
-    ]
+    rows = [row for row in recorded_files(connection) if str(place.artifacts / row["path"]) in paths]
     for row in rows:
         if (copy := mended_files.copy_of(place, row)) is not None:
             what = f"put {copy} in the place of {place.artifacts / row['path']}: it is what was recorded"

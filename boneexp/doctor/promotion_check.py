@@ -4,15 +4,19 @@ import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
 
-from boneexp.artifacts import sha256_of
 from boneexp.doctor.findings import DAMAGE, FIX, OK, RESTORE, WARNING, Examination, Finding
-from boneexp.documents.checked import LONG_AGO, in_documents
-from boneexp.documents.facts import gather
 from boneexp.errors import BoneexpError
-from boneexp.ledger import inventory, views
-from boneexp.promoted_files import FOLDER, RUN_COLUMNS, STANDARD_NAMES, Place, grid_text
-from boneexp.promoted_table import with_promoted
-from boneexp.promotion import wrong_grid
+from boneexp.files.atomic import sha256_of
+from boneexp.files.folders import FOLDER, STANDARD_NAMES, Place
+from boneexp.ledger.queries.files import promoted_files
+from boneexp.ledger.queries.promotions import promotion_cut_short, promotion_rows
+from boneexp.ledger.queries.runs import checkpoint_of
+from boneexp.ledger.statements import Facts
+from boneexp.promotion.carry_out import wrong_grid
+from boneexp.promotion.files import RUN_COLUMNS, grid_text
+from boneexp.reports.check import LONG_AGO, in_documents
+from boneexp.reports.facts import gather
+from boneexp.study.promoted_table import with_promoted
 
 
 def promotion(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
@@ -28,14 +32,14 @@ def promotion(examination: Examination, connection: sqlite3.Connection) -> Itera
     yield from found
 
 
-def _decisions(connection: sqlite3.Connection) -> tuple[list[int], views.Row | None]:
-    ids = [row["id"] for row in views.promotion_rows(connection)]
-    return ids, views.promotion_cut_short(connection)
+def _decisions(connection: sqlite3.Connection) -> tuple[list[int], Facts | None]:
+    ids = [row["id"] for row in promotion_rows(connection)]
+    return ids, promotion_cut_short(connection)
 
 
 def _found(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    place, rows = examination.place, views.promotion_rows(connection)
-    cut_short = views.promotion_cut_short(connection)
+    place, rows = examination.place, promotion_rows(connection)
+    cut_short = promotion_cut_short(connection)
     if cut_short is not None:
         what = (
             f"promotion {cut_short['promotion']} is at work, or was cut short between its row and its files"
@@ -66,10 +70,8 @@ def _promoted_by_nobody(place: Place) -> Iterator[Finding]:
         yield Finding("promotion", WARNING, str(place.grid), what, "decide again: boneexp promote")
 
 
-def _checkpoints(
-    examination: Examination, connection: sqlite3.Connection, row: views.Row
-) -> Iterator[Finding]:
-    place, recorded = examination.place, inventory.promoted_files(connection)
+def _checkpoints(examination: Examination, connection: sqlite3.Connection, row: Facts) -> Iterator[Finding]:
+    place, recorded = examination.place, promoted_files(connection)
     for split, name in STANDARD_NAMES.items():
         path, run_id = place.artifacts / FOLDER / name, row[RUN_COLUMNS[split]]
         if run_id is None:
@@ -77,7 +79,7 @@ def _checkpoints(
                 what = "lies there, and by the last decision nothing should"
                 yield Finding("promotion", WARNING, str(path), what, f"{FIX} keeps it among the former ones")
             continue
-        right = views.checkpoint_of(connection, run_id)[1]
+        right = checkpoint_of(connection, run_id)[1]
         if recorded.get(f"{FOLDER}/{name}") != right:
             what = f"its row of files does not have the digest of run {run_id}'s checkpoint"
             yield Finding("promotion", DAMAGE, str(path), what, RESTORE)
@@ -88,7 +90,7 @@ def _checkpoints(
             yield Finding("promotion", DAMAGE, str(path), what, f"{FIX} puts it there again")
 
 
-def _texts(place: Place, connection: sqlite3.Connection, row: views.Row) -> Iterator[Finding]:
+def _texts(place: Place, connection: sqlite3.Connection, row: Facts) -> Iterator[Finding]:
     try:
         if (wrong := wrong_grid(place, connection)) is not None:
             mend = "name the study's own grid file: boneexp doctor --grid FILE"

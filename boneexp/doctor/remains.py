@@ -11,10 +11,11 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from boneexp.artifacts import sha256_of
-from boneexp.engines.processes import is_alive
-from boneexp.ledger import inventory
-from boneexp.promoted_files import Place
+from boneexp.files.atomic import sha256_of
+from boneexp.files.folders import Place
+from boneexp.ledger.queries.runs import attempt_process, run_folders, running_attempts
+from boneexp.ledger.statements import Facts
+from boneexp.runs.processes import is_alive
 
 ORPHANS = "orphans"
 PREPARED = Path("cache", "prepared")
@@ -42,7 +43,7 @@ def folders_of_runs(artifacts: Path) -> list[Path]:
 
 def orphans(place: Place, connection: sqlite3.Connection, found: list[Path]) -> list[Remain]:
     """Return which of the folders `found` belong to no run."""
-    known = {place.artifacts / folder for folder in inventory.run_folders(connection)}
+    known = {place.artifacts / folder for folder in run_folders(connection)}
     return [
         Remain(path, "no run of this ledger has this folder")
         for path in found
@@ -52,7 +53,7 @@ def orphans(place: Place, connection: sqlite3.Connection, found: list[Path]) -> 
 
 def leftovers(place: Place, connection: sqlite3.Connection) -> list[Remain]:
     """Return files and folders that a dead process had begun and that no attempt goes on from."""
-    folders = {place.artifacts / folder for folder in inventory.run_folders(connection)}
+    folders = {place.artifacts / folder for folder in run_folders(connection)}
     held = {place.artifacts / row["folder"] for row in held_runs(connection)}
     parts = [path for path in _parts(place) if held.isdisjoint(path.parents)]
     dead = [path for path in parts if _is_dead(path, ours=not folders.isdisjoint(path.parents))]
@@ -60,12 +61,12 @@ def leftovers(place: Place, connection: sqlite3.Connection) -> list[Remain]:
     return [*(Remain(path, what) for path in dead), *_attempt_folders(place, connection)]
 
 
-def held_runs(connection: sqlite3.Connection) -> list[inventory.Row]:
+def held_runs(connection: sqlite3.Connection) -> list[Facts]:
     """Return the running attempts that may still be at work: not known to be dead."""
-    return [row for row in inventory.running_attempts(connection) if not is_known_dead(row)]
+    return [row for row in running_attempts(connection) if not is_known_dead(row)]
 
 
-def is_known_dead(row: inventory.Row) -> bool:
+def is_known_dead(row: Facts) -> bool:
     """Tell whether an attempt's process was one of this machine and is no more."""
     here = row["host"] == socket.gethostname()
     return here and not is_alive(row["pid"], row["process_started"], row["boot_id"])
@@ -92,12 +93,12 @@ def is_sound_cache(folder: Path, quick: bool) -> bool:
 
 def _attempt_folders(place: Place, connection: sqlite3.Connection) -> Iterator[Remain]:
     """Yield attempts of succeeded runs; a run that has failed may be retried and goes on from its own."""
-    for folder, run in inventory.run_folders(connection).items():
+    for folder, run in run_folders(connection).items():
         for path in _listed(place.artifacts / folder) if run["state"] == "succeeded" else ():
             number = _ATTEMPT.fullmatch(path.name)
             if number is None or not path.is_dir():
                 continue
-            process = inventory.attempt_process(connection, run["run"], int(number[1]))
+            process = attempt_process(connection, run["run"], int(number[1]))
             if process is None or is_known_dead(process):
                 yield Remain(path, f"left by an attempt of run {run['run']}, which has succeeded")
 

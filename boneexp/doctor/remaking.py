@@ -4,19 +4,22 @@ import sqlite3
 from pathlib import Path
 from typing import Any
 
-from boneexp.artifacts import RunFolder
-from boneexp.config import RunSpec
 from boneexp.evaluation.reported import figure_columns
-from boneexp.ledger import views
+from boneexp.experiment.outputs import Evidence, write_config, write_tables_and_figures
+from boneexp.files.folders import RunFolder
+from boneexp.ledger.queries.figures import metric_rows
+from boneexp.ledger.queries.predictions import prediction_rows
+from boneexp.ledger.queries.runs import epoch_rows, run_row, spec_json
+from boneexp.ledger.statements import Facts
 from boneexp.results import CLASS_NAMES, EpochRecord, MetricValue, Prediction
-from boneexp.run_files import Evidence, write_config, write_tables_and_figures
+from boneexp.study.settings import RunSpec
 
 PARTS = ("val", "test")  # in the order in which a run evaluates them
 
 
 def make_again(connection: sqlite3.Connection, run_id: int, folder: Path) -> None:
     """Write all that a run's rows can give into `folder`."""
-    spec = RunSpec.model_validate_json(views.spec_json(connection, run_id))
+    spec = RunSpec.model_validate_json(spec_json(connection, run_id))
     made = RunFolder(folder.parent, folder.name)
     write_config(made, spec)
     write_tables_and_figures(made, spec, evidence_of(connection, run_id))
@@ -24,23 +27,23 @@ def make_again(connection: sqlite3.Connection, run_id: int, folder: Path) -> Non
 
 def evidence_of(connection: sqlite3.Connection, run_id: int) -> Evidence:
     """Return what a finished run knew, in the order in which it knew it: digests depend on that."""
-    predictions = [_prediction(row) for row in views.prediction_rows(connection, run_id)]
+    predictions = [_prediction(row) for row in prediction_rows(connection, run_id)]
     predictions.sort(key=lambda each: (PARTS.index(each.part), each.image_id))
     return Evidence(
-        metrics={part: _metrics(views.metric_rows(connection, run_id, part)) for part in PARTS},
+        metrics={part: _metrics(metric_rows(connection, run_id, part)) for part in PARTS},
         predictions=tuple(predictions),
-        history=tuple(_epoch(row) for row in views.epoch_rows(connection, run_id)),
-        best_epoch=int(views.run_row(connection, run_id)["best_epoch"]) - 1,
+        history=tuple(_epoch(row) for row in epoch_rows(connection, run_id)),
+        best_epoch=int(run_row(connection, run_id)["best_epoch"]) - 1,
     )
 
 
-def _metrics(rows: list[views.Row]) -> tuple[MetricValue, ...]:
+def _metrics(rows: list[Facts]) -> tuple[MetricValue, ...]:
     places = {column: place for place, column in enumerate(figure_columns(CLASS_NAMES))}
     values = [MetricValue(**row) for row in rows]
     return tuple(sorted(values, key=lambda value: places[value.metric, value.class_name]))
 
 
-def _prediction(row: views.Row) -> Prediction:
+def _prediction(row: Facts) -> Prediction:
     shares = (row["p_normal"], row["p_benign"], row["p_malignant"])
     about = (row["part"], row["image_id"], row["group_id"], row["center"])
     return Prediction(*about, CLASS_NAMES.index(row["label"]), shares)

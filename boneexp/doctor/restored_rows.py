@@ -11,15 +11,17 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from boneexp.artifacts import inside
-from boneexp.config import RunSpec
 from boneexp.errors import Damaged
 from boneexp.evaluation.reported import predictions_of_rows, run_figures
-from boneexp.ledger import evidence, restoring, views
+from boneexp.experiment.outputs import MADE
+from boneexp.files.atomic import inside
+from boneexp.files.folders import Place
+from boneexp.ledger import restoring
 from boneexp.ledger.database import reading, writing
-from boneexp.promoted_files import Place
+from boneexp.ledger.queries.predictions import part_predictions
+from boneexp.ledger.queries.runs import run_row, spec_json
 from boneexp.results import CLASS_NAMES
-from boneexp.run_files import MADE
+from boneexp.study.settings import RunSpec
 
 Row = dict[str, Any]
 OF_A_METRIC = ("value", "low", "high", "interval_method")
@@ -79,10 +81,9 @@ def _metrics(place: Place, run_id: int) -> Iterator[Sequence[Row]]:
 
 def _computed(connection: sqlite3.Connection, run_id: int) -> list[Row]:
     try:
-        spec = RunSpec.model_validate_json(views.spec_json(connection, run_id))
+        spec = RunSpec.model_validate_json(spec_json(connection, run_id))
         validation, test = (
-            predictions_of_rows(evidence.part_predictions(connection, run_id, part))
-            for part in ("val", "test")
+            predictions_of_rows(part_predictions(connection, run_id, part)) for part in ("val", "test")
         )
         settings = spec.settings.evaluation
         found = run_figures(
@@ -98,7 +99,7 @@ def _of_file(
 ) -> Iterator[Sequence[Row]]:
     """Yield the rows that one of the run's files has; none if it is gone or cannot be read."""
     with reading(place.ledger) as connection:
-        folder = str(views.run_row(connection, run_id)["folder"])
+        folder = str(run_row(connection, run_id)["folder"])
     try:
         path: Path = inside(place.artifacts, f"{folder}/{MADE[kind]}")
         yield read(path.read_text(encoding="utf-8"))

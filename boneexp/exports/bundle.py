@@ -17,16 +17,19 @@ from pathlib import Path
 from typing import Any
 
 import boneexp
-from boneexp.artifacts import refuse_link, sha256_of, whole_file
-from boneexp.documents.wording import RESEARCH_ONLY
 from boneexp.errors import BoneexpError, Damaged, NothingToDo, PromotionRefused
 from boneexp.exports import members, verify
 from boneexp.exports.members import Content
-from boneexp.ledger import exported
+from boneexp.files.atomic import refuse_link, sha256_of, whole_file
+from boneexp.files.folders import Place
 from boneexp.ledger.database import SCHEMA, reading
+from boneexp.ledger.queries.datasets import all_datasets
+from boneexp.ledger.queries.events import newest_event
+from boneexp.ledger.queries.runs import exported_runs
 from boneexp.ledger.slice import Withheld, machine_paths, slice_without_machine
-from boneexp.promoted_files import Place
-from boneexp.promotion import wrong_grid
+from boneexp.ledger.statements import Facts
+from boneexp.promotion.carry_out import wrong_grid
+from boneexp.text.labels import RESEARCH_ONLY
 
 MOMENT = (1980, 1, 1, 0, 0, 0)  # the same content gives the same archive
 
@@ -73,7 +76,7 @@ def write_bundle(place: Place, target: Path, *, with_checkpoints: bool, replace:
     """
     _require_free(target, replace)
     with reading(place.ledger) as connection:
-        if not exported.finished_runs(connection):
+        if not exported_runs(connection):
             raise NothingToDo("no run has finished yet, so there is nothing to export; see: boneexp status")
     try:
         with (
@@ -127,7 +130,7 @@ def _gathered(place: Place, scratch: Path, with_checkpoints: bool) -> _Gathered:
             **(members.checkpoints(connection, place.artifacts) if with_checkpoints else {}),
             "verify.py": Path(verify.__file__),
         }
-        about = _about(exported.all_datasets(connection), exported.last_event(connection), withheld)
+        about = _about(all_datasets(connection), newest_event(connection), withheld)
         files["README.txt"] = members.readme(connection, about["last_event"]["hash"])
     gone = sorted([*missing, *texts.missing])
     about |= {"checkpoints": with_checkpoints, "altered": list(texts.altered), "missing": gone}
@@ -139,7 +142,7 @@ def _gathered(place: Place, scratch: Path, with_checkpoints: bool) -> _Gathered:
     return _Gathered(files, about["last_event"]["hash"], texts.altered, tuple(gone))
 
 
-def _about(datasets: list[exported.Row], last: exported.Row, withheld: Withheld) -> dict[str, Any]:
+def _about(datasets: list[Facts], last: Facts, withheld: Withheld) -> dict[str, Any]:
     as_of = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(last["at"]))
     return {
         "format": verify.FORMAT,

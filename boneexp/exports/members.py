@@ -11,18 +11,23 @@ from itertools import islice
 from pathlib import Path
 
 import boneexp
-from boneexp.analysis.choice import verdict_of
-from boneexp.artifacts import inside, sha256_of
-from boneexp.documents import comparison as comparison_files
-from boneexp.documents.wording import RESEARCH_ONLY
-from boneexp.documents.written import MODEL_CARD, POC_REPORT, standing_text
+from boneexp.comparison import files as comparison_files
+from boneexp.comparison.ranking import compared
+from boneexp.comparison.references import data_warning
+from boneexp.comparison.verdict import verdict_of
 from boneexp.errors import Damaged
 from boneexp.exports.withheld import grid_without_paths, paths_here, without_images, without_paths
-from boneexp.harmless import csv_text, visible
-from boneexp.ledger import exported
-from boneexp.promoted_files import Place
-from boneexp.references import data_warning
-from boneexp.selection import compared
+from boneexp.files.atomic import inside, sha256_of
+from boneexp.files.folders import MODEL_CARD, POC_REPORT, Place
+from boneexp.ledger.database import sqlite_version
+from boneexp.ledger.queries.datasets import all_datasets
+from boneexp.ledger.queries.figures import every_metric
+from boneexp.ledger.queries.predictions import every_prediction
+from boneexp.ledger.queries.runs import attempt_software, exported_runs
+from boneexp.ledger.statements import Facts
+from boneexp.reports.documents import standing_text
+from boneexp.text.escaping import csv_text, visible
+from boneexp.text.labels import RESEARCH_ONLY
 
 Content = bytes | Path
 ROWS_AT_A_TIME = 10_000
@@ -75,8 +80,8 @@ def of_ledger(connection: sqlite3.Connection, scratch: Path) -> dict[str, Conten
     """Return tables, settings, comparison and environment; what may be large is written into `scratch`."""
     found = compared(connection)
     return {
-        "predictions.csv": _table(scratch / "predictions.csv", exported.predictions(connection)),
-        "metrics.csv": _table(scratch / "metrics.csv", exported.metrics(connection)),
+        "predictions.csv": _table(scratch / "predictions.csv", every_prediction(connection)),
+        "metrics.csv": _table(scratch / "metrics.csv", every_metric(connection)),
         "comparison.csv": comparison_files.as_csv(found).encode(),
         "comparison.json": _json(comparison_files.as_json(found, verdict_of(connection, found))),
         "environment.json": _json(environment(connection)),
@@ -84,7 +89,7 @@ def of_ledger(connection: sqlite3.Connection, scratch: Path) -> dict[str, Conten
             f"configs/run-{row['run']:04d}.json": _json(
                 {"config_hash": row["config_hash"], **json.loads(row["spec_json"])}
             )
-            for row in exported.finished_runs(connection)
+            for row in exported_runs(connection)
         },
     }
 
@@ -95,7 +100,7 @@ def splits(connection: sqlite3.Connection, artifacts: Path) -> tuple[dict[str, C
     Raises:
         Damaged: a symbolic link is in the way.
     """
-    runs = exported.finished_runs(connection)
+    runs = exported_runs(connection)
     names = {f"splits/{row['split']}-{row['split_digest'][:12]}.csv" for row in runs}
     paths = {name: inside(artifacts, name) for name in sorted(names)}
     there: dict[str, Content] = {name: path for name, path in paths.items() if path.is_file()}
@@ -109,7 +114,7 @@ def checkpoints(connection: sqlite3.Connection, artifacts: Path) -> dict[str, Co
         Damaged: a file is gone, or not what was recorded, or a symbolic link is in the way.
     """
     found: dict[str, Content] = {}
-    for row in exported.finished_runs(connection):
+    for row in exported_runs(connection):
         path = inside(artifacts, row["checkpoint"])
         if not path.is_file() or sha256_of(path) != row["checkpoint_sha256"]:
             raise Damaged(
@@ -152,7 +157,7 @@ def environment(connection: sqlite3.Connection) -> dict[str, object]:
             **{key: row[key] for key in ("run", "attempt", "device", "outcome")},
             "software": json.loads(row["versions_json"]),
         }
-        for row in exported.attempt_software(connection)
+        for row in attempt_software(connection)
     ]
     installed = {str(each.metadata["Name"]): each.version for each in distributions()}
     return {
@@ -161,7 +166,7 @@ def environment(connection: sqlite3.Connection) -> dict[str, object]:
             "python": platform.python_version(),
             "implementation": sys.implementation.name,
             "platform": platform.platform(),
-            "sqlite": exported.sqlite_version(connection),
+            "sqlite": sqlite_version(connection),
         },
         "installed": dict(sorted(installed.items(), key=lambda item: item[0].lower())),
         "attempts": attempts,
@@ -170,18 +175,18 @@ def environment(connection: sqlite3.Connection) -> dict[str, object]:
 
 def readme(connection: sqlite3.Connection, last_event: str) -> bytes:
     """Return README.txt."""
-    warnings = [data_warning(dataset) for dataset in exported.all_datasets(connection)]
+    warnings = [data_warning(dataset) for dataset in all_datasets(connection)]
     text = README.format(
         research_only=RESEARCH_ONLY,
         version=boneexp.__version__,
-        runs=len(exported.finished_runs(connection)),
+        runs=len(exported_runs(connection)),
         warnings="".join(f"\n{visible(warning)}\n" for warning in warnings if warning),
         last_event=last_event,
     )
     return text.encode()
 
 
-def _table(path: Path, rows: Iterable[exported.Row]) -> Path:
+def _table(path: Path, rows: Iterable[Facts]) -> Path:
     """Write rows as CSV, some thousand at a time."""
     with path.open("w", encoding="utf-8", newline="") as file:
         left, header = iter(rows), ""

@@ -17,16 +17,17 @@ from typing import Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 import boneexp
-from boneexp.artifacts import inside, sha256_of
-from boneexp.documents.wording import RESEARCH_ONLY
+from boneexp.comparison.references import data_warning
 from boneexp.errors import BoneexpError, Damaged, NothingToDo
-from boneexp.harmless import visible
-from boneexp.ledger import exported, views
-from boneexp.ledger.database import reading
-from boneexp.ledger.evidence import one_moment
+from boneexp.files.atomic import inside, sha256_of
+from boneexp.ledger.database import read_snapshot, reading
 from boneexp.ledger.quarantine import require_untouched
+from boneexp.ledger.queries.figures import metric_rows
+from boneexp.ledger.queries.files import file_rows
+from boneexp.ledger.queries.runs import epoch_rows, settled_runs, spec_of
 from boneexp.ledger.slice import shown_path
-from boneexp.references import data_warning
+from boneexp.text.escaping import visible
+from boneexp.text.labels import RESEARCH_ONLY
 
 STATUS = {"succeeded": "FINISHED", "failed": "FAILED", "cancelled": "KILLED"}
 EPOCH_FIGURES = ("train_loss", "val_loss", "val_accuracy", "val_macro_auroc", "learning_rate", "duration_s")
@@ -69,7 +70,7 @@ def write_runs(ledger: Path, artifacts: Path, target: str, *, with_checkpoints: 
     """
     with reading(ledger) as connection:
         require_untouched(connection)
-        runs = exported.settled_runs(connection)
+        runs = settled_runs(connection)
         if not runs:
             raise NothingToDo("no run is settled yet, so there is nothing to export; see: boneexp status")
         records = (_record(connection, row) for row in runs)
@@ -103,7 +104,7 @@ class _Record:
 
     def params(self) -> dict[str, str]:
         """Return settings, split and seed, flat; where the data lie decides nothing and is left out."""
-        spec = exported.spec_of(self.row)
+        spec = spec_of(self.row)
         settings = spec["settings"]
         settings["data"].pop("root")
         if isinstance(settings["model"]["pretrained"], str):
@@ -159,12 +160,12 @@ class _Record:
 
 def _record(connection: sqlite3.Connection, row: Row) -> _Record:
     run_id = row["run"]
-    with one_moment(connection):
+    with read_snapshot(connection):
         return _Record(
             row=row,
-            epochs=views.epoch_rows(connection, run_id),
-            metrics={part: views.metric_rows(connection, run_id, part) for part in ("val", "test")},
-            files=views.file_rows(connection, run_id),
+            epochs=epoch_rows(connection, run_id),
+            metrics={part: metric_rows(connection, run_id, part) for part in ("val", "test")},
+            files=file_rows(connection, run_id),
         )
 
 

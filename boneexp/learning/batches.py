@@ -13,8 +13,8 @@ import numpy as np
 import torch
 from torch.nn.functional import embedding
 
-from boneexp.config import DataSettings, TrainingSettings
 from boneexp.data.prepared import Prepared
+from boneexp.study.settings import DataSettings, TrainingSettings
 
 ORDER, AUGMENTATION = 0, 1  # streams of random numbers
 

@@ -17,8 +17,9 @@ from typing import Any
 import torch
 from torch import nn
 
-from boneexp.artifacts import RunFolder, link, sha256_of, write_bytes
 from boneexp.errors import Damaged, WeightsUnavailable
+from boneexp.files.atomic import link, sha256_of, write_bytes
+from boneexp.files.folders import RunFolder
 from boneexp.learning.tensors import is_archive, tensors_of
 from boneexp.results import EpochRecord
 

@@ -8,8 +8,8 @@ from importlib.metadata import version
 import torch
 
 import boneexp
-from boneexp.computing import Kernels
 from boneexp.errors import DeviceUnavailable
+from boneexp.results import Kernels
 
 
 def resolved_device(name: str) -> torch.device:

@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from torch.nn.functional import embedding, grid_sample
 
-from boneexp.config import DataSettings, TrainingSettings
 from boneexp.data.prepared import Prepared
 from boneexp.learning.batches import (
     Draws,
@@ -27,6 +26,7 @@ from boneexp.learning.batches import (
     planes_for,
     training_pixels,
 )
+from boneexp.study.settings import DataSettings, TrainingSettings
 
 SHARE_OF_DEVICE = 0.25  # of the memory that is free there; the network, and other workers, want the rest
 SENT_AT_A_TIME = 256

@@ -8,10 +8,10 @@ from pytorch_grad_cam import GradCAM
 from pytorch_grad_cam.utils.model_targets import ClassifierOutputTarget
 from torch import nn
 
-from boneexp.config import DataSettings
 from boneexp.data.prepared import Prepared
 from boneexp.learning.batches import normalised
 from boneexp.learning.last_map import last_map
+from boneexp.study.settings import DataSettings
 
 
 def heatmaps(

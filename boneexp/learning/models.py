@@ -14,10 +14,10 @@ import timm
 import torch
 from torch import nn
 
-from boneexp.config import ModelSettings
 from boneexp.errors import GridInvalid, WeightsUnavailable
 from boneexp.learning.tensors import weights_of
 from boneexp.results import CLASS_NAMES
+from boneexp.study.settings import ModelSettings
 
 
 class NoClassifier(GridInvalid):

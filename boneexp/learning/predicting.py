@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import nn
 
-from boneexp.config import DataSettings
 from boneexp.data.prepared import Prepared
 from boneexp.learning.batches import plain_images
 from boneexp.results import CLASS_NAMES
+from boneexp.study.settings import DataSettings
 
 
 def predict(

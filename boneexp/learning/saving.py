@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from boneexp.artifacts import RunFolder
+from boneexp.files.folders import RunFolder
 from boneexp.learning.checkpoint import Progress, save_best, save_last
 from boneexp.results import EpochRecord
 

@@ -17,17 +17,17 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from boneexp.artifacts import RunFolder
-from boneexp.config import DataSettings, TrainingSettings
 from boneexp.data.prepared import Prepared
 from boneexp.errors import DataInvalid
 from boneexp.evaluation.ranks import ranked_metrics
+from boneexp.files.folders import RunFolder
 from boneexp.learning.batches import Samples, batch_slices
 from boneexp.learning.checkpoint import Progress, load_last
 from boneexp.learning.feeding import Diet, Feed, Positions, feed_of
 from boneexp.learning.predicting import predict_logits
 from boneexp.learning.saving import Saving
 from boneexp.results import CLASS_NAMES, EpochRecord
+from boneexp.study.settings import DataSettings, TrainingSettings
 
 
 class NotFinite(Exception):

@@ -11,7 +11,6 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from boneexp.config import ModelSettings
 from boneexp.errors import GridInvalid, NoHeatMaps, TooLittleMemory
 from boneexp.learning.last_map import last_map
 from boneexp.learning.models import (
@@ -23,6 +22,7 @@ from boneexp.learning.models import (
     own_size,
 )
 from boneexp.results import CLASS_NAMES
+from boneexp.study.settings import ModelSettings
 
 
 @dataclass(frozen=True)

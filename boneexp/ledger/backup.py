@@ -5,8 +5,8 @@ from contextlib import closing
 from pathlib import Path
 from urllib.parse import quote
 
-from boneexp.artifacts import sha256_of, whole_file
 from boneexp.errors import Damaged, LedgerUnusable
+from boneexp.files.atomic import sha256_of, whole_file
 
 
 def back_up(source: sqlite3.Connection, target: Path, *, even_if_damaged: bool = False) -> str:

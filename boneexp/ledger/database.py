@@ -21,6 +21,7 @@ from boneexp.ledger.transaction import close_idle, one_transaction, opened_to_wr
 if TYPE_CHECKING:
     from sqlalchemy import Connection
 
+
 SCHEMA = "0005"
 BUSY_TIMEOUT_S = 30
 
@@ -291,3 +292,21 @@ def _unusable(path: Path, error: BaseException) -> Busy | LedgerUnusable:
     if "full" in said:
         return LedgerUnusable(f"the disk under {path} is full; nothing was lost; free space and try again")
     return LedgerUnusable(f"{path} cannot be used as a ledger: {said}")
+
+
+@contextmanager
+def read_snapshot(connection: sqlite3.Connection) -> Iterator[None]:
+    """Let every query of the block see the same ledger, whatever workers write meanwhile."""
+    if connection.in_transaction:
+        yield
+        return
+    connection.execute("BEGIN")
+    try:
+        yield
+    finally:
+        connection.execute("ROLLBACK")
+
+
+def sqlite_version(connection: sqlite3.Connection) -> str:
+    """Return the version of SQLite that reads the ledger."""
+    return str(connection.execute("SELECT sqlite_version()").fetchone()[0])

@@ -6,7 +6,11 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any
 
-from boneexp.config import (
+from boneexp.errors import Damaged
+from boneexp.ledger.history import record_event, seal_if_changed
+from boneexp.ledger.seals import Subject, seal_holds
+from boneexp.ledger.statements import insert, insert_all, update
+from boneexp.study.settings import (
     STEERS_ONLY,
     BaselineSettings,
     ExperimentSettings,
@@ -15,10 +19,6 @@ from boneexp.config import (
     SelectionSettings,
     canonical_json,
 )
-from boneexp.errors import Damaged
-from boneexp.ledger.history import record_event, seal_if_changed
-from boneexp.ledger.seals import Subject, seal_holds
-from boneexp.ledger.statements import insert, insert_all, update
 
 MAX_ATTEMPTS = 3
 ALL_NOTES = "SELECT name, value FROM datasets, json_each(notes_json)"  # for a person to paste

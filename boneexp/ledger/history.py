@@ -7,7 +7,6 @@ over the rows that it settles, so that these cannot be changed without a trace e
 from sqlite3 import Connection
 from typing import Any, Literal
 
-from boneexp.config import canonical_json
 from boneexp.ledger.chain import FIRST_HASH, event_hash
 from boneexp.ledger.sealed_rows import RULE
 from boneexp.ledger.seals import (
@@ -19,6 +18,7 @@ from boneexp.ledger.seals import (
 )
 from boneexp.ledger.statements import insert, insert_all
 from boneexp.results import WrittenFile
+from boneexp.study.settings import canonical_json
 
 
 def record_event(

@@ -3,8 +3,8 @@
 from dataclasses import replace
 from sqlite3 import Connection
 
-from boneexp.config import RunSpec
 from boneexp.ledger.queue import Claim
+from boneexp.study.settings import RunSpec
 
 # The spec of a finished run is sealed with the places of its time; its experiment has those told last.
 SPEC_NOW = """SELECT json_set(r.spec_json,

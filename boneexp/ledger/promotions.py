@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from sqlite3 import Connection
 from typing import Any
 
-from boneexp.config import canonical_json
 from boneexp.ledger.history import record_event, record_files
 from boneexp.ledger.statements import insert
 from boneexp.results import WrittenFile
+from boneexp.study.settings import canonical_json
 
 PROMOTED_CHECKPOINT = "promoted checkpoint"
 

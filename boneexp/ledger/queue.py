@@ -10,10 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from sqlite3 import Connection
 
-from boneexp.config import RunSpec, canonical_json
 from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.ledger.history import record_event
 from boneexp.ledger.statements import insert, update
+from boneexp.study.settings import RunSpec, canonical_json
 
 HOPELESS = "its workers died before an epoch was done; see what kills them, then: boneexp retry RUN"
 LONGEST_LEASE_S = 3600  # one that ends later was given before the clock was put back

@@ -5,7 +5,7 @@ SQLAlchemy is not asked for them: it takes longer to compose a statement than SQ
 """
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Literal
 
 Row = Mapping[str, Any]
@@ -37,3 +37,23 @@ def update(connection: sqlite3.Connection, table: str, key: Row, **values: Any) 
 
 def _insert(how: str, table: str, row: Row) -> str:
     return f"{how} INTO {table} ({', '.join(row)}) VALUES (:{', :'.join(row)})"
+
+
+Facts = dict[str, Any]
+
+
+def rows_of(connection: sqlite3.Connection, query: str, values: Sequence[object] = ()) -> list[Facts]:
+    """Return what a query finds, each row by the names of its columns."""
+    return [dict(row) for row in connection.execute(query, tuple(values))]
+
+
+def each_row(connection: sqlite3.Connection, query: str) -> Iterator[Facts]:
+    """Yield the rows of a query one by one."""
+    return (dict(row) for row in connection.execute(query))
+
+
+def tuples_of(
+    connection: sqlite3.Connection, query: str, values: Sequence[object] = ()
+) -> list[tuple[Any, ...]]:
+    """Return what a query finds, each row as a tuple."""
+    return [tuple(row) for row in connection.execute(query, tuple(values))]

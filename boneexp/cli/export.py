@@ -1,0 +1,62 @@
+"""`boneexp export`: the study as a bundle, or to MLflow."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boneexp.cli import output
+from boneexp.cli.options import (
+    ARTIFACTS,
+    DOCS,
+    GRID,
+    LEDGER,
+    ArtifactsPath,
+    DocsPath,
+    GridPath,
+    Json,
+    LedgerPath,
+)
+from boneexp.cli.unfinished_promotion import mention_cut_short
+from boneexp.ledger.database import reading
+
+
+def export(
+    *,
+    bundle: Annotated[
+        Path | None, typer.Option("--bundle", metavar="FILE", help="Write one archive that checks itself.")
+    ] = None,
+    mlflow: Annotated[
+        str, typer.Option("--mlflow", metavar="DIR-or-URI", help="Write every settled run into MLflow, once.")
+    ] = "",
+    with_checkpoints: Annotated[
+        bool, typer.Option("--with-checkpoints", help="The best weights of each run, too.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace a file that is there.")] = False,
+    grid: GridPath = GRID,
+    docs: DocsPath = DOCS,
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    json: Json = False,
+) -> None:
+    """Give the study to others: as one archive that can be checked anywhere, or as runs in MLflow."""
+    if (bundle is None) == (not mlflow):
+        raise typer.BadParameter("say where to: --bundle FILE or --mlflow DIR-or-URI")
+    if bundle is None:
+        from boneexp.exports.mlflow_runs import write_runs
+
+        written = write_runs(ledger, artifacts, mlflow, with_checkpoints=with_checkpoints)
+        if json:
+            return output.as_json(written.as_json())
+        return output.data(f"{written.sentence()}, in {written.store}")
+    from boneexp.exports.bundle import write_bundle
+    from boneexp.files.folders import Place
+
+    with reading(ledger) as connection:
+        mention_cut_short(connection)
+    place = Place(ledger, artifacts, grid, docs)
+    done = write_bundle(place, bundle, with_checkpoints=with_checkpoints, replace=yes)
+    if json:
+        return output.as_json(done.as_json())
+    output.data(f"{done.sha256}  {done.path}")
+    return output.talk(done.sentence())

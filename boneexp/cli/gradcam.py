@@ -1,0 +1,88 @@
+"""`boneexp gradcam`: heat maps of chosen images."""
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from boneexp.cli import output
+from boneexp.cli.options import (
+    ARTIFACTS,
+    DOCS,
+    GRID,
+    LEDGER,
+    ArtifactsPath,
+    Device,
+    DocsPath,
+    GridPath,
+    Json,
+    LedgerPath,
+    Root,
+    absolute,
+    names,
+    require_one_of,
+)
+from boneexp.cli.output import Row, empty_table, escaped
+from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.text.numbers import three_decimals
+
+
+def gradcam(
+    *,
+    experiment: Annotated[str | None, typer.Option(help="Another experiment than the promoted.")] = None,
+    split: Annotated[
+        str, typer.Option(help="Which of its runs: stratified or center_holdout.")
+    ] = "stratified",
+    images: Annotated[str, typer.Option(help="Just these images: IMG000001.jpeg,IMG000002.jpeg.")] = "",
+    count: Annotated[int, typer.Option(min=1, max=1000, help="Overlays per class and outcome.")] = 3,
+    lesion: Annotated[
+        str, typer.Option(help="Measure against the lesion's outline, box or union instead of as in the run.")
+    ] = "",
+    root: Root = "",
+    device: Device = "auto",
+    grid: GridPath = GRID,
+    docs: DocsPath = DOCS,
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    json: Json = False,
+) -> None:
+    """Draw where the promoted model looks, and measure the overlap with the annotated lesions."""
+    require_one_of("lesion", lesion, ("", "outline", "box", "union"))
+    finish_if_cut_short((ledger, artifacts, grid, docs), required=experiment is None)
+    from boneexp.cli.progress import counting
+    from boneexp.explanations import gradcam as explaining
+    from boneexp.files.folders import Place
+    from boneexp.reports import write
+
+    place = Place(ledger, artifacts, grid, docs)
+    request = explaining.Request(experiment, split, names(images), count, device, absolute(root), lesion)
+    with counting("Grad-CAM") as progress:
+        done = explaining.explain_and_record(place, request, progress, time.time())
+    if done.notice:
+        output.talk(f"Warning: {done.notice}")
+    written = list(done.galleries)
+    if experiment is None and not images:  # the promoted model: its documents show what was measured
+        written += write.write_report(place, time.time(), with_page=False)
+    if json:
+        return output.as_json(done.as_json())
+    output.show(*overlap_parts(done.as_json()))
+    return output.talk("\n".join(["Written:", *(f"  {path}" for path in written)]))
+
+
+def overlap_parts(done: Row) -> "list[Any]":
+    """Return what Grad-CAM found: the overlap with the annotated lesions, and each drawn image."""
+    overlap = done["overlap"]
+    table = empty_table("image", "class", "outcome", "is", "said", "IoU at 0.5", "overlay")
+    for each in done["explanations"]:
+        if each["overlay"]:
+            iou = "" if each["iou"] is None else three_decimals(each["iou"]["0.5"])
+            words = [each[key] for key in ("image_id", "explained_class", "outcome", "label", "predicted")]
+            table.add_row(*map(escaped, words), iou, escaped(each["overlay"]))
+    levels = ", ".join(f"{value:.3f} at {level}" for level, value in overlap["iou"].items())
+    mean = (
+        f"Mean IoU with the lesion ({done['lesion']}) over {overlap['images']} annotated test images: "
+        f"{levels or 'not reported'}"
+    )
+    if done["purpose"] != "measured":
+        mean = "Images that were asked for enter no mean; measure over the test part with: boneexp gradcam"
+    return [table, mean, "Research use only, not for clinical use."]

@@ -1,0 +1,152 @@
+"""What the commands take, and the one place where an error becomes a message and an exit code.
+
+Every command takes `--ledger` and `--artifacts`, also one that needs neither, so that a script can pass both
+to all of them.
+"""
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from boneexp.cli.contradictions import contradiction
+from boneexp.errors import BoneexpError, NothingToDo
+from boneexp.files.sharing import shared_with_group
+from boneexp.ledger.database import reading
+from boneexp.ledger.queries.runs import runs_in_state
+from boneexp.text.escaping import visible
+
+LedgerPath = Annotated[
+    Path,
+    typer.Option(
+        "--ledger", envvar="BONEEXP_LEDGER", help="The ledger, an SQLite file.", callback=shared_with_group
+    ),
+]
+ArtifactsPath = Annotated[
+    Path,
+    typer.Option(
+        "--artifacts",
+        envvar="BONEEXP_ARTIFACTS",
+        help="Folder of checkpoints, figures, tables.",
+        callback=shared_with_group,
+    ),
+]
+GridPath = Annotated[Path, typer.Option("--grid", envvar="BONEEXP_GRID", help="The grid file.")]
+DocsPath = Annotated[Path, typer.Option("--docs", envvar="BONEEXP_DOCS", help="Folder of the two documents.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")]
+Markdown = Annotated[bool, typer.Option("--md", help="Print a Markdown table on stdout.")]
+Part = Annotated[str, typer.Option("--part", help="Of which part: test or val.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Root = Annotated[
+    str,
+    typer.Option("--root", help="Where the data lie now, if not where they lay when the grid was queued."),
+]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Device = Annotated[
+    str, typer.Option("--device", envvar="BONEEXP_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
+]
+Kernels = Annotated[
+    Literal["deterministic", "autotune"],  # as boneexp.computing says
+    typer.Option(
+        "--kernels",
+        envvar="BONEEXP_KERNELS",
+        help="On CUDA: deterministic, as exact resuming needs, or autotune, the fastest as tried out.",
+    ),
+]
+
+LEDGER, ARTIFACTS, GRID, DOCS = Path("ledger.db"), Path("artifacts"), Path("experiments.toml"), Path("docs")
+
+
+class Commands(TyperGroup):
+    """The one place where an error becomes a message and an exit code."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run a command; what the user can mend ends with one message and the error's own exit code."""
+        try:
+            return super().invoke(ctx)
+        except BoneexpError as error:
+            typer.secho(f"Error: {visible(str(error))}", err=True, fg="red")
+            raise typer.Exit(error.exit_code) from error
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except OSError as error:
+            if isinstance(error, BrokenPipeError):
+                raise
+            where = f" ({error.filename})" if error.filename else ""
+            typer.secho(f"Error: {visible(f'{error.strerror or error}{where}')}", err=True, fg="red")
+            raise typer.Exit(1) from error
+
+
+class Command(TyperCommand):
+    """A command that refuses options which contradict each other."""
+
+    def invoke(self, ctx: Any) -> Any:
+        """Run the command; end with code 2 where two of the options given cannot both be meant."""
+        given = [_shown(each) for each in self.params if _is_given(ctx, each)]
+        if (wrong := contradiction(self.name or "", given)) is not None:
+            raise typer.BadParameter(wrong, ctx)
+        return super().invoke(ctx)
+
+
+def require_agreement(yes: bool, what: str) -> None:
+    """Refuse, with exit code 2, what asks before it replaces something where nobody can answer."""
+    if not yes and not has_terminal():
+        raise typer.BadParameter(f"{what} asks first, and there is no terminal to answer on; add --yes")
+
+
+def has_terminal() -> bool:
+    """Return True if somebody may answer a question; a pipe, a file or nothing as input cannot."""
+    return sys.stdin is not None and sys.stdin.isatty()
+
+
+def _is_given(ctx: Any, parameter: Any) -> bool:
+    """Whether it stands on the command line; what an environment variable says contradicts nothing."""
+    source = ctx.get_parameter_source(parameter.name)
+    return source is not None and source.name == "COMMANDLINE"
+
+
+def _shown(parameter: Any) -> str:
+    if parameter.param_type_name == "argument":
+        return str(parameter.metavar or parameter.name).upper().strip("[].")
+    return str(parameter.opts[0])
+
+
+def require_one_of(option: str, given: str, known: tuple[str, ...]) -> None:
+    """Refuse a value that the option does not have."""
+    if given not in known:
+        raise typer.BadParameter(f"--{option} {given}: it is one of {', '.join(known)}")
+
+
+def absolute(root: str) -> str:
+    """Return the folder as every process finds it; "" where none is named."""
+    return str(Path(root).expanduser().resolve()) if root else ""
+
+
+def names(text: str) -> list[str]:
+    """Return the names of a list such as "E1,E2"."""
+    return [name.strip() for name in text.split(",") if name.strip()]
+
+
+def exit_code(stopped_by: str, failed: int, succeeded: int) -> int:
+    """Return the exit code: 128 + signal, 3 if a run failed, 4 if there was nothing to do."""
+    if stopped_by:
+        return {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143}[stopped_by]
+    if failed:
+        return 3
+    return 0 if succeeded else 4
+
+
+def chosen_runs(ledger: Path, run_ids: list[int] | None, failed: bool) -> list[int]:
+    """Return the runs that were named, or every failed one."""
+    if bool(run_ids) == failed:
+        raise typer.BadParameter("say which: run numbers, or --failed")
+    if run_ids:
+        return list(dict.fromkeys(run_ids))
+    with reading(ledger) as connection:
+        found = runs_in_state(connection, ("failed",))
+    if not found:
+        raise NothingToDo("no run has failed; see them with: boneexp status")
+    return found

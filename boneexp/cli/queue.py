@@ -1,0 +1,143 @@
+"""`boneexp queue`: every new combination of the grid into the queue."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from boneexp.cli import output
+from boneexp.cli.options import (
+    ARTIFACTS,
+    DOCS,
+    GRID,
+    LEDGER,
+    ArtifactsPath,
+    DryRun,
+    GridPath,
+    Json,
+    LedgerPath,
+    names,
+)
+from boneexp.cli.output import Row, empty_table, escaped
+from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.ledger.database import open_ledger, reading
+from boneexp.ledger.network import network_file_system
+from boneexp.ledger.queries.runs import known_hashes
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def queue(
+    *,
+    grid: GridPath = GRID,
+    only: Annotated[str, typer.Option(help="Just these experiments: E1,E2.")] = "",
+    split: Annotated[str, typer.Option(help="Just this split: stratified or center_holdout.")] = "",
+    seeds: Annotated[str, typer.Option(help="These seeds instead of the grid's: 42,43.")] = "",
+    set_: Annotated[
+        list[str] | None, typer.Option("--set", help="Override a key: training.batch_size=8. Repeatable.")
+    ] = None,
+    root: Annotated[
+        str, typer.Option("--root", help="Folder of the dataset, in place of data.root of the grid file.")
+    ] = "",
+    max_attempts: Annotated[
+        int, typer.Option(min=1, help="Deaths in a row without an epoch after which a new run is given up.")
+    ] = 3,
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    dry_run: DryRun = False,
+    json: Json = False,
+) -> None:
+    """Put every new combination of the grid in the queue; what is there already stays as it is."""
+    from boneexp.cli.progress import counting
+    from boneexp.runs.enqueue import check_networks, planned, put_in_queue, with_root
+
+    chosen = (names(only), names(split), _seeds(seeds))
+    _require_given_once(set_ or [], {"seeds": seeds, "data.root": root})
+    overrides = with_root(set_ or [], root)
+    if not dry_run and ledger.is_file():
+        finish_if_cut_short((ledger, artifacts, grid, DOCS))
+    with counting("checking the images") as progress:
+        made = planned(grid, overrides, chosen, None if dry_run else artifacts, progress)
+    known = _known_hashes(ledger)
+    for note in check_networks(made, known):
+        output.talk(f"Note: {note}")
+    if notes := made.noted(ledger):
+        output.talk(notes)
+    if dry_run:
+        rows = [{**row, "new": row["config_hash"] not in known} for row in made.rows()]
+        return output.as_json(rows) if json else output.show(plan_table(rows))
+    if not ledger.is_file():
+        warn_of_network(ledger)
+    done = put_in_queue(made, open_ledger(ledger), artifacts, time.time(), max_attempts)
+    if json:
+        return output.as_json(
+            {
+                "queued": list(done.added),
+                "known": done.known,
+                "outdated": list(done.outdated),
+                "notes": made.notes(),
+            }
+        )
+    output.data(f"{len(done.added)} queued, {done.known} already in {ledger}")
+    if done.outdated:
+        numbers = " ".join(map(str, done.outdated))
+        output.talk(f"Runs of earlier settings still wait; take them out with: boneexp cancel {numbers}")
+    return None
+
+
+def _require_given_once(overrides: list[str], options: dict[str, str]) -> None:
+    """Refuse a key that an option of its own and --set both give."""
+    keys = [each.partition("=")[0].strip() for each in overrides]
+    for key, value in options.items():
+        if value and key in keys:
+            option = f"--{key.split('.')[-1]}"
+            raise typer.BadParameter(f"{option} and --set {key} contradict each other; give one of them")
+
+
+def _seeds(text: str) -> list[int]:
+    try:
+        return [int(name) for name in names(text)]
+    except ValueError:
+        raise typer.BadParameter(f"--seeds {text}: seeds are whole numbers, such as 42,43") from None
+
+
+def _known_hashes(ledger: Path) -> set[str]:
+    if not ledger.is_file():
+        return set()
+    with reading(ledger) as connection:
+        return known_hashes(connection)
+
+
+def warn_of_network(ledger: Path) -> None:
+    """Warn of a ledger on a network file system."""
+    found = network_file_system(ledger)
+    if found is not None:
+        output.talk(
+            f"Warning: {ledger} lies on a network file system ({found}), where SQLite may lose or damage it; "
+            "put it on a disk of this machine with --ledger FILE (artifacts may stay); see docs/scale.md"
+        )
+
+
+MOST_PLANNED = 1000  # rows of the plan that are shown: rich takes about a millisecond for each
+
+
+def plan_table(rows: Sequence[Row]) -> "Table":
+    """Return the table of the runs that a grid would queue, or of as many as anybody reads."""
+    table = empty_table("experiment", "split", "seed", "backbone", "size", "batch", "config hash", "new")
+    if len(rows) > MOST_PLANNED:
+        table.caption = f"and {len(rows) - MOST_PLANNED:,} more; all of them with --json"
+    for row in rows[:MOST_PLANNED]:
+        table.add_row(
+            escaped(f"{row['experiment']} {row['name']}".strip()),
+            row["split"],
+            str(row["seed"]),
+            escaped(row["backbone"]),
+            str(row["image_size"]),
+            str(row["batch_size"]),
+            row["config_hash"][:12],
+            "yes" if row["new"] else "in the ledger",
+        )
+    return table

@@ -1,0 +1,112 @@
+"""`boneexp run`: work through the queue on this machine."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from boneexp.cli import output
+from boneexp.cli.options import (
+    ARTIFACTS,
+    DOCS,
+    GRID,
+    LEDGER,
+    ArtifactsPath,
+    Device,
+    Json,
+    Kernels,
+    LedgerPath,
+    Root,
+    absolute,
+    exit_code,
+)
+from boneexp.cli.queue import warn_of_network
+from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.errors import Busy, NothingToDo, RunNotFinished
+from boneexp.ledger.database import reading
+from boneexp.ledger.queries.runs import run_row, unfinished_rows
+
+
+def run(
+    *,
+    run_id: Annotated[int | None, typer.Argument(metavar="[RUN]", help="Just this run.")] = None,
+    next_: Annotated[bool, typer.Option("--next", help="The next run that waits.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every run that waits.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Runs side by side (with --all).")] = 1,
+    device: Device = "auto",
+    kernels: Kernels = "deterministic",
+    lease: Annotated[
+        float,
+        typer.Option(
+            min=1,
+            max=1800,  # far below what the queue takes for a lease that a wrong clock gave
+            envvar="BONEEXP_LEASE",
+            help="Seconds after which a silent worker loses its run.",
+        ),
+    ] = 120,
+    root: Root = "",
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    json: Json = False,
+) -> None:
+    """Work through the queue on this machine; Ctrl-C once saves and puts the run back, twice ends at once."""
+    from dataclasses import asdict
+
+    from boneexp.runs.processes import free_dead_runs_here
+
+    if (run_id is not None) + next_ + all_ != 1:
+        raise typer.BadParameter("say which: --next, --all, or the number of a run (RUN)")
+    if workers > 1 and not all_:
+        raise typer.BadParameter("--workers goes with --all")
+    finish_if_cut_short((ledger, artifacts, GRID, DOCS))
+    free_dead_runs_here(ledger, time.time())  # what was cancelled ends with its process, and does not wait
+    _require_waiting(ledger, run_id)
+    _require_own_folders(ledger, artifacts)
+    warn_of_network(ledger)
+    from boneexp.cli.progress import run_progress
+    from boneexp.results import Computing
+    from boneexp.runs.context import Workplace
+    from boneexp.runs.workers import run_local
+
+    with run_progress() as announce:
+        computing = Computing(device, kernels)
+        place = Workplace(ledger, artifacts, computing, announce, lease_s=lease, root=absolute(root))
+        limit = None if all_ else 1
+        tally = run_local(place, workers=workers, limit=limit, run_id=run_id)
+    if json:
+        output.as_json(asdict(tally))
+    output.talk(f"{tally.sentence()}; see them with: boneexp status")
+    if not tally.succeeded + tally.failed + tally.cancelled and not tally.stopped_by:
+        _say_who_holds(ledger, run_id)
+    raise typer.Exit(exit_code(tally.stopped_by, tally.failed, tally.succeeded))
+
+
+def _require_waiting(ledger: Path, run_id: int | None) -> None:
+    """Say so at once, before torch is loaded, when there is nothing to run."""
+    with reading(ledger) as connection:
+        rows = unfinished_rows(connection) if run_id is None else [run_row(connection, run_id)]
+    if run_id is not None and rows[0]["state"] not in ("queued", "running"):
+        state = rows[0]["state"]
+        more = f"; queue it again with: boneexp retry {run_id}" if state in ("failed", "cancelled") else ""
+        raise RunNotFinished(f"run {run_id} is {state}, not waiting{more}")
+    if not rows:
+        raise NothingToDo("no run waits; see what there is with: boneexp status")
+
+
+def _require_own_folders(ledger: Path, artifacts: Path) -> None:
+    """Refuse to begin while a run that waits would write out of the artifacts folder, through a link."""
+    from boneexp.files.atomic import inside
+
+    with reading(ledger) as connection:
+        waiting = unfinished_rows(connection)
+    for relative in ("cache/prepared", "cache/images.json", *(f"{row['folder']}/run.log" for row in waiting)):
+        inside(artifacts, relative)
+
+
+def _say_who_holds(ledger: Path, run_id: int | None) -> None:
+    with reading(ledger) as connection:
+        rows = unfinished_rows(connection) if run_id is None else [run_row(connection, run_id)]
+    held = [f"run {row['run']} by {row['worker']}" for row in rows if row["state"] == "running"]
+    if held:
+        raise Busy(f"what waits is held by other workers ({', '.join(held)}); watch it with: boneexp status")

@@ -1,0 +1,155 @@
+"""`boneexp show`: one run in detail."""
+
+import json
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from boneexp.cli import output
+from boneexp.cli.options import ARTIFACTS, LEDGER, ArtifactsPath, Json, LedgerPath
+from boneexp.cli.output import Row, empty_table, escaped, with_place
+from boneexp.cli.unfinished_promotion import mention_cut_short
+from boneexp.ledger.database import reading
+from boneexp.ledger.queries.events import event_rows
+from boneexp.ledger.queries.figures import late_rows, metric_rows
+from boneexp.ledger.queries.files import file_rows
+from boneexp.ledger.queries.runs import attempt_rows, epoch_rows, run_row, spec_json
+from boneexp.text.numbers import clock_time, three_decimals
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def show(
+    run_id: Annotated[int, typer.Argument(metavar="RUN")],
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    json: Json = False,
+) -> None:
+    """Show one run in detail: settings, attempts, epochs, metrics, files, and the traceback of a failure."""
+    from json import loads
+
+    with reading(ledger) as connection:
+        row = with_place(run_row(connection, run_id), artifacts)
+        attempts = attempt_rows(connection, run_id)
+        metrics, files = metric_rows(connection, run_id), file_rows(connection, run_id)
+        more = {
+            "epochs": epoch_rows(connection, run_id),
+            "events": event_rows(connection, run_id),
+            "late_results": late_rows(connection, run_id),
+        }
+        spec = loads(spec_json(connection, run_id))
+        mention_cut_short(connection)
+    if json:
+        tables = {"attempts": attempts, "metrics": metrics, "files": files, **more}
+        return output.as_json({**row, **tables, "spec": spec})
+    parts = run_detail(row, spec["settings"], attempts, more["epochs"])
+    return output.show(*parts, *outcome_parts(attempts, metrics, files))
+
+
+MOST_EPOCHS = 300
+
+
+def run_detail(row: Row, settings: Row, attempts: Sequence[Row], epochs: Sequence[Row]) -> "list[Any]":
+    """Return one run in detail: its facts, settings, attempts, and the epochs as they count."""
+    facts = empty_table("fact", "value", title=f"Run {row['run']}")
+    for key in (
+        "experiment",
+        "name",
+        "split",
+        "seed",
+        "state",
+        "failure_kind",
+        "failure",
+        "config_hash",
+        "folder",
+        "checkpoint",
+        "best_epoch",
+        "epochs_done",
+        "epochs_planned",
+        "batch_size",
+        "micro_batch",
+    ):
+        if row[key] not in (None, ""):
+            facts.add_row(key, escaped(str(row[key])))
+    parts: list[Any] = [facts, _settings_table(settings), _attempts_table(attempts)]
+    return [*parts, _epochs_table(epochs, row["best_epoch"])] if epochs else parts
+
+
+def outcome_parts(attempts: Sequence[Row], metrics: Sequence[Row], files: Sequence[Row]) -> "list[Any]":
+    """Return what a run came to: its metrics and files, and the traceback of the last attempt."""
+    from boneexp.results import AT_BOUND, is_at_bound
+
+    parts: list[Any] = []
+    if metrics:
+        figures = empty_table("test metric", "class", "value", "interval")
+        for each in metrics:
+            interval = "" if each["low"] is None else f"{each['low']:.3f}-{each['high']:.3f}"
+            value = (
+                f"{three_decimals(each['value'])} {AT_BOUND}"
+                if is_at_bound(each["metric"], each["value"])
+                else None
+            )
+            figures.add_row(
+                each["metric"], each["class_name"] or "all", value or three_decimals(each["value"]), interval
+            )
+        parts.append(figures)
+    if files:
+        listed = empty_table("file", "kind", "SHA-256", "bytes")
+        for file in files:
+            listed.add_row(
+                escaped(file["path"]), file["kind"], file["sha256"][:12], f"{file['size_bytes']:,}"
+            )
+        parts.append(listed)
+    parts += [escaped(each["traceback"]) for each in attempts[-1:] if each["traceback"]]
+    return parts
+
+
+def _attempts_table(attempts: Sequence[Row]) -> "Table":
+    table = empty_table(
+        "attempt", "worker", "device", "started (UTC)", "took", "micro-batch", "outcome", "why"
+    )
+    for each in attempts:
+        ended = each["ended_at"] or each["renewed_at"]
+        table.add_row(
+            str(each["number"]),
+            escaped(each["worker"]),
+            escaped(each["device"]),
+            time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(each["started_at"])),
+            clock_time(ended - each["started_at"]),
+            f"{each['micro_batch']} of {each['batch_size']}",
+            each["outcome"] or "running",
+            escaped(f"{each['failure_kind'] or ''} {each['failure'] or ''}".strip()),
+        )
+    return table
+
+
+def _settings_table(settings: Row) -> "Table":
+    """Return every setting with its value, by its dotted key in the grid file."""
+    table = empty_table("setting", "value")
+    for key, value in settings.items():
+        inner = value.items() if isinstance(value, dict) else [("", value)]
+        for name, each in inner:
+            table.add_row(f"{key}.{name}".rstrip("."), escaped(json.dumps(each, ensure_ascii=False)))
+    return table
+
+
+def _epochs_table(epochs: Sequence[Row], best: int | None) -> "Table":
+    """Return the epochs as they count, of very many the newest; a star marks whose weights were kept."""
+    table = empty_table("epoch", "attempt", "training loss", "validation loss", "accuracy", "macro AUROC")
+    for column in ("learning rate", "took"):
+        table.add_column(column)
+    if len(epochs) > MOST_EPOCHS:
+        table.caption = f"and {len(epochs) - MOST_EPOCHS:,} before; all of them with --json"
+    for each in epochs[-MOST_EPOCHS:]:
+        table.add_row(
+            f"{each['epoch']}{' *' if each['epoch'] == best else ''}",
+            str(each["attempt"]),
+            *(f"{each[loss]:.4f}" for loss in ("train_loss", "val_loss")),
+            *(three_decimals(each[figure]) for figure in ("val_accuracy", "val_macro_auroc")),
+            f"{each['learning_rate']:.3g}",
+            f"{each['duration_s']:.1f} s",
+        )
+    return table

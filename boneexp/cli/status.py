@@ -1,0 +1,143 @@
+"""`boneexp status`: every run on one line."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from boneexp.cli import output
+from boneexp.cli.options import ARTIFACTS, LEDGER, ArtifactsPath, Csv, Json, LedgerPath, Markdown
+from boneexp.cli.output import (
+    WIDE,
+    Row,
+    empty_table,
+    escaped,
+    machine_readable,
+    more,
+    what_happens,
+    with_place,
+)
+from boneexp.cli.unfinished_promotion import mention_cut_short
+from boneexp.ledger.database import reading
+from boneexp.ledger.queries.runs import run_rows, state_counts, status_rows
+from boneexp.text.numbers import clock_time, three_decimals
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def status(
+    *,
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
+    json: Json = False,
+    csv: Csv = False,
+    md: Markdown = False,
+) -> None:
+    """Show every run: its state, how far it is, and what came out. Changes nothing."""
+    if watch:
+        from boneexp.cli.progress import watch as watch_table
+
+        return watch_table(lambda: _status_now(ledger), every_s=2)
+    every = json or csv or md
+    with reading(ledger) as connection:
+        rows = run_rows(connection) if every else status_rows(connection, MOST_RUNS)
+        counts = state_counts(connection)
+        mention_cut_short(connection)
+    if every:
+        return machine_readable([with_place(row, artifacts) for row in rows], json, csv)
+    output.show(*status_parts(rows, time.time(), sum(counts.values()), output.console().width))
+    if waiting := counts.get("queued"):
+        output.talk(f"{waiting} waiting; run them with: boneexp run --all")
+    return None
+
+
+def _status_now(ledger: Path) -> tuple[Any, bool]:
+    with reading(ledger) as connection:
+        rows = status_rows(connection, MOST_RUNS)
+        counts = state_counts(connection)
+    final = not counts.keys() & {"queued", "running"}
+    parts = status_parts(rows, time.time(), sum(counts.values()), output.console().width)
+    return output.together(parts), final
+
+
+MOST_RUNS = 300  # rows of status that are shown: two milliseconds each
+
+
+STATE_COLOURS = {
+    "queued": "cyan",
+    "running": "yellow",
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "dim",
+}
+
+
+def status_parts(rows: Sequence[Row], now: float, of: int, width: int) -> "list[Any]":
+    """Return the runs as a table for a terminal of `width` columns; `of` is how many there are.
+
+    Where the whole table would cut numbers, seeds are left out if they are all the same, and what else is to
+    be said of a run stands below on a line of its own.
+    """
+    if width >= WIDE:
+        return [status_table(rows, now, of)]
+    remarks = [f"run {row['run']}: {remark}" for row in rows if (remark := _remark(row, now))]
+    return [_narrow_status_table(rows, of), *(escaped(remark) for remark in remarks)]
+
+
+def _narrow_status_table(rows: Sequence[Row], of: int) -> "Table":
+    from rich.box import SIMPLE_HEAD
+    from rich.table import Table
+
+    seeds = len({row["seed"] for row in rows}) > 1
+    table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
+    table.add_column("run", overflow="fold", min_width=3)
+    for name in ("experiment", "split", *(["seed"] if seeds else []), "state", "epochs"):
+        table.add_column(name, overflow="fold")
+    for name in ("accu-\nracy", "macro\nAUROC", "mal.\nsens."):
+        table.add_column(name, no_wrap=True, min_width=len("0.000"))
+    table.caption = more(len(rows), of)
+    for row in rows:
+        table.add_row(
+            str(row["run"]),
+            escaped(f"{row['experiment']} {row['name']}".strip()),
+            row["split"],
+            *([str(row["seed"])] if seeds else []),
+            f"[{STATE_COLOURS[row['state']]}]{row['state']}[/]",
+            f"{row['epochs_done'] or 0}/{row['epochs_planned']}",
+            *(three_decimals(row[figure]) for figure in ("accuracy", "macro_auroc", "malignant_sensitivity")),
+        )
+    return table
+
+
+def _remark(row: Row, now: float) -> str:
+    """Return what the narrow table has no column for; "" where there is nothing to say."""
+    attempts = f"{row['attempts']} attempts" if row["attempts"] > 1 else ""
+    return "; ".join(part for part in (attempts, what_happens(row, now)) if part)
+
+
+def status_table(rows: Sequence[Row], now: float, of: int) -> "Table":
+    """Return the table of these runs; `of` is how many there are."""
+    table = empty_table("run", "experiment", "split", "seed", "state", "epochs", "attempts")
+    for column in ("accuracy", "macro AUROC", "mal. sens."):
+        table.add_column(column, overflow="fold", min_width=len("0.000"))
+    for column in ("time", "what"):
+        table.add_column(column, overflow="fold")
+    table.caption = more(len(rows), of)
+    for row in rows:
+        table.add_row(
+            str(row["run"]),
+            escaped(f"{row['experiment']} {row['name']}".strip()),
+            row["split"],
+            str(row["seed"]),
+            f"[{STATE_COLOURS[row['state']]}]{row['state']}[/]",
+            f"{row['epochs_done'] or 0}/{row['epochs_planned']}",
+            str(row["attempts"]),
+            *(three_decimals(row[figure]) for figure in ("accuracy", "macro_auroc", "malignant_sensitivity")),
+            clock_time(row["training_s"]),
+            escaped(what_happens(row, now)),
+        )
+    return table

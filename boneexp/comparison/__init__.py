@@ -1,0 +1,1 @@
+"""Rows of the ledger to answers: ranking, verdict, paired tests, subgroups, seeds."""

@@ -1,0 +1,135 @@
+"""The finished runs of the grid that was queued last, with what each said of every image."""
+
+import sqlite3
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from boneexp.errors import Damaged
+from boneexp.evaluation.inputs import Predictions
+from boneexp.evaluation.reported import predictions_of_rows
+from boneexp.ledger.queries.predictions import part_predictions
+from boneexp.ledger.queries.runs import evaluated_runs as read_evaluated_runs
+from boneexp.ledger.statements import Facts
+from boneexp.results import SPLITS
+
+
+@dataclass(frozen=True)
+class EvaluatedRun:
+    """One finished run; `parts` are its predictions of "val" and "test"."""
+
+    run: int
+    experiment: str
+    split: str
+    seed: int
+    test_set: str
+    parts: Mapping[str, Predictions]
+
+
+@dataclass(frozen=True)
+class Evaluated:
+    """Finished runs, those of a split on one test set; `resamples` and `confidence` are what they ask for."""
+
+    runs: tuple[EvaluatedRun, ...]
+    elsewhere: tuple[tuple[str, str], ...]  # (split, experiment) left out, since tested on other images
+    resamples: int
+    confidence: float
+
+    @cached_property
+    def experiments(self) -> tuple[str, ...]:
+        """The experiments, as the comparison orders them."""
+        return tuple(dict.fromkeys(run.experiment for run in self.runs))
+
+    @cached_property
+    def splits(self) -> tuple[str, ...]:
+        """The splits of which there are runs."""
+        return tuple(split for split in SPLITS if any(run.split == split for run in self.runs))
+
+    def of(self, experiment: str, split: str) -> tuple[EvaluatedRun, ...]:
+        """Return the runs of an experiment on a split, one per seed; the lowest validation loss first."""
+        return tuple(run for run in self.runs if (run.experiment, run.split) == (experiment, split))
+
+
+def evaluated_runs(connection: sqlite3.Connection, experiments: Collection[str] | None = None) -> Evaluated:
+    """Read the current finished runs of `experiments`, or of all.
+
+    Of each split those are taken that share the test set of most experiments (the first of equals); figures
+    of other images are no comparison.
+
+    Raises:
+        Damaged: rows of predictions are not what finished runs leave.
+    """
+    rows = [
+        row
+        for row in read_evaluated_runs(connection)
+        if experiments is None or row["experiment"] in experiments
+    ]
+    taken, elsewhere = on_one_test_set(rows)
+    runs = tuple(_run(connection, row) for row in taken)
+    _require_same_images(runs)
+    return Evaluated(
+        runs=runs,
+        elsewhere=elsewhere,
+        resamples=max((row["resamples"] for row in taken), default=0),
+        confidence=max((row["confidence"] for row in taken), default=0.95),
+    )
+
+
+def on_one_test_set(
+    rows: list[Facts],
+) -> tuple[list[Facts], tuple[tuple[str, str], ...]]:
+    """Return the rows of each split on the test set of most experiments, and (split, experiment) left out.
+
+    Args:
+        rows: with experiment, split and test_set.
+    """
+    standard = {split: _most_frequent_set(rows, split) for split in {row["split"] for row in rows}}
+    taken = [row for row in rows if row["test_set"] == standard[row["split"]]]
+    others = [(row["split"], row["experiment"]) for row in rows if row["test_set"] != standard[row["split"]]]
+    return taken, tuple(dict.fromkeys(others))
+
+
+def _most_frequent_set(rows: list[Facts], split: str) -> str:
+    sets: dict[str, set[str]] = {}
+    for row in rows:
+        if row["split"] == split:
+            sets.setdefault(row["test_set"], set()).add(row["experiment"])
+    return max(sets, key=lambda name: len(sets[name]))
+
+
+def _run(connection: sqlite3.Connection, row: Facts) -> EvaluatedRun:
+    parts = {part: predictions_of_run(connection, row["run"], part) for part in ("val", "test")}
+    about = (row["run"], row["experiment"], row["split"], row["seed"], row["test_set"])
+    return EvaluatedRun(*about, parts)
+
+
+def predictions_of_run(connection: sqlite3.Connection, run_id: int, part: str) -> Predictions:
+    """Return what a run said of the images of a part.
+
+    Raises:
+        Damaged: its rows are not what a finished run leaves.
+    """
+    try:
+        return predictions_of_rows(part_predictions(connection, run_id, part))
+    except (TypeError, ValueError) as error:
+        raise Damaged(
+            f"run {run_id} has predictions of its {part} part that no run leaves ({error}); "
+            "see: boneexp doctor"
+        ) from error
+
+
+def _require_same_images(runs: Sequence[EvaluatedRun]) -> None:
+    """Raise Damaged where runs of one deal of the images have rows of different images."""
+    first: dict[str, EvaluatedRun] = {}
+    for run in runs:
+        one = first.setdefault(run.split, run)
+        for part, predictions in run.parts.items():
+            other = one.parts[part]
+            same = predictions.image_ids == other.image_ids and predictions.groups == other.groups
+            if not same or not np.array_equal(predictions.labels, other.labels):
+                raise Damaged(
+                    f"runs {one.run} and {run.run} share one deal of the images, and their predictions of "
+                    f"the {part} part are of different ones; see: boneexp doctor"
+                )

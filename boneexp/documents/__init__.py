@@ -1,1 +1,0 @@
-"""Rows in, files out: comparison tables, the model card, the report."""

@@ -1,0 +1,151 @@
+"""What a finished run leaves in its folder: tables, figures and the resolved configuration."""
+
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from boneexp.evaluation.metrics import classification_report, confusion
+from boneexp.figures import plots
+from boneexp.files.atomic import write_text
+from boneexp.files.folders import RunFolder
+from boneexp.results import CLASS_NAMES, EpochRecord, MetricValue, Prediction, WrittenFile
+from boneexp.study.settings import STEERS_ONLY, RunSpec
+from boneexp.text.escaping import csv_text
+
+RESEARCH_ONLY = "Research use only, not for clinical use."
+CHECKPOINTS = {"best checkpoint": "best.pt", "last checkpoint": "last.pt"}
+MADE = {  # from what the ledger keeps as rows, too
+    "resolved config": "config.json",
+    "metrics summary": "metrics_summary.json",
+    "classification report": "classification_report.json",
+    "predictions": "predictions.csv",
+    "history": "history.csv",
+    "ROC curves": "roc_curves.png",
+    "PR curves": "pr_curves.png",
+    "confusion matrix": "confusion_matrix.png",
+    "loss curves": "loss_curves.png",
+}
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """All that a finished run knows: metrics by part, predictions, and its epochs, the first of them 0."""
+
+    metrics: dict[str, tuple[MetricValue, ...]]
+    predictions: tuple[Prediction, ...]
+    history: tuple[EpochRecord, ...]
+    best_epoch: int
+
+
+def write_config(folder: RunFolder, spec: RunSpec) -> None:
+    """Write the resolved configuration with its hash, but for what may change without another result."""
+    decides = spec.model_dump(mode="json", exclude={"settings": STEERS_ONLY})
+    content = {"config_hash": spec.config_hash, **decides}
+    write_text(folder.file("config.json"), json.dumps(content, indent=2) + "\n")
+
+
+def write_run_files(folder: RunFolder, spec: RunSpec, evidence: Evidence) -> tuple[WrittenFile, ...]:
+    """Write every table and figure of a finished run; return all files of the run with their digests."""
+    write_tables_and_figures(folder, spec, evidence)
+    kinds = {**CHECKPOINTS, **MADE}
+    return tuple(folder.written(kind, folder.file(name)) for kind, name in kinds.items())
+
+
+def write_tables_and_figures(folder: RunFolder, spec: RunSpec, evidence: Evidence) -> None:
+    """Write what can be made from the evidence, all but the resolved config."""
+    labels, probabilities = _arrays(evidence, "test")
+    write_text(folder.file("metrics_summary.json"), _json(_summary(spec, evidence)))
+    report = classification_report(labels, probabilities, CLASS_NAMES)
+    write_text(folder.file("classification_report.json"), _json(report))
+    write_text(folder.file("predictions.csv"), _predictions_csv(evidence.predictions))
+    write_text(folder.file("history.csv"), _csv([_counted(record) for record in evidence.history]))
+    _draw(folder, spec, evidence, (labels, probabilities))
+
+
+def _counted(record: EpochRecord) -> dict[str, Any]:
+    """Return an epoch as people read it: the first is 1."""
+    return {**asdict(record), "epoch": record.epoch + 1}
+
+
+def _draw(
+    folder: RunFolder, spec: RunSpec, evidence: Evidence, tested: tuple[np.ndarray, np.ndarray]
+) -> None:
+    labels, probabilities = tested
+    named = f" {spec.settings.name}" if spec.settings.name else ""
+    about = f"{spec.experiment}{named}, {spec.split.name}, seed {spec.seed}"
+    title = f"{about}, test part, n = {len(labels)} ({spec.settings.data.name})"
+    plots.draw_roc(folder.file("roc_curves.png"), labels, probabilities, CLASS_NAMES, title)
+    plots.draw_precision_recall(folder.file("pr_curves.png"), labels, probabilities, CLASS_NAMES, title)
+    matrix = confusion(labels, probabilities.argmax(axis=1), len(CLASS_NAMES))
+    plots.draw_confusion(folder.file("confusion_matrix.png"), matrix, CLASS_NAMES, title)
+    title = f"{about} ({spec.settings.data.name})"
+    plots.draw_losses(folder.file("loss_curves.png"), evidence.history, evidence.best_epoch, title)
+
+
+def _arrays(evidence: Evidence, part: str) -> tuple[np.ndarray, np.ndarray]:
+    rows = [prediction for prediction in evidence.predictions if prediction.part == part]
+    labels = np.array([row.label for row in rows], dtype=int)
+    return labels, np.array([row.probabilities for row in rows], dtype=float).reshape(-1, len(CLASS_NAMES))
+
+
+def _summary(spec: RunSpec, evidence: Evidence) -> dict[str, Any]:
+    parts: dict[str, Any] = {}
+    for part, values in evidence.metrics.items():
+        overall = {value.metric: _interval(value) for value in values if not value.class_name}
+        classes: dict[str, Any] = {name: {} for name in CLASS_NAMES}
+        for value in values:
+            if value.class_name:
+                classes[value.class_name][value.metric] = _interval(value)
+        parts[part] = {**overall, "per_class": classes}
+    return {
+        "note": RESEARCH_ONLY,
+        "experiment": spec.experiment,
+        "name": spec.settings.name,
+        "data": spec.settings.data.name,
+        "split": spec.split.name,
+        "seed": spec.seed,
+        "config_hash": spec.config_hash,
+        "best_epoch": evidence.best_epoch + 1,
+        "epochs": len(evidence.history),
+        "interval": _intervals(spec, evidence),
+        "parts": parts,
+    }
+
+
+def _intervals(spec: RunSpec, evidence: Evidence) -> str:
+    """Return what the intervals are; runs of before schema 0005 say it as they did then, to the last byte."""
+    confidence = f"{spec.settings.evaluation.confidence:.0%}"
+    methods = {value.interval_method for values in evidence.metrics.values() for value in values}
+    if methods == {"percentile"}:
+        resamples = spec.settings.evaluation.resamples
+        return f"{confidence} percentile bootstrap, stratified by class, {resamples} resamples"
+    return f"{confidence}; interval_method names how each was made"
+
+
+def _interval(value: MetricValue) -> dict[str, float | str | None]:
+    figure: dict[str, float | str | None] = {"value": value.value, "low": value.low, "high": value.high}
+    if value.interval_method in ("", "percentile"):
+        return figure
+    return {**figure, "interval_method": value.interval_method}
+
+
+def _predictions_csv(predictions: tuple[Prediction, ...]) -> str:
+    rows = []
+    for each in predictions:
+        predicted = CLASS_NAMES[int(np.argmax(each.probabilities))]
+        shares = {
+            f"p_{name.lower()}": share for name, share in zip(CLASS_NAMES, each.probabilities, strict=True)
+        }
+        about = {"part": each.part, "image_id": each.image_id, "group": each.group, "center": each.center}
+        rows.append({**about, "label": CLASS_NAMES[each.label], "predicted": predicted, **shares})
+    return _csv(rows)
+
+
+def _csv(rows: list[dict[str, Any]]) -> str:
+    return csv_text(list(rows[0]), rows)
+
+
+def _json(value: Any) -> str:
+    return json.dumps(value, indent=2, allow_nan=False) + "\n"

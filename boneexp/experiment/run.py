@@ -1,0 +1,195 @@
+"""One run, from its spec to its outcome: data, training, prediction, metrics, files. Knows no ledger.
+
+Whatever goes wrong comes back as a value, so that the worker that called goes on with the next run.
+"""
+
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from torch import nn
+
+from boneexp.data.btxrd import Dataset
+from boneexp.data.prepared import Prepared
+from boneexp.data.splits import Split
+from boneexp.data.study import check_annotated, dataset_of, study_images
+from boneexp.errors import WeightsUnavailable
+from boneexp.evaluation.inputs import Predictions, predictions_of
+from boneexp.evaluation.reported import drawn_groups, run_figures
+from boneexp.experiment.failures import failure_of
+from boneexp.experiment.outputs import Evidence, write_config, write_run_files
+from boneexp.files.atomic import link, sha256_of
+from boneexp.files.folders import RunFolder
+from boneexp.learning.batches import samples_of
+from boneexp.learning.checkpoint import Progress, load_best, take_over
+from boneexp.learning.devices import resolved_device, use_kernels
+from boneexp.learning.models import build, on_device
+from boneexp.learning.predicting import predict
+from boneexp.learning.training import Course, Signals, evaluation_batch, train
+from boneexp.learning.trial import check_one_at_a_time
+from boneexp.results import CLASS_NAMES, Computing, EpochRecord, Finished, Outcome, Prediction, Stopped
+from boneexp.study.settings import RunSpec
+
+EVALUATED = ("val", "test")
+
+
+class Report(Protocol):
+    """Whoever runs the run: hears how far it is, and says whether to go on."""
+
+    def stage(self, text: str) -> None:
+        """Hear what happens next."""
+
+    def counted(self, done: int, total: int) -> None:
+        """Hear how far reading or preparing images is."""
+
+    def restored(self, records: list[EpochRecord]) -> bool:
+        """Hear which epochs an earlier attempt has done; say whether to go on."""
+
+    def step(self, epoch: int, done: int, total: int) -> bool:
+        """Hear of one training step; say whether to go on."""
+
+    def epoch(self, record: EpochRecord) -> bool:
+        """Hear of one finished epoch; say whether to go on."""
+
+    def why_stopped(self) -> str:
+        """Say why it said no."""
+
+
+def run(spec: RunSpec, folder: RunFolder, computing: Computing, micro_batch: int, report: Report) -> Outcome:
+    """Do the run, or go on with it from its last checkpoint; every failure comes back as `Failed`."""
+    try:
+        finished = _run(spec, folder, computing, micro_batch, report)
+    except Exception as error:  # noqa: BLE001 - one run's failure is a fact, not the worker's end
+        return failure_of(error)
+    return finished or Stopped(report.why_stopped())
+
+
+def _run(
+    spec: RunSpec, folder: RunFolder, computing: Computing, micro_batch: int, report: Report
+) -> Finished | None:
+    settings = spec.settings
+    device = resolved_device(computing.device)
+    use_kernels(device, computing.kernels)
+    folder.path.mkdir(parents=True, exist_ok=True)
+    report.stage("reading the data")
+    dataset, split = dataset_of(spec, folder.artifacts, report.counted)
+    report.stage("preparing the images")
+    prepared = study_images(dataset, settings.data, folder.artifacts, report.counted)
+    write_config(folder, spec)
+    report.stage(f"building {settings.model.backbone}")
+    goes_on = take_over(folder, spec.config_hash)
+    if micro_batch == 1 < settings.training.batch_size:
+        check_one_at_a_time(settings.model, settings.data.image_size)
+    model = on_device(_built(spec, goes_on), device)
+    progress = train(model, _course(spec, folder, micro_batch, (dataset, split, prepared)), _signals(report))
+    if progress is None:
+        return None
+    report.stage("evaluating")
+    load_best(_named_best(folder, progress), progress.best_sha256, model)
+    batch_size = evaluation_batch(settings.training.batch_size, micro_batch, device)
+    evidence = _evaluated(spec, model, (dataset, split, prepared), progress, batch_size)
+    files = write_run_files(folder, spec, evidence)
+    return Finished(
+        best_epoch=progress.best_epoch,
+        metrics=evidence.metrics,
+        predictions=evidence.predictions,
+        files=files,
+    )
+
+
+def _built(spec: RunSpec, goes_on: bool) -> nn.Module:
+    """Build the network; a run that goes on has its weights already and asks no model hub or file for them.
+
+    Raises:
+        WeightsUnavailable: the weights file is gone, or not the one that the run was queued with.
+    """
+    settings = spec.settings.model
+    if goes_on:
+        settings = settings.model_copy(update={"pretrained": False})
+    elif isinstance(settings.pretrained, str):
+        _check_weights(Path(settings.pretrained), spec.weights_sha256)
+    return build(settings, spec.seed, spec.settings.data.image_size)
+
+
+def _check_weights(path: Path, sha256: str) -> None:
+    found = sha256_of(path) if path.is_file() else ""
+    if found != sha256:
+        said = f"has SHA-256 {found[:12]}… now" if found else "is gone"
+        raise WeightsUnavailable(
+            f"model.pretrained: {path} {said}, and the run was queued with {sha256[:12]}…; bring the file "
+            "back and boneexp retry, or queue the grid again"
+        )
+
+
+def _course(
+    spec: RunSpec, folder: RunFolder, micro_batch: int, data: tuple[Dataset, Split, Prepared]
+) -> Course:
+    dataset, split, prepared = data
+    settings = spec.settings
+    if settings.training.annotations:
+        check_annotated(dataset, split, spec.experiment)
+    labels = dataset.labels
+    val_rows = split.indices("val")
+    return Course(
+        prepared=prepared,
+        samples=samples_of(split.indices("train"), labels, prepared, settings.training.annotations),
+        val_rows=val_rows,
+        val_labels=labels[val_rows],
+        data=settings.data,
+        training=settings.training,
+        seed=spec.seed,
+        micro_batch=micro_batch,
+        config_hash=spec.config_hash,
+        folder=folder,
+    )
+
+
+def _signals(report: Report) -> Signals:
+    return Signals(restored=report.restored, step=report.step, epoch=report.epoch)
+
+
+def _named_best(folder: RunFolder, progress: Progress) -> Path:
+    """Give the best weights their final name beside the one that `last.pt` knows them by."""
+    link(folder.best_of(progress.best_epoch), folder.best)
+    return folder.best
+
+
+def _evaluated(
+    spec: RunSpec,
+    model: nn.Module,
+    data: tuple[Dataset, Split, Prepared],
+    progress: Progress,
+    batch_size: int,
+) -> Evidence:
+    dataset, split, prepared = data
+    evaluation = spec.settings.evaluation
+    found: dict[str, Predictions] = {}
+    rows: list[Prediction] = []
+    for part in EVALUATED:
+        images = split.indices(part)
+        probabilities = predict(model, prepared, images, spec.settings.data, batch_size)
+        found[part] = _predictions(dataset, images, probabilities)
+        rows += _rows(part, dataset, images, probabilities)
+    metrics = run_figures(
+        found["val"],
+        found["test"],
+        seed=spec.seed,
+        resamples=evaluation.resamples,
+        confidence=evaluation.confidence,
+    )
+    return Evidence(metrics, tuple(rows), tuple(progress.history), progress.best_epoch)
+
+
+def _predictions(dataset: Dataset, images: np.ndarray, probabilities: np.ndarray) -> Predictions:
+    ids = [dataset.radiographs[image].image_id for image in images]
+    groups = drawn_groups([dataset.radiographs[image].group for image in images], ids)
+    return predictions_of(dataset.labels[images], probabilities, CLASS_NAMES, ids, groups)
+
+
+def _rows(part: str, dataset: Dataset, rows: np.ndarray, probabilities: np.ndarray) -> list[Prediction]:
+    found = []
+    for row, (normal, benign, malignant) in zip(rows, probabilities.tolist(), strict=True):
+        radiograph = dataset.radiographs[row]
+        about = (part, radiograph.image_id, radiograph.group, radiograph.center, radiograph.label)
+        found.append(Prediction(*about, (normal, benign, malignant)))
+    return found

@@ -1,0 +1,241 @@
+"""`gradcam`: choose a model and images from the ledger, explain them, and keep what was measured."""
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+
+from boneexp.errors import RunNotFinished, RunNotFound
+from boneexp.explanations.draw import Explained, Explanation, Question, explain
+from boneexp.files.folders import Place, RunFolder
+from boneexp.ledger.database import reading, writing
+from boneexp.ledger.explanations import LOOKED_AT, MEASURED, record_explanations
+from boneexp.ledger.places import spec_now
+from boneexp.ledger.promotions import standing
+from boneexp.ledger.quarantine import require_sealed
+from boneexp.ledger.queries.datasets import fingerprints_of
+from boneexp.ledger.queries.predictions import prediction_rows
+from boneexp.ledger.queries.promotions import promotion_rows
+from boneexp.ledger.queries.runs import cancelled_note, checkpoint_of, promotable_runs, run_row
+from boneexp.ledger.seals import Subject
+from boneexp.promotion.files import default_checkpoint
+from boneexp.results import CLASS_NAMES, SPLITS
+from boneexp.study.settings import Lesion
+from boneexp.text.nearest import nearest
+
+OUTCOMES = ("TP", "FP", "FN")
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for; no experiment means the promoted one, no images means a choice."""
+
+    experiment: str | None
+    split: str
+    images: Sequence[str]
+    count: int
+    device: str
+    root: str = ""  # where the data lie now; "" for where they were last queued from
+    lesion: str = ""  # which annotated shapes it is held against; "" for those of the run
+
+
+@dataclass(frozen=True)
+class Done:
+    """What came out."""
+
+    run: dict[str, Any]
+    explained: Explained
+    purpose: str
+    checkpoint: Path
+    notice: str = ""  # where [promoted] of the grid file and the ledger are at odds
+
+    @property
+    def galleries(self) -> tuple[Path, ...]:
+        """The sheets to look at."""
+        return self.explained.galleries
+
+    def as_json(self) -> dict[str, Any]:
+        """Return run, overlap summary and one entry per explanation, ready for json.dumps."""
+        found = self.explained.explanations
+        return {
+            "note": "Research use only, not for clinical use.",
+            "run": self.run["run"],
+            "experiment": self.run["experiment"],
+            "split": self.run["split"],
+            "lesion": self.explained.lesion,
+            "checkpoint": str(self.checkpoint),
+            "purpose": self.purpose,
+            "overlap": overlap_summary(found),
+            "explanations": [_entry(each) for each in found],
+            "galleries": [str(path) for path in self.galleries],
+        }
+
+
+def explain_and_record(
+    place: Place,
+    request: Request,
+    progress: Callable[[int, int], None],
+    now: float,
+) -> Done:
+    """Explain the request's model on its images and keep the rows.
+
+    The promoted model's checkpoint is the one that [promoted] of the grid file names, if that table agrees
+    with the ledger. Over the test part it is measured; images that were asked for are looked at.
+
+    Raises:
+        RunNotFound: no such experiment, split or image.
+        RunNotFinished: nothing is promoted, or the run has no result yet.
+        Damaged: the checkpoint is not the one that was recorded, or rows are not as they were sealed.
+    """
+    with reading(place.ledger) as connection:
+        run = _chosen_run(connection, request)
+        _require_sealed(connection, run["run"])
+        spec = spec_now(connection, run["run"], request.root)
+        sha256 = str(checkpoint_of(connection, run["run"])[1])
+        questions = _questions(prediction_rows(connection, run["run"]), request)
+        default, notice = None, ""
+        if request.experiment is None:
+            last = promotion_rows(connection)[-1]
+            default, notice = default_checkpoint(place, connection, last, run["split"])
+    path = default if default is not None and not notice else place.artifacts / run["checkpoint"]
+    purpose, gallery = (LOOKED_AT, "looked-at") if request.images else (MEASURED, "gallery")
+    lesion = cast(Lesion, request.lesion or spec.settings.data.lesion)
+    found = explain(
+        spec,
+        RunFolder(place.artifacts, run["folder"]),
+        (path, sha256),
+        questions,
+        lesion=lesion,
+        device=request.device,
+        progress=progress,
+        gallery=gallery,
+    )
+    rows = [{**row, "lesion": lesion} for each in found.explanations for row in _rows(each)]
+    with writing(place.ledger) as connection:
+        record_explanations(connection, run["run"], sha256, rows, now, purpose=purpose)
+    return Done(run, found, purpose, path, notice)
+
+
+def _require_sealed(connection: sqlite3.Connection, run_id: int) -> None:
+    """Check what explaining rests on: the run, its explanations, what is known of its images, decisions."""
+    images = [Subject("dataset", (each,)) for each in fingerprints_of(connection, [run_id])]
+    decisions = [Subject("promotion", (row["id"],)) for row in promotion_rows(connection)]
+    of_run = [Subject("run", (run_id,)), Subject("explanations", (run_id,))]
+    require_sealed(connection, [*of_run, *images, *decisions])
+
+
+def overlap_summary(found: Sequence[Explanation]) -> dict[str, Any]:
+    """Return means over the annotated images, each explained for its own class."""
+    measured = [
+        each for each in found if each.iou is not None and each.question.explained == each.question.label
+    ]
+    if not measured:
+        return {"images": 0, "iou": {}, "energy_inside": None, "pointing_hits": None}
+    levels = list(measured[0].iou or {})
+    energies = [each.energy_inside for each in measured if each.energy_inside is not None]
+    return {
+        "images": len(measured),
+        "iou": {
+            f"{level:g}": float(np.mean([(each.iou or {})[level] for each in measured])) for level in levels
+        },
+        "energy_inside": float(np.mean(energies)) if energies else None,
+        "pointing_hits": float(np.mean([bool(each.pointing_hit) for each in measured])),
+    }
+
+
+def _chosen_run(connection: sqlite3.Connection, request: Request) -> dict[str, Any]:
+    if request.split not in SPLITS:
+        raise RunNotFound(f"there is no split {request.split!r}; {nearest(request.split, SPLITS)}")
+    if request.experiment is None:
+        stands = standing(promotion_rows(connection))
+        run_id = stands.stratified_run_id if request.split == "stratified" else stands.center_run_id
+        if stands.experiment is None:
+            raise RunNotFinished(
+                "no model is promoted; promote one with: boneexp promote E3, "
+                "or name one with: boneexp gradcam --experiment E3"
+            )
+    else:
+        runs = promotable_runs(connection, request.experiment)
+        run_id = next((row["run"] for row in runs if row["split"] == request.split), None)
+    if run_id is None:
+        cancelled = cancelled_note(connection, request.experiment or "")
+        raise RunNotFinished(
+            f"{request.experiment or 'the default'} has no finished run on the {request.split} split"
+            f"{cancelled and f'; {cancelled}'}"
+        )
+    return run_row(connection, run_id)
+
+
+def _questions(predictions: Sequence[dict[str, Any]], request: Request) -> list[Question]:
+    """Ask for a few drawn images per class and outcome, and for every other annotated kind undrawn."""
+    if request.images:
+        known = {row["image_id"]: row for row in predictions}
+        missing = [name for name in request.images if name not in known]
+        if missing:
+            raise RunNotFound(f"{missing[0]} is not in the run's validation or test part")
+        return [
+            _question(known[name], _predicted(known[name]), True) for name in dict.fromkeys(request.images)
+        ]
+    tested = [row for row in predictions if row["part"] == "test"]
+    asked: dict[tuple[str, int], Question] = {}
+    for explained in range(len(CLASS_NAMES)):
+        for outcome in OUTCOMES:
+            fitting = [each for row in tested if (each := _question(row, explained, True)).outcome == outcome]
+            fitting.sort(key=lambda each: -each.probabilities[int(np.argmax(each.probabilities))])
+            for each in fitting[: request.count]:
+                asked[each.image_id, explained] = each
+    for row in tested:  # lesions that are not drawn count for the overlap all the same
+        label = CLASS_NAMES.index(row["label"])
+        if label > 0:
+            asked.setdefault((row["image_id"], label), _question(row, label, False))
+    return list(asked.values())
+
+
+def _question(row: dict[str, Any], explained: int, drawn: bool) -> Question:
+    shares = (row["p_normal"], row["p_benign"], row["p_malignant"])
+    return Question(row["image_id"], row["part"], explained, CLASS_NAMES.index(row["label"]), shares, drawn)
+
+
+def _predicted(row: dict[str, Any]) -> int:
+    return int(np.argmax([row["p_normal"], row["p_benign"], row["p_malignant"]]))
+
+
+def _rows(explanation: Explanation) -> list[dict[str, Any]]:
+    question = explanation.question
+    levels: dict[float, float | None] = {**explanation.iou} if explanation.iou else {0.5: None}
+    return [
+        {
+            "part": question.part,
+            "image_id": question.image_id,
+            "explained_class": CLASS_NAMES[question.explained],
+            "threshold": level,
+            "layer": explanation.layer,
+            "outcome": question.outcome,
+            "overlay": explanation.overlay,
+            "iou": iou,
+            "energy_inside": explanation.energy_inside,
+            "pointing_hit": explanation.pointing_hit,
+        }
+        for level, iou in levels.items()
+    ]
+
+
+def _entry(explanation: Explanation) -> dict[str, Any]:
+    question = explanation.question
+    return {
+        "image_id": question.image_id,
+        "part": question.part,
+        "explained_class": CLASS_NAMES[question.explained],
+        "label": CLASS_NAMES[question.label],
+        "predicted": CLASS_NAMES[int(np.argmax(question.probabilities))],
+        "outcome": question.outcome,
+        "iou": None
+        if explanation.iou is None
+        else {f"{level:g}": value for level, value in explanation.iou.items()},
+        "energy_inside": explanation.energy_inside,
+        "pointing_hit": explanation.pointing_hit,
+        "overlay": explanation.overlay,
+    }

@@ -1,0 +1,1 @@
+"""Whole files, several at once, the folders of a study, locks."""

@@ -1,0 +1,121 @@
+"""Conditions of integrity: the runs are finished, unchanged, and were tried on the same images."""
+
+import sqlite3
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+from boneexp.files.atomic import sha256_of
+from boneexp.ledger.chain import first_broken_event
+from boneexp.ledger.queries.runs import checkpoint_of, compared_runs, current_runs
+from boneexp.ledger.seals import broken_seals, standing_seals
+from boneexp.ledger.statements import Facts
+from boneexp.ledger.summaries import wrong_summaries
+from boneexp.promotion.gate.conditions import HISTORY, SEALS, SUMMARIES, Condition
+
+SAME = "queue all of them on the same data and splits: boneexp queue --grid experiments.toml"
+
+
+def integrity_conditions(
+    connection: sqlite3.Connection, experiment: str, run_ids: Sequence[int], artifacts: Path
+) -> Iterator[Condition]:
+    """Yield every condition of integrity for promoting `run_ids` of an experiment."""
+    compared = compared_runs(connection)
+    yield _finished(connection, experiment, run_ids)
+    yield _checkpoints(connection, run_ids, artifacts)
+    yield from ledger_conditions(connection)
+    yield _same("same-data", "all experiments compared have the same images", {"": compared}, "fingerprint")
+    by_split = {split: [row for row in compared if row["split"] == split] for split in _splits(compared)}
+    yield _same("same-splits", "each split deals the images out alike for all", by_split, "split_digest")
+
+
+def ledger_conditions(connection: sqlite3.Connection) -> Iterator[Condition]:
+    """Yield the conditions of the ledger itself: its chain, its seals, the summaries that are compared."""
+    broken = first_broken_event(connection)
+    found = "every event follows from the one before it"
+    if broken is not None:
+        found = f"event {broken} does not follow from those before it; see: boneexp doctor"
+    yield Condition(HISTORY, "integrity", "the ledger's history is whole", broken is None, found)
+    changed = [str(each) for each in broken_seals(connection)]
+    found = f"{len(standing_seals(connection))} seals hold"
+    if changed:
+        found = f"{_listed(changed)}; see: boneexp doctor"
+    yield Condition(SEALS, "integrity", "all that is settled is as it was sealed", not changed, found)
+    wrong = wrong_summaries(connection)
+    found = "every summary is what the metrics give"
+    if wrong:
+        found = f"run {_listed(wrong)}: table run_summaries is not what the metrics give; see: boneexp doctor"
+    yield Condition(SUMMARIES, "integrity", "the figures compared are the sealed ones", not wrong, found)
+
+
+def _finished(connection: sqlite3.Connection, experiment: str, run_ids: Sequence[int]) -> Condition:
+    waiting = [
+        f"run {row['id']} ({row['split']}, seed {row['seed']}) is {row['state']}"
+        for row in current_runs(connection, experiment)
+        if row["state"] != "succeeded"
+    ]
+    found = f"{'; '.join(waiting)}; see: boneexp status" if waiting else f"{len(run_ids)} to be promoted"
+    if not run_ids:
+        found = f"it has no finished run; {found}" if waiting else "it has no finished run"
+    asked = f"every current run of {experiment} is finished"
+    return Condition("runs-finished", "integrity", asked, bool(run_ids) and not waiting, found)
+
+
+def _checkpoints(connection: sqlite3.Connection, run_ids: Sequence[int], artifacts: Path) -> Condition:
+    checkpoints = {run_id: checkpoint_of(connection, run_id) for run_id in run_ids}
+    wrong = [
+        problem
+        for run_id, (path, sha256) in checkpoints.items()
+        if (problem := _wrong_digest(artifacts, path, sha256, run_id))
+    ]
+    asked = "each checkpoint is the file that the ledger recorded"
+    if not run_ids:
+        return Condition("checkpoints", "integrity", asked, None, "there is none")
+    found = "; ".join(wrong) or f"{len(run_ids)} have their SHA-256"
+    return Condition("checkpoints", "integrity", asked, not wrong, found)
+
+
+def _wrong_digest(artifacts: Path, path: str, sha256: str, run_id: int) -> str:
+    """Return what is wrong with a checkpoint, named as the ledger names it; "" for nothing."""
+    if not (artifacts / path).is_file():
+        return f"run {run_id}: its checkpoint {path} is gone"
+    found = sha256_of(artifacts / path)
+    if found == sha256:
+        return ""
+    return f"run {run_id}: {path} has SHA-256 {found[:12]}…, and the ledger recorded {sha256[:12]}…"
+
+
+def _same(name: str, asked: str, groups: Mapping[str, Sequence[Facts]], column: str) -> Condition:
+    """Hold the finished runs of each group against one another: all must have the same digest."""
+    apart = [
+        f"{split} {shown}".strip()
+        for split, rows in groups.items()
+        if (shown := _who_has_what(rows, column)) is not None
+    ]
+    found = f"{'; '.join(apart)}; {SAME}" if apart else f"{_experiments(groups)} compared"
+    return Condition(name, "integrity", asked, not apart, found)
+
+
+def _who_has_what(rows: Sequence[Facts], column: str) -> str | None:
+    """Return which experiments have which digest; None where all have the same."""
+    who: dict[str, list[str]] = {}
+    for row in rows:
+        who.setdefault(row[column], []).append(row["experiment"])
+    if len(who) < 2:
+        return None
+    return ", ".join(f"{_listed(names)} {digest[:8]}" for digest, names in who.items())
+
+
+def _experiments(groups: Mapping[str, Sequence[Facts]]) -> str:
+    names = {row["experiment"] for rows in groups.values() for row in rows}
+    return f"{len(names)} experiment{'s' * (len(names) != 1)}"
+
+
+def _splits(rows: Sequence[Facts]) -> list[str]:
+    return list(dict.fromkeys(row["split"] for row in rows))
+
+
+def _listed(names: Iterable[object], most: int = 5) -> str:
+    """Return the first names, and how many more there are."""
+    each = list(dict.fromkeys(map(str, names)))
+    more = f" and {len(each) - most} more" if len(each) > most else ""
+    return f"{', '.join(each[:most])}{more}"

@@ -1,0 +1,1 @@
+"""Model card, report and page, written from the ledger and checked against it."""

@@ -1,0 +1,1 @@
+"""TRIPOD+AI and CLAIM, item by item."""

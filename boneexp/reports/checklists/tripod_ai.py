@@ -1,0 +1,122 @@
+"""TRIPOD+AI, reporting of prediction models by regression or machine learning: 27 items, 52 with their parts.
+
+Collins et al., BMJ 2024;385:e078378, doi 10.1136/bmj-2023-078378. Topics are in our words.
+"""
+
+from boneexp.reports.checklists.claim import AVAILABILITY, BACKGROUND, COLLECTION, PROTOCOL, REFERENCE
+from boneexp.reports.checklists.rules import (
+    calibrated,
+    card,
+    demographics,
+    described,
+    has_grid,
+    has_intervals,
+    images_not_patients,
+    in_subgroups,
+    item,
+    level_of_parts,
+    of_btxrd,
+    paired_tests,
+    report,
+    smallest_difference,
+)
+
+USE = ("Intended use",)
+FAIRNESS = ("Health inequalities and fairness",)
+
+TRIPOD_AI = (
+    item("1", "Title names development or evaluation, population and outcome"),
+    item("2", "Abstract after the checklist for abstracts"),
+    item("3a", "Context in care, reasons, existing models", own=BACKGROUND),
+    item("3b", "Population, purpose and users of the model", own=USE),
+    item("3c", "Known health inequalities between groups of people", own=FAIRNESS),
+    item("4", "Aims, and whether a model is developed, evaluated or both", report("Summary")),
+    item("5a", "Sources of the data for development and evaluation, and whom they stand for", own=COLLECTION),
+    item("5b", "Dates of the data", own=COLLECTION),
+    item("6a", "Setting, number and place of centres", card("Training data", of_btxrd), own=COLLECTION),
+    item("6b", "Who could take part", own=COLLECTION),
+    item("6c", "Treatments received", own=COLLECTION),
+    item("7", "Preparation and quality checks of the data", report("Methods", has_grid)),
+    item("8a", "Outcome: definition, time, how it was assessed", own=REFERENCE),
+    item("8b", "Who assessed the outcome", own=REFERENCE),
+    item("8c", "Blinding of the outcome's assessment", own=REFERENCE),
+    item("9a", "Choice of predictors", report("Methods")),
+    item("9b", "Definition of the predictors", report("Methods")),
+    item("9c", "Who assessed predictors that need judgement", report("Methods")),
+    item(
+        "10",
+        "Sample size, and whether it suffices",
+        report("Which differences are real", smallest_difference),
+        own=("Sample size",),
+    ),
+    item("11", "Missing data", report("Methods")),
+    item("12a", "How the data were used and dealt out", report("Methods", level_of_parts)),
+    item("12b", "How predictors were transformed", report("Methods", has_grid)),
+    item(
+        "12c",
+        "Kind of model, all steps of building it, internal validation",
+        report("Experiments", has_grid),
+        report("Methods", has_grid),
+    ),
+    item("12d", "Differences between clusters such as hospitals: how handled", card("Factors", described)),
+    item(
+        "12e",
+        "Measures of performance, and how models are compared",
+        card("Metrics"),
+        report("Which differences are real", paired_tests),
+    ),
+    item("12f", "Updating of the model after its evaluation", report("Methods")),
+    item("12g", "How predictions were computed", card("Metrics")),
+    item("13", "Class imbalance", report("Methods", has_grid), report("Experiments", has_grid)),
+    item("14", "Fairness: what was done, and why", own=FAIRNESS),
+    item(
+        "15",
+        "Output of the model, and thresholds",
+        card("Metrics"),
+        report("Calibration and thresholds", calibrated),
+    ),
+    item(
+        "16",
+        "Differences between data for development and evaluation",
+        card("Evaluation data", images_not_patients),
+    ),
+    item("17", "Ethics committee and consent", own=("Ethics approval and consent",)),
+    item("18a", "Funding", own=("Funding",)),
+    item("18b", "Conflicts of interest", own=("Conflicts of interest",)),
+    item("18c", "Protocol", own=PROTOCOL),
+    item("18d", "Registration", own=PROTOCOL),
+    item("18e", "Whether the data can be had", card("Training data", of_btxrd), own=AVAILABILITY),
+    item("18f", "Whether the code can be had", own=AVAILABILITY),
+    item("19", "Involvement of patients and the public", own=("Patient and public involvement",)),
+    item(
+        "20a",
+        "Flow of participants, with and without the outcome",
+        card("Evaluation data", images_not_patients),
+    ),
+    item(
+        "20b",
+        "Characteristics of the participants, by source",
+        report("Subgroups and other centres", demographics),
+        own=COLLECTION,
+    ),
+    item(
+        "20c",
+        "Predictors and outcome in evaluation against development",
+        card("Evaluation data", images_not_patients),
+    ),
+    item("21", "Participants and outcomes in each analysis", card("Evaluation data", images_not_patients)),
+    item("22", "Full model, so that others can use and test it", card("Model details", described)),
+    item(
+        "23a",
+        "Performance with intervals, in subgroups too",
+        card("Quantitative analyses", has_intervals),
+        report("Subgroups and other centres", in_subgroups),
+    ),
+    item("23b", "Performance by cluster", card("Quantitative analyses", described)),
+    item("24", "Results of updating the model", report("Methods")),
+    item("25", "Interpretation, fairness included", own=("Discussion",)),
+    item("26", "Limitations and their effects", report("Limitations")),
+    item("27a", "What to do with poor or missing input", own=USE),
+    item("27b", "What users must do, with which expertise", own=USE),
+    item("27c", "Next steps", report("Next steps")),
+)

@@ -1,0 +1,165 @@
+"""One run's predictions -> what its charts on the page are drawn from: curves, bins, confusions.
+
+Coordinates are whole thousandths of a square with its origin at the top left, as SVG counts; figures are not
+computed here, they stand in the ledger.
+"""
+
+import sqlite3
+from dataclasses import dataclass
+
+import numpy as np
+
+from boneexp.comparison.ranking import Row
+from boneexp.evaluation.curves import precision_recall_points, reliability, roc_points, thinned
+from boneexp.ledger.queries.figures import metric_rows
+from boneexp.ledger.queries.predictions import prediction_rows
+from boneexp.reports.facts import Estimate
+from boneexp.results import CLASS_NAMES
+from boneexp.text.labels import split_label
+
+MOST_POINTS = 100  # of one curve
+SIDE = 1000
+LARGEST_DOT = 36  # radius of the bin with the most images
+
+
+@dataclass(frozen=True)
+class ClassCurves:
+    """One class against the others: SVG paths ("" where undefined), and the ledger's figures."""
+
+    name: str
+    images: int
+    roc: str
+    precision_recall: str
+    chance: int  # height of the precision of calling every image so
+    auroc: Estimate
+    average_precision: Estimate
+
+
+@dataclass(frozen=True)
+class Dot:
+    """One bin of the reliability diagram, and its interval from `top` to `bottom`."""
+
+    x: int
+    y: int
+    top: int
+    bottom: int
+    radius: int
+    images: int
+    confidence: float
+    right: float
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One cell of the confusion matrix."""
+
+    images: int
+    share: float | None  # of the row; None in a row without images
+
+    @property
+    def shown(self) -> str:
+        """The share in per cent."""
+        return "–" if self.share is None else f"{100 * self.share:.1f} %"
+
+
+@dataclass(frozen=True)
+class RunCharts:
+    """All that the page draws of one run's test part."""
+
+    row: Row
+    metrics: dict[tuple[str, str], Estimate]
+    curves: tuple[ClassCurves, ...]
+    dots: tuple[Dot, ...]
+    confusion: tuple[tuple[Cell, ...], ...]  # true class by called class
+    images: int
+
+    @property
+    def title(self) -> str:
+        """The run in words."""
+        row = self.row
+        return f"Run {row['run']}: {row['experiment']}, {split_label(row['split'])}, seed {row['seed']}"
+
+    def figure(self, metric: str, class_name: str = "") -> Estimate:
+        """Return a figure of the ledger; an empty one where it has none."""
+        return self.metrics.get((metric, class_name), Estimate())
+
+
+def run_charts(connection: sqlite3.Connection, row: Row) -> RunCharts | None:
+    """Return the charts of a run (a row of run_status); None where it has no test predictions."""
+    rows = [each for each in prediction_rows(connection, row["run"]) if each["part"] == "test"]
+    if not rows:
+        return None
+    labels = np.array([CLASS_NAMES.index(each["label"]) for each in rows])
+    shares = np.array([[each[f"p_{name.lower()}"] for name in CLASS_NAMES] for each in rows])
+    metrics = {
+        (each["metric"], each["class_name"]): Estimate(each["value"], each["low"], each["high"])
+        for each in metric_rows(connection, row["run"])
+    }
+    return RunCharts(
+        row=row,
+        metrics=metrics,
+        curves=tuple(_class_curves(label, labels, shares, metrics) for label in range(len(CLASS_NAMES))),
+        dots=_dots(labels, shares),
+        confusion=_confusion(labels, shares.argmax(axis=1)),
+        images=len(rows),
+    )
+
+
+def _class_curves(
+    label: int, labels: np.ndarray, shares: np.ndarray, metrics: dict[tuple[str, str], Estimate]
+) -> ClassCurves:
+    name, positive, scores = CLASS_NAMES[label], labels == label, shares[:, label]
+    return ClassCurves(
+        name=name,
+        images=int(positive.sum()),
+        roc=_line(thinned(roc_points(positive, scores), MOST_POINTS)),
+        precision_recall=_steps(thinned(precision_recall_points(positive, scores), MOST_POINTS)),
+        chance=_up(positive.mean()),
+        auroc=metrics.get(("auroc", name), Estimate()),
+        average_precision=metrics.get(("average_precision", name), Estimate()),
+    )
+
+
+def _line(points: np.ndarray) -> str:
+    """Return (k, 2) points as a path of straight lines."""
+    return "M" + "L".join(f"{_across(x)} {_up(y)}" for x, y in points) if len(points) else ""
+
+
+def _steps(points: np.ndarray) -> str:
+    """Return (k, 2) points as a path of steps: down or up first, then across."""
+    if not len(points):
+        return ""
+    (x, y), *others = points
+    return f"M{_across(x)} {_up(y)}" + "".join(f"V{_up(y)}H{_across(x)}" for x, y in others)
+
+
+def _dots(labels: np.ndarray, shares: np.ndarray) -> tuple[Dot, ...]:
+    bins = reliability(labels, shares)
+    most = max(each.images for each in bins)
+    return tuple(
+        Dot(
+            x=_across(each.confidence),
+            y=_up(each.right),
+            top=_up(each.high),
+            bottom=_up(each.low),
+            radius=max(9, round(LARGEST_DOT * (each.images / most) ** 0.5)),
+            images=each.images,
+            confidence=each.confidence,
+            right=each.right,
+        )
+        for each in bins
+    )
+
+
+def _confusion(labels: np.ndarray, called: np.ndarray) -> tuple[tuple[Cell, ...], ...]:
+    classes = range(len(CLASS_NAMES))
+    counts = [[int(((labels == own) & (called == said)).sum()) for said in classes] for own in classes]
+    return tuple(tuple(Cell(n, n / sum(row) if sum(row) else None) for n in row) for row in counts)
+
+
+def _across(share: float) -> int:
+    return round(SIDE * share)
+
+
+def _up(share: float) -> int:
+    return round(SIDE * (1 - share))

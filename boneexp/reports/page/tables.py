@@ -1,0 +1,171 @@
+"""Facts -> the tables that only the page has."""
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from boneexp.comparison.ranking import Row
+from boneexp.comparison.references import Target
+from boneexp.reports.facts import Facts
+from boneexp.reports.page.cells import Cell
+from boneexp.reports.page.facts import Mistakes, PageFacts
+from boneexp.text.labels import data_label, label, split_label
+from boneexp.text.markdown import Table, plain, table
+from boneexp.text.numbers import duration, format_estimate, moment, signed
+
+MOST_MISTAKES = 200  # rows for each run
+
+
+def status_table(page: PageFacts) -> Table:
+    """Return every run: how far it is, what came out, and why it failed."""
+    header = ["Run", "Experiment", "Name", "Split", "Seed", "State", "Epochs", "Attempts", "Training time"]
+    figures = ["Accuracy", "Macro AUROC", "Malignant sensitivity"]
+    return table([*header, *figures, "Notes"], (_status_row(page, row) for row in page.runs))
+
+
+def against_table(page: PageFacts) -> Table:
+    """Return each experiment's differences to the baseline, and the targets that it meets."""
+    comparison = page.facts.comparison
+    figures = list(dict.fromkeys([*comparison.baseline, *comparison.targets]))
+    header = ["Experiment", *(_held_title(page.facts, figure) for figure in figures)]
+    return table(header, (_against_row(page.facts, row, figures) for row in comparison.rows))
+
+
+def mistakes_table(mistakes: Mistakes) -> Table:
+    """Return the images that were called wrongly, the surest mistakes first; at most MOST_MISTAKES."""
+    header = ["Image", "Centre", "Is", "Called", "Probability of the call"]
+    rows = (
+        [row["image_id"], row["center"], row["label"], row["predicted"], format_estimate(row["p_called"])]
+        for row in mistakes.rows[:MOST_MISTAKES]
+    )
+    return table(header, rows)
+
+
+def datasets_table(page: PageFacts) -> Table:
+    """Return the datasets behind the figures, with their fingerprints."""
+    rows = (
+        [data_label(each["name"], each["kind"]), each["images"], each["fingerprint"]]
+        for each in page.facts.comparison.datasets
+    )
+    return table(["Images", "How many", "Fingerprint"], rows)
+
+
+def origins_table(page: PageFacts) -> Table:
+    """Return what each finished run of the present grid is named by, and what it left."""
+    header = [
+        "Run",
+        "Experiment",
+        "Split",
+        "Seed",
+        "Config hash",
+        "Split digest",
+        "SHA-256 of the checkpoint",
+    ]
+    rows = (
+        [
+            row["run"],
+            row["experiment"],
+            split_label(row["split"]),
+            row["seed"],
+            *(row[key] for key in ("config_hash", "split_digest", "checkpoint_sha256")),
+        ]
+        for row in page.origins
+    )
+    return table(header, rows)
+
+
+def machines_table(page: PageFacts) -> Table:
+    """Return devices and software, and which finished runs of the present grid they made."""
+    made: dict[tuple[str, str], list[str]] = {}
+    for row in page.origins:
+        versions = row["versions"]
+        software = plain([f"{name} {versions[name]}" for name in sorted(versions)])
+        made.setdefault((plain(versions.get("gpu") or row["device"]), software), []).append(str(row["run"]))
+    return table(["Device", "Software", "Runs"], ([*what, runs] for what, runs in made.items()))
+
+
+def uses_table(page: PageFacts) -> Table:
+    """Return how often each test part was evaluated, and used to choose."""
+    header = ["Split", "By finished runs", "By refused late results", "Experiments", "Seeds", "Decisions"]
+    keys = ("finished_runs", "late_results", "experiments", "seeds", "decisions")
+    return table(
+        header, ([split_label(row["split"]), *(row[key] for key in keys)] for row in page.facts.verdict.uses)
+    )
+
+
+def decisions_table(page: PageFacts) -> Table:
+    """Return every decision, oldest first."""
+    header = ["Decision", "What", "Experiment", "When", "By", "Reason", "Undoes"]
+    rows = (
+        [
+            row["id"],
+            row["action"],
+            row["experiment"] or "the baseline",
+            moment(row["decided_at"]),
+            row["decided_by"],
+            row["reason"],
+            row["undoes_id"] or "none",
+        ]
+        for row in page.decisions
+    )
+    return table(header, rows)
+
+
+def _status_row(page: PageFacts, row: Row) -> Iterator[Any]:
+    run_id, done = row["run"], row["epochs_done"] or 0
+    yield Cell(str(run_id), anchor=f"run-{run_id}" if run_id in page.charted else "")
+    yield from (row["experiment"], row["name"], split_label(row["split"]), row["seed"])
+    yield Cell(row["state"], state=row["state"])
+    yield Cell(f"{done} of {row['epochs_planned']}", order=done)
+    yield row["attempts"]
+    yield Cell(duration(row["training_s"]), order=row["training_s"])
+    yield from (
+        format_estimate(row[figure]) for figure in ("accuracy", "macro_auroc", "malignant_sensitivity")
+    )
+    yield _notes(row)
+
+
+def _notes(row: Row) -> str:
+    notes = []
+    if row["state"] == "failed":
+        notes.append(f"{row['failure_kind']}: {row['failure']}")
+    if row["state"] == "running" and row["stop_requested"]:
+        notes.append("cancelled, and stopping")
+    if row["lease_expired"]:
+        notes.append("its worker is gone; goes on with: boneexp run --all")
+    if row["micro_batch"] < row["batch_size"]:
+        notes.append(f"micro-batch {row['micro_batch']} of {row['batch_size']} (out of memory)")
+    if not row["is_current"]:
+        notes.append("earlier settings")
+    return "; ".join(notes) or "none"
+
+
+def _held_title(facts: Facts, figure: str) -> str:
+    baseline, target = facts.comparison.baseline.get(figure), facts.comparison.targets.get(figure)
+    known = [
+        *([] if baseline is None else [f"baseline {format_estimate(baseline.value)}"]),
+        *([] if target is None else [f"target above {format_estimate(target.value)}"]),
+    ]
+    return f"{label(figure)} ({', '.join(known)})"
+
+
+def _against_row(facts: Facts, row: Row, figures: Sequence[str]) -> Iterator[str]:
+    experiment = row["experiment_id"]
+    deltas = facts.comparison.deltas(experiment)
+    targets = {target.figure: target for target in facts.comparison.targets_of(experiment)}
+    yield experiment
+    for figure in figures:
+        target = targets.get(figure)
+        said = "" if target is None or target.value is None else _met(target)
+        delta = deltas.get(figure)
+        if delta is None:
+            yield said
+        else:
+            yield f"{signed(delta)} ({said})" if said else signed(delta)
+
+
+def _met(target: Target) -> str:
+    if not target.comparable:
+        return "target not comparable"
+    if not target.met:
+        return "target not met"
+    return "target met" if target.met_by_interval else "target met by the point estimate only"

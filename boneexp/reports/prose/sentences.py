@@ -1,0 +1,255 @@
+"""Facts -> what the documents say in words: the decision, the distance to the baseline, the limitations.
+
+Good news and bad news take the same form: the figures stand beside every claim.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from boneexp.comparison.leakage import leak_sentence
+from boneexp.reports.facts import IOU_THRESHOLD, Facts, Held, Subject
+from boneexp.reports.prose.decision import overridden
+from boneexp.text.labels import UNKNOWN, data_label, label, split_label
+from boneexp.text.numbers import counted, format_estimate, listed, moment, signed
+
+
+def titled(subject: Subject | None) -> str:
+    """Return an experiment with its name, "E3 (b3_annotated)"."""
+    if subject is None:
+        return UNKNOWN
+    return f"{subject.experiment} ({subject.name})" if subject.name else subject.experiment
+
+
+def decision(facts: Facts) -> str:
+    """Return what was decided, by whom and when."""
+    promotion = facts.promotion
+    if promotion is None:
+        return "No decision has been taken: no model of this grid is promoted."
+    by = f"decided by {promotion['decided_by'] or UNKNOWN} on {moment(promotion['decided_at'])}"
+    if promotion["action"] == "keep-baseline":
+        return f"The baseline is kept, and no model of this grid is promoted; {by}."
+    if promotion["experiment"] is None:
+        return f"The last promotion was undone, and no model of this grid is promoted; {by}."
+    verb = "is promoted again" if promotion["action"] == "rollback" else "is promoted"
+    over = overridden(facts)
+    how = f" over {counted(len(over), 'unmet condition')}, by override" if over else ""
+    return f"{titled(facts.subject)} {verb}{how}; {by}."
+
+
+def reason(facts: Facts) -> str:
+    """Return why it was decided so, as the person put it."""
+    given = str((facts.promotion or {}).get("reason") or UNKNOWN).strip()
+    return f"Reason: {given}" if given.endswith((".", "!", "?")) else f"Reason: {given}."
+
+
+def role(facts: Facts) -> str:
+    """Return why the documents describe this experiment."""
+    if facts.subject is None:
+        return "No experiment has finished the runs that the selection rule needs, so none is described."
+    if facts.promotion and facts.promotion["experiment"]:
+        return f"What follows describes {titled(facts.subject)}, the promoted experiment."
+    if len(facts.comparison.leaderboard) == 1:
+        return f"What follows describes {titled(facts.subject)}, the only experiment that can be ranked."
+    why = (
+        "the candidate that the rule ranks first"
+        if facts.comparison.best and not facts.comparison.equal_to
+        else "one of several equal candidates"
+    )
+    return f"What follows describes {titled(facts.subject)}, {why}."
+
+
+def design(facts: Facts) -> str:
+    """Return in one sentence what kind of study this is, and of how many experiments on which images."""
+    said = (
+        "Development and internal testing of deep-learning classifiers (convolutional networks) that call "
+        "a bone radiograph Normal, Benign or Malignant"
+    )
+    if facts.subject is None:
+        return f"{said}; {counted(len(facts.grid), 'experiment')}."
+    dataset, splits = facts.subject.dataset, [split_label(split) for split in facts.subject.chosen]
+    images = f"{dataset['images']:,} images, {data_label(dataset['name'], dataset['kind'])}"
+    past = "" if dataset["kind"] == "phantom" else ", taken before the study (retrospective)"
+    deals = f"dealt out in {counted(len(splits), 'way')} ({listed(splits)})"
+    return f"{said}; {counted(len(facts.grid), 'experiment')} on {images}{past}, {deals}."
+
+
+def rule(facts: Facts) -> str:
+    """Return the study's selection rule."""
+    order = facts.comparison.order
+    on = " on the validation part" if facts.comparison.selected_on == "val" else ""
+    return f"The highest {', then '.join(label(figure) for figure in order)}{on}." if order else f"{UNKNOWN}."
+
+
+def ranking(facts: Facts) -> str:
+    """Return what the rule says, and whether the person's decision is another."""
+    best, equals, why = facts.comparison.best, facts.comparison.equal_to, facts.comparison.why
+    says = f"The rule ranks {listed([str(best), *equals])} first: {why}."
+    if best is None:
+        says = f"The rule names no best experiment: {why}."
+    elif len(facts.comparison.leaderboard) == 1:
+        says = f"{best} is {why}."
+    promotion = facts.promotion
+    if promotion is None:
+        return f"{says} The decision is a person's, and none has been taken."
+    if promotion["action"] == "keep-baseline":
+        return f"{says} The baseline was kept all the same, by a person's decision." if best else says
+    if promotion["experiment"] is None or best is None:
+        return f"{says} The decision was a person's."
+    if promotion["experiment"] == best and not equals:
+        return f"{says} The person's decision is the same."
+    if promotion["experiment"] in (best, *equals):
+        return f"{says} A person decided for {promotion['experiment']}."
+    return f"{says} {promotion['experiment']} was chosen all the same, by a person's decision."
+
+
+def headline(facts: Facts) -> str:
+    """Return in one clause whether the subject is better than the baseline; `differences` has the figures."""
+    above, others = _above_and_others(facts)
+    if facts.subject is None or not above + others:
+        return "No figure can be held against the baseline"
+    name = facts.subject.experiment
+    if not facts.comparable:
+        return f"The figures of {name} are not comparable with the baseline"
+    if not above:
+        return f"No figure of {name} lies above the baseline"
+    how_many = f"{len(above)} of {len(above + others)}" if others else f"all {len(above)}"
+    return f"{name} lies above the baseline in {how_many} figures"
+
+
+def differences(facts: Facts) -> str:
+    """Return figure by figure what `headline` says; why not, where it says that nothing is comparable."""
+    above, others = _above_and_others(facts)
+    if facts.subject is None or not above + others:
+        return "none is known of both sides."
+    if not facts.comparable:
+        return f"the images are {data_label(facts.subject.dataset['name'], facts.subject.dataset['kind'])}."
+    if above and others:
+        return f"{_differences(above)}. At or below it: {_differences(others)}."
+    return f"{_differences(above + others)}."
+
+
+def certainty(facts: Facts) -> str:
+    """Return for which figures the whole interval lies above the baseline; "" where nothing is comparable."""
+    known = [held for held in facts.held if held.delta is not None]
+    if not facts.comparable or not known:
+        return ""
+    clear = [label(held.figure) for held in known if held.clears]
+    open_ = [label(held.figure) for held in known if held.clears is None]
+    said = (
+        f"The whole interval of the difference{_best_of(facts)} lies above 0 for {listed(clear)}."
+        if clear
+        else f"For no figure does the whole interval of the difference{_best_of(facts)} lie above 0."
+    )
+    said = f"{said} No interval is known for {listed(open_)}." if open_ else said
+    return f"{said} {_of_the_baseline(facts)}".strip()
+
+
+def _best_of(facts: Facts) -> str:
+    """Return how the level allows for having picked one of several, as part of a sentence."""
+    candidates = facts.comparison.candidates
+    return (
+        f", at the level for the best of {candidates} (each end 1 - 0.025/{candidates}),"
+        if candidates > 1
+        else ""
+    )
+
+
+def _of_the_baseline(facts: Facts) -> str:
+    """Return whether the baseline's own uncertainty is in the differences."""
+    known = [held for held in facts.held if held.difference is not None]
+    fixed = [label(held.figure) for held in known if held.difference and not held.difference.with_reference]
+    if not known:
+        return ""
+    if not fixed:
+        return "The baseline's own uncertainty is in them."
+    which = "" if len(fixed) == len(known) else f" of {listed(fixed)}"
+    return f"The baseline's own uncertainty{which} is not known, and it is taken as a fixed number."
+
+
+def targets(facts: Facts) -> str:
+    """Return how many targets are met."""
+    held = [each.target for each in facts.held if each.target is not None]
+    if not held:
+        return "The study names no target."
+    if not facts.targets_comparable:
+        return "The study's targets are for other images and say nothing about these."
+    met = [label(each.figure) for each in held if each.met]
+    sure = [label(each.figure) for each in held if each.met_by_interval]
+    unknown = [label(each.figure) for each in held if each.met is None]
+    said = f"Targets met by the figure itself: {len(met)} of {len(held)}{_in_brackets(met)}; "
+    said += f"by the lower end of its interval too{_best_of(facts)} {len(sure)}{_in_brackets(sure)}."
+    return f"{said} Not known: {listed(unknown)}." if unknown else said
+
+
+def history(facts: Facts) -> str:
+    """Return how many runs and attempts there were, and how they ended."""
+    runs = facts.runs
+    states = ("succeeded", "failed", "running", "queued", "cancelled")
+    ended = listed([f"{runs[state]} {state}" for state in states if runs[state]])
+    attempts = sum(row["attempts"] for row in facts.attempts)
+    failures = sum(row["attempts"] for row in facts.attempts if row["failure_kind"])
+    earlier = runs["runs"] - runs["current"]
+    said = f"The ledger has {counted(runs['runs'], 'run')} ({ended or 'none ended'}) in "
+    said += f"{counted(attempts, 'attempt')}; failed or lost: {failures}."
+    return (
+        f"{said} {counted(earlier, 'run is', 'runs are')} of earlier settings or splits." if earlier else said
+    )
+
+
+def leak(facts: Facts) -> str:
+    """Return what training and test of the splits share, as it was counted when they were queued."""
+    runs = facts.subject.chosen.values() if facts.subject else ()
+    splits = [
+        {**run.row, "group_column": run.split.get("group_column"), "images": run.row["test_images"]}
+        for run in runs
+    ]
+    said = [(leak_sentence(split) or _apart(split)) for split in splits] or facts.comparison.leaks
+    return " ".join(dict.fromkeys(filter(None, said)))
+
+
+def _apart(split: Mapping[str, Any]) -> str:
+    """Return that no group lies on both sides; "" for a split without groups."""
+    column = split["group_column"]
+    if not column:
+        return ""
+    return (
+        f"None of the {split['images']} {split_label(split['split'])} test images shares its {column} with a "
+        "training image. Whether that column tells patients apart is for whoever filled it in to say; if it "
+        "does not, the figures are optimistic."
+    )
+
+
+def warnings(facts: Facts) -> list[str]:
+    """Return the comparison's own warnings, without those that the documents say elsewhere."""
+    elsewhere = {*facts.comparison.leaks, *facts.banners}
+    return [warning for warning in facts.comparison.warnings if warning not in elsewhere]
+
+
+def gradcam(facts: Facts) -> str:
+    """Return the overlap of the heat maps with annotated lesions in one sentence."""
+    runs = facts.subject.chosen.items() if facts.subject else ()
+    found = [
+        f"{format_estimate(run.iou)} over {counted(row['images'], 'annotated image')} ({split_label(split)})"
+        for split, run in runs
+        for row in run.overlaps
+        if abs(row["threshold"] - IOU_THRESHOLD) < 1e-9
+    ]
+    said = f"Mean IoU at threshold {IOU_THRESHOLD}"
+    return f"{said}: {listed(found)}." if found else f"{said}: {UNKNOWN}; boneexp gradcam measures it."
+
+
+def _in_brackets(names: Sequence[str]) -> str:
+    return f" ({listed(names)})" if names else ""
+
+
+def _above_and_others(facts: Facts) -> tuple[list[Held], list[Held]]:
+    known = [(held, held.delta) for held in facts.held if held.delta is not None]
+    return [held for held, delta in known if delta > 0], [held for held, delta in known if delta <= 0]
+
+
+def _differences(held: Sequence[Held]) -> str:
+    return "; ".join(
+        f"{label(each.figure)} {each.estimate.shown} against {format_estimate(each.baseline)} "
+        f"({signed(each.delta)})"
+        for each in held
+    )

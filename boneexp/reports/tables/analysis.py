@@ -1,0 +1,218 @@
+"""Facts -> the tables about differences, calibration, subgroups, other centres and seeds."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from boneexp.comparison.calibration import Calibration
+from boneexp.comparison.figure_names import Figure
+from boneexp.evaluation.intervals import FEW
+from boneexp.evaluation.metrics import LOWER_IS_BETTER
+from boneexp.evaluation.thresholds import OPERATING
+from boneexp.reports.facts import Facts, Subject
+from boneexp.text.labels import label, metric_label, split_label
+from boneexp.text.markdown import Table, table
+from boneexp.text.numbers import format_estimate, p_value, signed, temperature
+
+Row = Mapping[str, Any]
+
+
+def paired_table(facts: Facts, experiment: str = "") -> Table:
+    """Return the paired tests of `compare --paired`; with an experiment only those that it has part in."""
+    rows = facts.analysed.paired.rows if facts.analysed.paired else []
+    header = ["Split", "Figure", "First", "Second", "Images", "Second less first"]
+    wanted = (row for row in rows if experiment in ("", row["first"], row["second"]))
+    return table([*header, "Test", "p", "p_holm", "False claim", "Verdict"], (_pair(row) for row in wanted))
+
+
+def best_table(facts: Facts) -> Table:
+    """Return the best by the rule, tested against each other experiment in the figure that decides."""
+    verdict = facts.verdict
+    rows = (
+        [
+            split_label(each.split),
+            label(each.figure),
+            each.first,
+            each.second,
+            each.images,
+            signed(each.difference, each.low, each.high),
+            each.test,
+            p_value(each.p_value),
+            p_value(each.adjusted_p),
+        ]
+        for each in verdict.tests
+    )
+    header = ["Split", "Figure", "First", "Second", "Images", "Second less first", "Test", "p", "p_holm"]
+    return table(header, rows)
+
+
+def subgroup_table(facts: Facts, split: str) -> Table:
+    """Return the subject's figures in every subgroup of a test part; too few images have none."""
+    rows = [each for each in facts.analysed.subgroups if each.split == split]
+    figures = (
+        [label(Figure(value.metric, value.class_name).name) for value in rows[0].figures] if rows else []
+    )
+    return table(
+        ["Attribute", "Value", "Images", "Malignant", *figures, f"Fewer than {FEW} images"],
+        (
+            [
+                each.attribute,
+                each.value,
+                each.images,
+                each.malignant_images,
+                *(format_estimate(value.value, value.low, value.high) for value in each.figures),
+                list(each.few) or "no",
+            ]
+            for each in rows
+        ),
+    )
+
+
+def gap_table(facts: Facts) -> Table:
+    """Return what the subject loses or gains from the stratified to the centre-holdout test part."""
+    rows = (
+        [
+            label(gap.figure),
+            format_estimate(gap.stratified),
+            format_estimate(gap.center_holdout),
+            signed(gap.gap, gap.low, gap.high),
+        ]
+        for gap in facts.analysed.gaps
+    )
+    return table(["Figure", "Stratified", "Centre-holdout", "Centre-holdout less stratified"], rows)
+
+
+def calibration_table(subject: Subject) -> Table:
+    """Return calibration on the test part before and after the temperature that validation chose."""
+    rows = (
+        [
+            split_label(split),
+            metric_label(metric),
+            run.estimate("test", metric).shown,
+            run.estimate("test", f"{metric}_tempered").shown,
+            temperature(run.estimate("test", "temperature").value),
+        ]
+        for split, run in subject.chosen.items()
+        for metric in LOWER_IS_BETTER
+    )
+    return table(["Split", "Figure", "As they are", "After temperature scaling", "Temperature"], rows)
+
+
+def consistency_table(facts: Facts) -> Table:
+    """Return the expected calibration error beside its mean if the probabilities were true."""
+    rows = (
+        [
+            split,
+            how,
+            format_estimate(tested.value),
+            format_estimate(tested.expected),
+            p_value(tested.p_value),
+            brier,
+        ]
+        for split, each in _calibrations(facts)
+        for how, tested, brier in (
+            ("as they are", each.plain, format_estimate(each.scaled_brier)),
+            ("after temperature scaling", each.scaled, format_estimate(each.scaled_brier_tempered)),
+        )
+    )
+    header = ["Split", "Probabilities", "Expected calibration error", "Its mean if they were true"]
+    return table([*header, "p", "Scaled Brier score"], rows)
+
+
+def recalibration_table(facts: Facts) -> Table:
+    """Return calibration slope and intercept of each class."""
+    rows = (
+        [
+            split,
+            one.class_name,
+            one.images,
+            signed(one.slope.value, one.slope.low, one.slope.high),
+            signed(one.intercept.value, one.intercept.low, one.intercept.high),
+        ]
+        for split, each in _calibrations(facts)
+        for one in each.classes
+    )
+    return table(["Split", "Class", "Images", "Slope", "Intercept"], rows)
+
+
+def decision_table(facts: Facts) -> Table:
+    """Return the net benefit of acting on malignant images, by threshold probability."""
+    found = _calibrations(facts)
+    header = ["Threshold"]
+    for split, _ in found:
+        header += [f"{split}: model", f"{split}: act on all"]
+    rows = []
+    for points in zip(*(each.curve for _, each in found if each.curve), strict=True):
+        cells = [cell for point in points for cell in (f"{point.model:+.4f}", f"{point.treat_all:+.4f}")]
+        rows.append([f"{points[0].threshold:g}", *cells])
+    return table(header, rows if all(each.curve for _, each in found) else [])
+
+
+def predictive_table(facts: Facts) -> Table:
+    """Return PPV and NPV of the class Malignant at several prevalences."""
+    rows = (
+        [
+            split,
+            f"{one.prevalence:.3f}{' (of the test part)' if one.prevalence == each.prevalence else ''}",
+            format_estimate(one.ppv, one.ppv_low, one.ppv_high),
+            format_estimate(one.npv, one.npv_low, one.npv_high),
+        ]
+        for split, each in _calibrations(facts)
+        for one in each.predictive
+    )
+    return table(["Split", "Prevalence of malignant images", "PPV", "NPV"], rows)
+
+
+def _calibrations(facts: Facts) -> list[tuple[str, Calibration]]:
+    """Return the calibration of each chosen run with its split, in the documents' order."""
+    by_run = {each.run: each for each in facts.analysed.calibration}
+    chosen = facts.subject.chosen.items() if facts.subject else ()
+    found = ((split_label(split), by_run.get(run.row["run"])) for split, run in chosen)
+    return [(split, each) for split, each in found if each is not None]
+
+
+def operating_table(subject: Subject) -> Table:
+    """Return malignant sensitivity and specificity on the test part, at thresholds that validation chose."""
+    header = ["Malignant, test part", *(split_label(split) for split in subject.chosen)]
+    rows = (
+        [
+            metric_label(metric),
+            *(run.estimate("test", metric, "Malignant").shown for run in subject.chosen.values()),
+        ]
+        for metric in OPERATING
+    )
+    return table(header, rows)
+
+
+def seed_table(facts: Facts) -> Table:
+    """Return where the spread of a figure comes from, seeds or experiments."""
+    rows = list(facts.analysed.seeds.tables.values())[1] if facts.analysed.seeds else ()
+    header = ["Split", "Figure", "SD between seeds", "SD between experiments"]
+    header += ["Experiment's share of the variance", "Best less next", "Its standard error"]
+    columns = ("between_seeds_sd", "between_experiments_sd", "experiment_share", "gap", "gap_error")
+    return table(
+        header,
+        (
+            [
+                split_label(row["split"]),
+                label(row["figure"]),
+                *(format_estimate(row[column]) for column in columns),
+            ]
+            for row in rows
+        ),
+    )
+
+
+def _pair(row: Row) -> list[Any]:
+    return [
+        split_label(row["split"]),
+        label(row["figure"]),
+        row["first"],
+        row["second"],
+        row["images"],
+        signed(row["difference"], row["low"], row["high"]),
+        row["test"],
+        p_value(row["p"]),
+        p_value(row["p_holm"]),
+        p_value(row["false_claim"]),
+        row["verdict"],
+    ]

@@ -1,0 +1,228 @@
+"""Facts -> the tables about the grid: its experiments, their figures, the baseline and the targets."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import PurePath
+from typing import Any
+
+from boneexp.comparison.files import COLUMNS, shown
+from boneexp.comparison.ranking import Row
+from boneexp.comparison.references import Target
+from boneexp.reports.facts import Facts, Held, setting_of
+from boneexp.reports.prose.sentences import rule
+from boneexp.text.labels import UNKNOWN, data_label, label, split_label
+from boneexp.text.markdown import Table, table
+from boneexp.text.numbers import format_estimate, listed, moment, signed
+
+NOT_COMPARABLE = "not comparable"
+IN_THE_GRID = {
+    "model.backbone": "Backbone",
+    "data.image_size": "Input, px",
+    "training.batch_size": "Batch",
+    "model.dropout": "Dropout",
+    "model.attn_layer": "Attention",
+    "training.annotations": "Lesion annotations in training",
+}
+RECIPE = {
+    "model.pretrained": "Weights at the start",
+    "training.learning_rate": "Learning rate (AdamW)",
+    "training.weight_decay": "Weight decay",
+    "training.warmup_epochs": "Warm-up epochs (linear; then half a cosine down to 0)",
+    "training.epochs": "Epochs at most",
+    "training.patience": "Epochs without a lower validation loss before a run stops",
+    "training.label_smoothing": "Label smoothing",
+    "training.class_weights": "Cross-entropy weighted by inverse class frequency",
+    "training.flip_probability": "Horizontal flip, probability",
+    "training.rotation_degrees": "Rotation at most, degrees either way",
+    "training.dim_factor": "Left of the pixels outside the lesion, in annotated copies",
+    "data.decoding": "Decoding",
+    "data.lesion": "Lesion",
+    "data.accept": "Images accepted although damaged inside",
+    "data.clahe_clip_limit": "CLAHE clip limit",
+    "data.clahe_tiles": "CLAHE tiles per side",
+    "data.mean": "Channel means taken off",
+    "data.std": "Channel deviations divided by",
+    "evaluation.resamples": "Resamples and swaps",
+    "evaluation.confidence": "Confidence of the intervals",
+}
+DECODING = {
+    "full": "at full size, CLAHE there",
+    "scaled": "large JPEGs at a half, quarter or eighth of their size, CLAHE there",
+}
+LESIONS = {
+    "outline": "its outline; a bounding box only where no outline lies in it",
+    "box": "its bounding box",
+    "union": "every shape of its annotation, bounding boxes included",
+}
+_NAMES_AND_PLACES = ("data.root", "data.name")
+
+
+def grid_table(facts: Facts) -> Table:
+    """Return the experiments with what sets each apart; any setting that differs gets a column."""
+    apart = [key for key in _keys(facts) if key not in IN_THE_GRID and len(_values(facts, key)) > 1]
+    titles = [*IN_THE_GRID.values(), *(RECIPE.get(key, key) for key in apart)]
+    header = ["Experiment", "Name", "Images", *titles, "Splits", "Seeds", "Finished runs"]
+    return table(header, (_grid_row(row, [*IN_THE_GRID, *apart]) for row in facts.grid))
+
+
+def recipe_table(facts: Facts) -> Table:
+    """Return every setting that all experiments share, with its value."""
+    shared = [key for key in _keys(facts) if key not in IN_THE_GRID and len(_values(facts, key)) == 1]
+    first = facts.grid[0]["settings"] if facts.grid else {}
+    return table(["Setting", "Value"], ([RECIPE.get(key, key), setting_shown(first, key)] for key in shared))
+
+
+def results_table(facts: Facts) -> Table:
+    """Return the ten columns of the comparison, with intervals; and the images, where they differ."""
+    images = {row["experiment"]: data_label(row["data_name"], row["data_kind"]) for row in facts.grid}
+    mixed = len(facts.comparison.datasets) > 1
+    rows = (
+        [
+            *(shown(facts.comparison, row, column) for column in COLUMNS.values()),
+            *([images.get(row["experiment_id"])] if mixed else []),
+        ]
+        for row in facts.comparison.rows
+    )
+    return table([*COLUMNS, *(["Images"] if mixed else [])], rows)
+
+
+def seeds_table(facts: Facts) -> Table:
+    """Return the spread over seeds of every experiment that has several."""
+    rows = (
+        [row["experiment"], split_label(row["split"]), row["finished_runs"], *_spreads(row)]
+        for row in facts.comparison.figures.values()
+        if row["finished_runs"] > 1
+    )
+    header = ["Experiment", "Split", "Seeds", "Accuracy", "Macro AUROC", "Malignant sensitivity"]
+    return table(header, rows)
+
+
+def against_baseline_table(facts: Facts) -> Table:
+    """Return each figure's difference to the baseline; "not comparable" where that is of other images.
+
+    The intervals of the differences allow for having picked the best of the candidates.
+    """
+    header = ["Figure", "Baseline", _subject_name(facts), "Difference", "Whole interval above 0"]
+    rows = (
+        [
+            label(held.figure),
+            format_estimate(held.baseline),
+            held.estimate.shown,
+            _difference(held) if facts.comparable else NOT_COMPARABLE,
+            held.clears if facts.comparable else NOT_COMPARABLE,
+        ]
+        for held in facts.held
+        if held.baseline is not None
+    )
+    return table(header, rows)
+
+
+def targets_table(facts: Facts) -> Table:
+    """Return which targets are met, by the figure itself and by the lower end of its interval."""
+    header = [
+        "Figure",
+        "Target",
+        _subject_name(facts),
+        "Met by the figure",
+        "Met by its interval's lower end",
+    ]
+    rows = (
+        [
+            label(held.figure),
+            f"above {held.target.target:.3f}",
+            held.estimate.shown,
+            held.target.met if held.target.comparable else NOT_COMPARABLE,
+            _met_by_interval(held.target),
+        ]
+        for held in facts.held
+        if held.target is not None
+    )
+    return table(header, rows)
+
+
+def decision_table(facts: Facts) -> Table:
+    """Return who decided what, and why."""
+    promotion = facts.promotion or {}
+    what = {"promote": "promote", "keep-baseline": "keep the baseline", "rollback": "undo a promotion"}
+    action = promotion.get("action")
+    rows: list[list[object]] = [
+        ["Decision", what.get(action, action) if action else "none has been taken"],
+        ["Experiment", promotion.get("experiment") or "none"],
+        ["Decided by", promotion.get("decided_by")],
+        ["Decided on", moment(promotion.get("decided_at"))],
+        ["Reason", promotion.get("reason")],
+        ["Selection rule", rule(facts)],
+        ["Best by the rule", _first_by_rule(facts)],
+    ]
+    return table(["Fact", "Value"], rows)
+
+
+def _first_by_rule(facts: Facts) -> str:
+    best, equals = facts.comparison.best, facts.comparison.equal_to
+    return f"{best} (equal to {listed(equals)})" if equals else best or "none"
+
+
+def attempts_table(facts: Facts) -> Table:
+    """Return how the attempts of all runs ended."""
+    header = ["Attempts", "Ended", "Kind of failure"]
+    return table(
+        header, ([row["attempts"], row["outcome"], row["failure_kind"] or "none"] for row in facts.attempts)
+    )
+
+
+def setting_shown(settings: Mapping[str, Any], dotted: str) -> Any:
+    """Return a setting as a reader says it; of a weights file only the name."""
+    value = setting_of(settings, dotted)
+    if dotted == "model.pretrained" and isinstance(value, bool):
+        return "ImageNet, through timm" if value else "random"
+    if dotted == "model.pretrained" and isinstance(value, str):
+        return f"the file {PurePath(value).name}"
+    if dotted == "data.decoding":
+        return DECODING.get(value, value)
+    if dotted == "data.lesion":
+        return LESIONS.get(value, value)
+    return "none" if value in ("", []) else value
+
+
+def _subject_name(facts: Facts) -> str:
+    return facts.subject.experiment if facts.subject else "Reached"
+
+
+def _keys(facts: Facts) -> list[str]:
+    """Return the settings of the grid by dotted name, the known ones first."""
+    present = dict.fromkeys(
+        f"{section}.{key}"
+        for row in facts.grid
+        for section, values in row["settings"].items()
+        if isinstance(values, Mapping)
+        for key in values
+    )
+    ordered = [*(key for key in (*IN_THE_GRID, *RECIPE) if key in present), *present]
+    return [key for key in dict.fromkeys(ordered) if key not in _NAMES_AND_PLACES]
+
+
+def _values(facts: Facts, key: str) -> set[str]:
+    return {repr(setting_of(row["settings"], key)) for row in facts.grid}
+
+
+def _grid_row(row: Row, keys: Sequence[str]) -> list[Any]:
+    settings = [setting_shown(row["settings"], key) for key in keys]
+    data = data_label(row["data_name"], row["data_kind"])
+    finished = f"{row['finished_runs']} of {row['runs']}"
+    return [row["experiment"], row["name"], data, *settings, row["splits"], row["seeds"], finished]
+
+
+def _difference(held: Held) -> str:
+    found = held.difference
+    return signed(held.delta) if found is None else signed(found.value, found.low, found.high)
+
+
+def _met_by_interval(target: Target) -> Any:
+    if not target.comparable:
+        return NOT_COMPARABLE
+    return None if target.low is None else target.met_by_interval
+
+
+def _spreads(row: Row) -> Iterator[str]:
+    for metric in ("accuracy", "macro_auroc", "malignant_sensitivity"):
+        low, high = row[f"{metric}_min"], row[f"{metric}_max"]
+        yield UNKNOWN if low is None else f"{row[metric]:.3f}, from {low:.3f} to {high:.3f}"

@@ -1,0 +1,1 @@
+"""Text: escaping, Markdown, numbers, labels, the nearest name."""
