@@ -3,6 +3,7 @@
 import json
 import os
 import shutil
+import signal
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -81,6 +82,11 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; children and their server inherit it
+
+for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+    if signal.getsignal(_number) is signal.SIG_IGN:  # started by nohup, or in the background of a script
+        # Without effect still, but as a handler: who is started inherits SIG_IGN, and could not be stopped.
+        signal.signal(_number, lambda *_: None)
 
 
 @dataclass

@@ -24,10 +24,9 @@ from boneexp.files.atomic import sha256_of
 from boneexp.files.folders import RunFolder
 from boneexp.learning.models import build
 from boneexp.ledger import settling
-from boneexp.runs import attempt as engine
-from boneexp.runs import processes, workers
+from boneexp.runs import context, processes, workers
 from boneexp.runs.children import process as child
-from boneexp.runs.context import StopFlag, Workplace
+from boneexp.runs.context import StopFlag
 from boneexp.runs.report import Report
 from boneexp.study.settings import ModelSettings
 
@@ -108,8 +107,8 @@ def test_the_ledger_and_the_split_manifest_agree_on_the_test_part(finished_study
 @pytest.fixture
 def with_work(monkeypatch):
     """Return a function that lets children do other work than the real one."""
-    real = Workplace
-    return lambda work: monkeypatch.setattr(engine, "Workplace", partial(real, work=work))
+    real = context.Workplace
+    return lambda work: monkeypatch.setattr(context, "Workplace", partial(real, work=work))
 
 
 def test_a_code_error_fails_one_run_with_its_traceback_and_the_others_go_on(study, with_work):
@@ -123,7 +122,7 @@ def test_a_code_error_fails_one_run_with_its_traceback_and_the_others_go_on(stud
     detail = study.json("show", str(states["stratified"]["run"]))
     assert "a bug in the code" in detail["attempts"][0]["traceback"]
     assert "Traceback (most recent call last)" in detail["attempts"][0]["traceback"]
-    with_work(engine.work)
+    with_work(context.work)
     study("retry", "--failed")
     study("run", "--all")
     assert {row["state"] for row in study.json("status")} == {"succeeded"}
@@ -224,7 +223,7 @@ def test_a_full_disk_fails_that_attempt_stops_the_worker_and_loses_nothing(study
     assert "No space left" in first["failure"]
     folder = study.artifacts / "experiments/E1/stratified"
     assert [path.name for path in folder.rglob("last.pt")] == ["last.pt"]
-    with_work(engine.work)
+    with_work(context.work)
     study("retry", "--failed")
     said = study("run", "--all").stderr
     assert "goes on after epoch 1" in said
@@ -277,7 +276,7 @@ def test_a_disk_that_fills_up_while_a_run_trains_fails_it_and_leaves_every_file_
     assert (first["state"], first["failure_kind"], second["state"]) == ("failed", "disk", "queued")
     assert not list(study.artifacts.rglob("*.part"))
     (study.artifacts / faulty.FILLER).unlink()
-    with_work(engine.work)
+    with_work(context.work)
     study("retry", "--failed")
     assert "goes on after epoch 1" in study("run", "--all").stderr
     for path, sha256 in query(study, "SELECT path, sha256 FROM files"):
@@ -296,7 +295,7 @@ def test_a_ledger_on_a_full_disk_stops_the_worker_and_loses_nothing(
     said = study("run", "--all", code=1).stderr
     assert "is full; nothing was lost; free space and try again" in said
     (place / "artifacts" / faulty.FILLER).unlink()
-    with_work(engine.work)
+    with_work(context.work)
     monkeypatch.setattr(processes, "is_alive", lambda *_: False)  # the worker was this process
     assert "goes on after epoch 1" in study("run", "--all").stderr
     assert study.json("status")[0]["state"] == "succeeded"
@@ -350,20 +349,6 @@ def start(study, *arguments):
         stderr=subprocess.STDOUT,
         text=True,
     )
-
-
-@pytest.fixture
-def signals_are_heard():
-    """Signals that the test run was started to ignore (nohup, or in the background) are heard after all.
-
-    Whoever is started ignores what the one who starts it ignores, and boneexp lets that be.
-    """
-    usual = {signal.SIGINT: signal.default_int_handler}
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, usual.get(number, signal.SIG_DFL)) for number in numbers}
-    yield
-    for number, handler in before.items():
-        signal.signal(number, handler)
 
 
 def wait_for(process, words):
@@ -519,7 +504,6 @@ def test_a_killed_worker_loses_nothing_and_the_run_goes_on_to_the_same_weights(t
 
 
 @pytest.mark.slow
-@pytest.mark.usefixtures("signals_are_heard")
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
@@ -536,18 +520,20 @@ def test_a_signal_saves_puts_the_run_back_and_says_so_in_the_exit_code(study, nu
     assert study.json("show", "1")["attempts"][0]["outcome"] == "stopped"
 
 
-@pytest.mark.usefixtures("signals_are_heard")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 def test_a_signal_that_was_ignored_when_the_program_began_stays_ignored(number):
-    for handler, heard in ((signal.SIG_IGN, False), (signal.SIG_DFL, True)):
-        signal.signal(number, handler)
-        stop = StopFlag()
-        with workers.stop_on_signals(stop):
-            os.kill(os.getpid(), number)
-        assert (stop.reason == number.name) == heard
+    before = signal.getsignal(number)
+    try:
+        for handler, heard in ((signal.SIG_IGN, False), (signal.SIG_DFL, True)):
+            signal.signal(number, handler)
+            stop = StopFlag()
+            with workers.stop_on_signals(stop):
+                os.kill(os.getpid(), number)
+            assert (stop.reason == number.name) == heard
+    finally:
+        signal.signal(number, before)
 
 
-@pytest.mark.usefixtures("signals_are_heard")
 def test_ctrl_c_twice_ends_at_once_and_puts_the_run_back(study, with_work):
     study("queue", *LONG)
     with_work(faulty.deaf)
