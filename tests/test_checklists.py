@@ -4,7 +4,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from decided_facts import facts_of
+from decided_facts import facts_of, model_card, poc_report
 from settled_ledger import settled_ledger
 
 from boneexp.files.folders import MODEL_CARD, POC_REPORT
@@ -13,7 +13,7 @@ from boneexp.reports.checklists.claim import CLAIM
 from boneexp.reports.checklists.own_words import CARD, NOBODY, REPORT, own_words
 from boneexp.reports.checklists.rules import checklist_table
 from boneexp.reports.checklists.tripod_ai import TRIPOD_AI
-from boneexp.reports.documents import model_card, poc_report, render_documents
+from boneexp.reports.documents import render_documents
 from boneexp.reports.markers import blocks_of
 
 ITEMS = (*CLAIM, *TRIPOD_AI)
@@ -63,7 +63,7 @@ def test_every_item_of_tripod_ai_is_there_once_and_in_order():
 
 
 def test_the_card_has_both_checklists_as_they_are_answered_and_calls_them_an_aid(facts):
-    blocks = blocks_of(model_card(facts, None))
+    blocks = blocks_of(model_card(facts))
     for name, items in (("claim", CLAIM), ("tripod-ai", TRIPOD_AI)):
         rows = re.findall(r"^\| (\d+[a-g]?) \| (.+) \| (.+) \|$", blocks[name], re.MULTILINE)
         assert [(number, answer) for number, _, answer in rows] == list(answers(items, facts).items())
@@ -71,7 +71,7 @@ def test_the_card_has_both_checklists_as_they_are_answered_and_calls_them_an_aid
 
 
 def test_what_is_said_to_be_reported_is_in_a_section_that_exists(facts):
-    there = {CARD: headings(model_card(facts, None)), REPORT: headings(poc_report(facts, None))}
+    there = {CARD: headings(model_card(facts)), REPORT: headings(poc_report(facts))}
     for answer in [*answers(CLAIM, facts).values(), *answers(TRIPOD_AI, facts).values()]:
         if answer.startswith("reported in "):
             for place in answer.removeprefix("reported in ").split(": ")[0].split("; "):
@@ -82,11 +82,11 @@ def test_what_is_said_to_be_reported_is_in_a_section_that_exists(facts):
 
 
 def test_every_heading_that_is_a_persons_is_in_a_document_and_has_a_placeholder(facts):
-    both = model_card(facts, None) + poc_report(facts, None)
+    both = model_card(facts) + poc_report(facts)
     assert len(OWN_HEADINGS) > 10
     for heading in OWN_HEADINGS:
         assert heading in headings(both)
-    assert own_words(CARD, model_card(facts, None)) == own_words(REPORT, poc_report(facts, None)) == NOBODY
+    assert own_words(CARD, model_card(facts)) == own_words(REPORT, poc_report(facts)) == NOBODY
 
 
 @pytest.mark.parametrize("heading", OWN_HEADINGS)
@@ -201,7 +201,7 @@ def test_other_data_than_btxrd_have_no_source_and_a_phantom_has_no_past(facts, t
         "reported in the model card, Training data",
     )
     assert (found["5"], found["7"]) == ("not reported", "not reported; yours to tell under Data collection")
-    assert "retrospective" not in poc_report(phantom, None)
+    assert "retrospective" not in poc_report(phantom)
     assert answers(TRIPOD_AI, phantom)["18e"].startswith("not reported; yours")
 
 

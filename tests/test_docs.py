@@ -9,7 +9,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from decided_facts import facts_of
+from decided_facts import both, facts_of, updated
 from settled_ledger import NOW, settled_ledger
 from typer.main import get_command
 
@@ -21,7 +21,6 @@ from boneexp.ledger.database import SCHEMA, writing
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.ledger.settling import fail
 from boneexp.ledger.tables import FAILURE_KINDS, STATES
-from boneexp.reports.documents import model_card, poc_report
 from boneexp.results import Failed
 from boneexp.study import grid as gridfile
 from boneexp.study import settings
@@ -299,10 +298,10 @@ def test_the_changelog_begins_with_what_is_unreleased():
 
 def test_promoting_into_the_pages_that_stand_for_both_documents_gives_whole_documents(tmp_path):
     facts = facts_of(settled_ledger(tmp_path / "ledger.db"))
-    for name, write in ((MODEL_CARD, model_card), (POC_REPORT, poc_report)):
+    for name, whole in zip((MODEL_CARD, POC_REPORT), both(facts), strict=True):
         standing = text_of(f"docs/{name}")
         assert "No model is promoted yet" in standing
-        assert write(facts, standing) == write(facts, None)
+        assert updated(name, facts, standing, tmp_path) == whole
 
 
 def own_files():

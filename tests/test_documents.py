@@ -3,7 +3,7 @@
 import re
 
 import pytest
-from decided_facts import both, facts_of
+from decided_facts import both, facts_of, model_card, poc_report
 from settled_ledger import BASELINE, settled_ledger
 
 from boneexp.comparison.ranking import compared
@@ -14,7 +14,6 @@ from boneexp.ledger.database import reading
 from boneexp.ledger.queries.figures import metric_rows
 from boneexp.ledger.queries.predictions import prediction_rows
 from boneexp.ledger.queries.runs import checkpoint_of
-from boneexp.reports.documents import model_card, poc_report
 from boneexp.reports.markers import blocks_of
 from boneexp.reports.tables.grid import setting_shown
 from boneexp.results import CLASS_NAMES
@@ -33,7 +32,7 @@ def settled(tmp_path_factory):
 
 
 def test_the_model_card_has_the_sections_of_mitchell_et_al(settled):
-    headings = re.findall(r"^## (.+)$", model_card(settled[1], None), re.MULTILINE)
+    headings = re.findall(r"^## (.+)$", model_card(settled[1]), re.MULTILINE)
     assert headings == [
         "Model details",
         "Intended use",
@@ -50,7 +49,7 @@ def test_the_model_card_has_the_sections_of_mitchell_et_al(settled):
 
 
 def test_the_report_tells_the_whole_study(settled):
-    blocks = blocks_of(poc_report(settled[1], None))
+    blocks = blocks_of(poc_report(settled[1]))
     told = ["notice", "summary", "experiments", "methods", "results", "differences", "operating", "subgroups"]
     then = ["decision", "baseline", "targets", "gradcam", "limitations", "next-steps", "provenance"]
     assert list(blocks) == [*told, *then]
@@ -70,7 +69,7 @@ def test_both_open_with_research_use_only(settled):
 
 def test_every_metric_of_the_promoted_runs_is_in_the_card_as_the_ledger_has_it(settled):
     ledger, facts = settled
-    card = model_card(facts, None)
+    card = model_card(facts)
     with reading(ledger) as connection:
         for run, part in ((3, "test"), (3, "val"), (4, "test"), (4, "val")):
             rows = metric_rows(connection, run, part)
@@ -81,7 +80,7 @@ def test_every_metric_of_the_promoted_runs_is_in_the_card_as_the_ledger_has_it(s
 
 def test_the_class_tables_have_the_ledgers_figures_in_the_right_cells(settled):
     ledger, facts = settled
-    block = blocks_of(model_card(facts, None))["quantitative-analyses"]
+    block = blocks_of(model_card(facts))["quantitative-analyses"]
     first = block[block.index("Test part, by class") :]
     with reading(ledger) as connection:
         rows = {(row["metric"], row["class_name"]): row for row in metric_rows(connection, 3)}
@@ -106,7 +105,7 @@ def test_the_subjects_figures_and_deltas_are_those_of_the_comparison(settled):
         assert (held[figure].estimate.low, held[figure].estimate.high) == facts.comparison.interval(
             "E2", figure
         )
-    block = blocks_of(poc_report(facts, None))["baseline"]
+    block = blocks_of(poc_report(facts))["baseline"]
     for figure, base in BASELINE.items():
         each = held[figure]
         known = each.difference
@@ -124,12 +123,12 @@ def test_the_confusion_matrix_counts_the_predictions(settled):
         ]
         called = [CLASS_NAMES[each.index(max(each))] for each in shares]
         counts = " | ".join(str(called.count(name)) for name in CLASS_NAMES)
-        assert f"| {label} | {counts} |" in model_card(facts, None)
+        assert f"| {label} | {counts} |" in model_card(facts)
 
 
 def test_methods_name_every_shared_setting_and_the_grid_every_one_that_differs(settled):
     _, facts = settled
-    blocks = blocks_of(poc_report(facts, None))
+    blocks = blocks_of(poc_report(facts))
     defaults = ExperimentSettings().model_dump()
     keys = sum(len(defaults[section]) for section in ("data", "model", "training", "evaluation"))
     rows = [line for line in blocks["methods"].split("\n\n")[2].splitlines() if line.startswith("| ")]
@@ -145,13 +144,13 @@ def test_methods_name_every_shared_setting_and_the_grid_every_one_that_differs(s
 
 def test_a_setting_that_differs_becomes_a_column(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", designs={"E2": {"training": {"learning_rate": 1e-3}}})
-    blocks = blocks_of(poc_report(facts_of(ledger), None))
+    blocks = blocks_of(poc_report(facts_of(ledger)))
     assert "Learning rate" not in blocks["methods"]
     assert "Lesion annotations in training | Learning rate (AdamW) |" in blocks["experiments"]
 
 
 def test_checkpoint_digest_device_and_software_are_those_of_the_run(settled):
-    card = blocks_of(model_card(settled[1], None))["model-details"]
+    card = blocks_of(model_card(settled[1]))["model-details"]
     with reading(settled[0]) as connection:
         path, digest = checkpoint_of(connection, 3)
     assert f"| 3 | {path} | {digest} |" in card
@@ -166,7 +165,7 @@ def test_a_choice_against_the_rule_is_called_one(tmp_path):
     with reading(ledger) as connection:
         best = compared(connection).best
     other, runs = ("E1", (1, 2)) if best == "E2" else ("E2", (3, 4))
-    report = poc_report(facts_of(ledger, experiment=other, runs=runs), None)
+    report = poc_report(facts_of(ledger, experiment=other, runs=runs))
     assert f"The rule ranks {best} first" in report
     assert f"{other} was chosen all the same, by a person's decision." in report
 
@@ -180,12 +179,12 @@ def test_no_improvement_is_said_with_every_number(tmp_path):
             if held.delta is not None:
                 assert f"{held.estimate.shown} against 0.999 ({signed(held.delta)})" in text
     said = "For no figure does the whole interval of the difference, at the level for the best of 2"
-    assert said in poc_report(facts, None)
+    assert said in poc_report(facts)
 
 
 def test_improvement_in_everything_is_said_too(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", baseline=dict.fromkeys(BASELINE, 0.001))
-    assert "**E2 lies above the baseline in all 7 figures**" in poc_report(facts_of(ledger), None)
+    assert "**E2 lies above the baseline in all 7 figures**" in poc_report(facts_of(ledger))
 
 
 def test_a_kept_baseline_names_who_why_and_what_the_best_candidate_reached(tmp_path):
@@ -228,7 +227,7 @@ def test_numbers_of_other_data_stand_under_a_banner_and_are_not_compared(tmp_pat
         assert "Guangxi" not in text
         assert "lies above the baseline" not in text
         assert "The figures of E2 are not comparable with the baseline" in text
-    report = poc_report(facts, None)
+    report = poc_report(facts)
     assert "| stratified accuracy | 0.679 |" in report
     assert len(re.findall(r"\| not comparable \| not comparable \|", report)) == len(BASELINE) + 3
 

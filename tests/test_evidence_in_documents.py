@@ -5,7 +5,7 @@ import sqlite3
 from dataclasses import replace
 
 import pytest
-from decided_facts import assert_tables_hold, both, facts_of
+from decided_facts import assert_tables_hold, both, facts_of, model_card, poc_report
 from settled_ledger import settled_ledger
 from settled_study import settled_study
 
@@ -13,7 +13,6 @@ from boneexp.comparison.answers import Request, compare_as_asked
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.figures import metric_rows
 from boneexp.reports.analyses import MOST_PAIRED, Analysed
-from boneexp.reports.documents import model_card, poc_report
 from boneexp.reports.markers import blocks_of
 from boneexp.text.labels import label
 from boneexp.text.numbers import format_estimate, p_value, signed
@@ -35,12 +34,12 @@ def facts(ledger):
 
 @pytest.fixture(scope="module")
 def report(facts):
-    return blocks_of(poc_report(facts, None))
+    return blocks_of(poc_report(facts))
 
 
 @pytest.fixture(scope="module")
 def card(facts):
-    return blocks_of(model_card(facts, None))
+    return blocks_of(model_card(facts))
 
 
 def with_runs(facts, change):
@@ -86,7 +85,7 @@ def test_ties_and_optimism_are_said_in_the_words_of_compare(facts, report, card)
 
 def test_with_many_experiments_only_the_best_is_tested_against_the_others(facts):
     many = replace(facts, analysed=replace(facts.analysed, paired=None))
-    text = blocks_of(poc_report(many, None))["differences"]
+    text = blocks_of(poc_report(many))["differences"]
     assert "boneexp compare --paired" in text
     assert len(re.findall(r"^\| stratified \| accuracy \| E", text, re.MULTILINE)) == 2
     assert MOST_PAIRED > 4
@@ -182,7 +181,7 @@ def test_calibration_before_and_after_and_sensitivities_at_thresholds_are_the_le
 
 def test_several_seeds_have_their_spread_and_compares_notes(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", seeds=(42, 43))
-    text = blocks_of(poc_report(facts_of(ledger, runs=(5, 7)), None))["results"]
+    text = blocks_of(poc_report(facts_of(ledger, runs=(5, 7))))["results"]
     with reading(ledger) as connection:
         answer = compare_as_asked(connection, Request("seeds")).answer
     spreads = list(answer.tables.values())[1]
@@ -191,7 +190,7 @@ def test_several_seeds_have_their_spread_and_compares_notes(tmp_path):
         assert f"| {label(row['figure'])} | {format_estimate(row['between_seeds_sd'])} |" in text
     for note in answer.notes:
         assert f"- {note}" in text
-    differences = blocks_of(poc_report(facts_of(ledger, None), None))["differences"]
+    differences = blocks_of(poc_report(facts_of(ledger, None)))["differences"]
     assert "whether other images or other seeds would" in differences
 
 
@@ -233,11 +232,11 @@ def test_a_held_out_centre_is_spoken_of_only_where_there_is_one(facts, tmp_path)
 
 def test_a_choice_on_validation_is_not_called_optimistic_on_the_test_part(facts):
     chosen = replace(facts, comparison=replace(facts.comparison, selected_on="val"))
-    report = blocks_of(poc_report(chosen, None))
+    report = blocks_of(poc_report(chosen))
     assert "chosen by figures of the validation part" in report["limitations"]
     assert "on the test part the choice adds no optimism" in report["limitations"]
     assert "on the validation part. |" in report["decision"]
-    assert "chosen by figures of the test part itself" in poc_report(facts, None)
+    assert "chosen by figures of the test part itself" in poc_report(facts)
 
 
 def test_a_model_of_former_settings_has_no_subgroups_and_that_is_said(tmp_path):

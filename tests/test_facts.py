@@ -4,7 +4,7 @@ import json
 import re
 
 import pytest
-from decided_facts import assert_tables_hold, both, facts_of
+from decided_facts import assert_tables_hold, both, facts_of, poc_report
 from settled_ledger import NOW, settle_next, settled_ledger
 
 from boneexp.comparison.leakage import NO_PATIENTS
@@ -14,7 +14,6 @@ from boneexp.ledger.queries.promotions import promotion_rows
 from boneexp.ledger.queries.runs import checkpoint_of
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.ledger.settling import fail
-from boneexp.reports.documents import poc_report
 from boneexp.reports.facts import gather
 from boneexp.reports.markers import blocks_of
 from boneexp.results import Failed
@@ -30,7 +29,7 @@ def settled(tmp_path_factory):
 def test_several_seeds_show_mean_and_spread_and_no_interval(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", seeds=(1, 2))
     facts = facts_of(ledger, runs=(5, 7))
-    report = poc_report(facts, None)
+    report = poc_report(facts)
     row = facts.comparison.row("E2")
     assert f"| {row['stratified_accuracy']:.3f} (2 seeds: " in report
     figures = facts.comparison.figures["E2", "stratified"]
@@ -62,13 +61,13 @@ def test_grad_cam_counts_images_explained_for_their_own_class_on_the_runs_checkp
     with writing(ledger) as connection:
         record_explanations(connection, 3, digest, rows, NOW)
     facts = facts_of(ledger)
-    report = poc_report(facts, None)
+    report = poc_report(facts)
     assert "Mean IoU at threshold 0.5: 0.150 over 2 annotated images (stratified)." in report
     assert "| stratified | bn2 | outline | 0.5 | 2 | 0.150 | 0.250 | 0.500 |" in report
     assert "| Grad-CAM IoU | 0.070 | 0.150 | +0.080 | not reported |" in report
     with writing(ledger) as connection:
         record_explanations(connection, 3, "another checkpoint", rows, NOW)
-    assert "Mean IoU at threshold 0.5: not reported" in poc_report(facts_of(ledger), None)
+    assert "Mean IoU at threshold 0.5: not reported" in poc_report(facts_of(ledger))
 
 
 def test_a_ledger_without_a_finished_run_makes_documents_that_say_so(tmp_path):
@@ -77,7 +76,7 @@ def test_a_ledger_without_a_finished_run_makes_documents_that_say_so(tmp_path):
         assert "No experiment has finished the runs that the selection rule needs" in text
         assert not re.search(r"\d\.\d{3} \(|None|say nothing about", text)
         assert_tables_hold(text)
-    assert "(4 queued)" in poc_report(facts_of(ledger, None), None)
+    assert "(4 queued)" in poc_report(facts_of(ledger, None))
 
 
 def test_an_empty_ledger_makes_documents_too(tmp_path):
@@ -88,7 +87,7 @@ def test_an_empty_ledger_makes_documents_too(tmp_path):
 def test_one_split_alone_makes_documents_too(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", splits=("center_holdout",))
     facts = facts_of(ledger, runs=(None, 2))
-    assert NO_PATIENTS not in poc_report(facts, None)
+    assert NO_PATIENTS not in poc_report(facts)
     assert list(facts.subject.chosen) == ["center_holdout"]
 
 
@@ -126,7 +125,7 @@ def test_data_that_are_not_btxrd_beside_btxrd_put_the_banner_everywhere(tmp_path
     assert facts.comparable
     for text in both(facts):
         assert all("NOT BTXRD RESULTS." in inside for inside in blocks_of(text).values())
-    results = blocks_of(poc_report(facts, None))["results"]
+    results = blocks_of(poc_report(facts))["results"]
     assert len(re.findall(r"^\| E[12] .* \| BTXRD \|$", results, re.MULTILINE)) == 2
     assert len(re.findall(r"^\| E3 .* \| a synthetic phantom \(called BTXRD", results, re.MULTILINE)) == 1
 

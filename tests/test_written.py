@@ -4,13 +4,13 @@ import re
 from dataclasses import replace
 
 import pytest
-from decided_facts import assert_tables_hold, both, facts_of
+from decided_facts import assert_tables_hold, both, facts_of, model_card, updated, write_documents
 from markdown_it import MarkdownIt
 from settled_ledger import NOW, settled_ledger
 
 from boneexp.errors import BoneexpError
-from boneexp.files.folders import MODEL_CARD
-from boneexp.reports.documents import model_card, poc_report, render_documents, write_documents
+from boneexp.files.folders import MODEL_CARD, POC_REPORT
+from boneexp.reports.documents import render_documents
 from boneexp.reports.markers import blocks_of
 from boneexp.text.markdown import escaped, printed, table
 from boneexp.text.numbers import format_estimate
@@ -32,19 +32,20 @@ def test_folders_of_the_machine_are_in_no_document(tmp_path):
 
 
 def test_own_words_stay_and_blocks_follow_the_ledger(settled, tmp_path):
-    card = model_card(settled[1], None).replace(
-        "*(Your words: consent", "Consent was waived.\r\n*(Your words: consent"
-    )
-    other = model_card(replace(settled[1], now=NOW + 86400), card)
+    placeholder = "*(Your words: which committee"
+    card = model_card(settled[1]).replace(placeholder, f"Consent was waived.\r\n{placeholder}")
+    assert "Consent was waived." in card
+    card = updated(MODEL_CARD, settled[1], card, tmp_path)
+    other = updated(MODEL_CARD, replace(settled[1], now=NOW + 86400), card, tmp_path)
     outside = re.compile(r"(<!-- boneexp:begin (\S+) -->).*?(<!-- boneexp:end \2 -->)", re.DOTALL)
     assert outside.sub(r"\1\3", other) == outside.sub(r"\1\3", card)
     assert other != card
-    assert model_card(settled[1], other) == card
+    assert updated(MODEL_CARD, settled[1], other, tmp_path) == card
 
 
-def test_an_empty_document_is_written_anew_and_a_foreign_one_gets_its_notice_on_top(settled):
-    assert model_card(settled[1], " \r\n") == model_card(settled[1], None)
-    foreign = poc_report(settled[1], "My notes.\n")
+def test_an_empty_document_is_written_anew_and_a_foreign_one_gets_its_notice_on_top(settled, tmp_path):
+    assert updated(MODEL_CARD, settled[1], " \r\n", tmp_path) == model_card(settled[1])
+    foreign = updated(POC_REPORT, settled[1], "My notes.\n", tmp_path)
     assert foreign.index("Research use only") < foreign.index("My notes.") < foreign.index("## Summary")
 
 
@@ -95,7 +96,7 @@ def test_hostile_names_break_no_table_no_block_and_inject_nothing(tmp_path):
         assert list(blocks_of(text)) == list(blocks_of(other))
         assert re.findall("^#+ .*", text, re.MULTILINE) == re.findall("^#+ .*", other, re.MULTILINE)
         assert_tables_hold(text)
-    assert model_card(facts, model_card(facts, None)) == model_card(facts, None)
+    assert updated(MODEL_CARD, facts, model_card(facts), tmp_path) == model_card(facts)
 
 
 def test_what_a_renderer_makes_of_hostile_names_is_plain_text(tmp_path):

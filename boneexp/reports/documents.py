@@ -9,50 +9,58 @@ from contextlib import suppress
 from functools import lru_cache
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 
 from boneexp.errors import BoneexpError
-from boneexp.files.atomic import write_text
 from boneexp.files.folders import MODEL_CARD, POC_REPORT
 from boneexp.files.reading import content_of
-from boneexp.reports.checklists import rules
 from boneexp.reports.checklists.claim import CLAIM
 from boneexp.reports.checklists.own_words import CARD, NOBODY, REPORT, Own, own_words
+from boneexp.reports.checklists.rules import checklist_table
 from boneexp.reports.checklists.tripod_ai import TRIPOD_AI
 from boneexp.reports.facts import Facts
 from boneexp.reports.markers import blocks_of, with_blocks
-from boneexp.reports.prose import certainty, decision, sentences
+from boneexp.reports.prose import certainty, sentences
 from boneexp.reports.prose.next_steps import next_steps
+from boneexp.reports.rendering import environment
 from boneexp.reports.tables import analysis, grid, model
 from boneexp.text import markdown
-from boneexp.text.labels import RESEARCH_ONLY, UNKNOWN, data_label, split_label
-from boneexp.text.numbers import moment
+from boneexp.text.labels import data_label
 
-CALLED = {MODEL_CARD: CARD, POC_REPORT: REPORT}
-
-
+NAMED = {MODEL_CARD: CARD, POC_REPORT: REPORT}
 NOTICE = "notice"
-
-
 LARGEST_BYTES = 16_000_000
-
-
-def model_card(facts: Facts, existing: str | None, document: str = MODEL_CARD) -> str:
-    """Return the model card; of an `existing` one, everything outside the marked blocks stays.
-
-    Raises:
-        BoneexpError: the markers of the existing document are broken; `document` names it in the message.
-    """
-    return _alone(MODEL_CARD, facts, existing, document)
-
-
-def poc_report(facts: Facts, existing: str | None, document: str = POC_REPORT) -> str:
-    """Return the proof-of-concept report; of an `existing` one, everything outside the marked blocks stays.
-
-    Raises:
-        BoneexpError: the markers of the existing document are broken; `document` names it in the message.
-    """
-    return _alone(POC_REPORT, facts, existing, document)
+FUNCTIONS = (
+    sentences.study_design,
+    certainty.drawn_by_groups,
+    certainty.independence_assumption,
+    certainty.multiplicity_correction,
+    certainty.scope_of_tests,
+    certainty.selection_optimism,
+    certainty.calibration_note,
+    certainty.factors_reported,
+    certainty.external_validation,
+    certainty.most_seeds,
+    next_steps,
+    grid.against_baseline_table,
+    grid.targets_table,
+    analysis.operating_table,
+    model.details_table,
+    model.runs_table,
+    model.digests_table,
+    model.software_table,
+    model.parts_table,
+    model.counts_table,
+    model.overall_table,
+    model.class_table,
+    model.confusion_table,
+    model.center_table,
+    model.deals_table,
+    model.overlap_table,
+    checklist_table,
+    markdown.bullets,
+    data_label,
+)
 
 
 def render_documents(docs: Path, facts: Facts) -> dict[Path, str]:
@@ -75,13 +83,13 @@ def fresh_documents(docs: Path, facts: Facts, own: Own) -> dict[Path, str]:
         facts: what they are to say.
         own: under which headings a person has written; the checklists say so.
     """
-    return {docs / name: _rendered(name, facts, own) for name in CALLED}
+    return {docs / name: _rendered(name, facts, own) for name in NAMED}
 
 
 def standing_words(docs: Path) -> Own:
     """Return under which headings of both documents a person has written; none of one that cannot be read."""
     found = NOBODY
-    for name in CALLED:
+    for name in NAMED:
         with suppress(BoneexpError):
             found |= _words_in(name, standing_text(docs / name))
     return found
@@ -103,26 +111,9 @@ def standing_text(path: Path, largest_bytes: int = LARGEST_BYTES) -> str | None:
         raise BoneexpError(f"{path} is not UTF-8 (byte {error.start}); save it as UTF-8") from error
 
 
-def write_documents(docs: Path, facts: Facts) -> tuple[Path, Path]:
-    """Write both documents, each whole; nothing is written unless both can be rendered. Return their paths.
-
-    Raises:
-        BoneexpError: as `render_documents`.
-    """
-    card, report = render_documents(docs, facts).items()
-    for path, text in (card, report):
-        write_text(path, text)
-    return card[0], report[0]
-
-
-def _alone(name: str, facts: Facts, existing: str | None, document: str) -> str:
-    fresh = _rendered(name, facts, _words_in(name, existing))
-    return _brought_up_to_date(fresh, existing, document)
-
-
 def _words_in(name: str, text: str | None) -> Own:
     with suppress(BoneexpError):  # broken markers are told where the text is brought up to date
-        return own_words(CALLED[name], text or "")
+        return own_words(NAMED[name], text or "")
     return NOBODY
 
 
@@ -139,26 +130,4 @@ def _brought_up_to_date(fresh: str, existing: str | None, document: str) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    """Return the templates' environment: unknown names are errors, and every value passes `printed`."""
-    environment = Environment(
-        loader=PackageLoader("boneexp.reports", "templates"),
-        undefined=StrictUndefined,
-        autoescape=True,
-        finalize=markdown.printed,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.globals.update(grid=grid, model=model, say=sentences)
-    environment.globals.update(RESEARCH_ONLY=RESEARCH_ONLY, UNKNOWN=UNKNOWN)
-    environment.globals.update(
-        bullets=markdown.bullets,
-        moment=moment,
-        split_label=split_label,
-        RESEARCH_ONLY=RESEARCH_ONLY,
-        UNKNOWN=UNKNOWN,
-        data_label=data_label,
-    )
-    environment.globals.update(checklist=rules.checklist_table, claim=CLAIM, tripod_ai=TRIPOD_AI)
-    environment.globals.update(next_steps=next_steps, decided=decision)
-    environment.globals.update(analysis=analysis, sure=certainty)
-    return environment
+    return environment(markdown.printed, *FUNCTIONS, CLAIM=CLAIM, TRIPOD_AI=TRIPOD_AI)

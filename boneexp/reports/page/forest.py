@@ -15,7 +15,8 @@ from boneexp.text.labels import label
 from boneexp.text.numbers import format_estimate
 
 METRICS = ("accuracy", "macro_auroc", "malignant_sensitivity")
-LEFT, RIGHT, TOP, LINE = 104, 376, 8, 24  # the plot runs from LEFT to RIGHT, one experiment per LINE
+LEFT, RIGHT, TOP = 104, 376, 8  # the edges of the plot
+LINE = 24  # height of one experiment
 MOST_LINES = 40
 STEPS = (0.02, 0.05, 0.1, 0.2)
 LONGEST_NAME = 14
@@ -81,6 +82,9 @@ class Panel:
     ticks: tuple[Mark, ...]
     baseline: Mark | None
     target: Mark | None
+    left: int = LEFT
+    right: int = RIGHT
+    top: int = TOP
 
     @property
     def bottom(self) -> int:

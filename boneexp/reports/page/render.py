@@ -10,21 +10,38 @@ from functools import lru_cache
 from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment
 from markupsafe import Markup
 
 import boneexp
-from boneexp.reports.page import cells, forest, run_charts, tables
+from boneexp.reports.page import tables
+from boneexp.reports.page.cells import as_cells, numeric_columns
 from boneexp.reports.page.facts import PageFacts
+from boneexp.reports.page.run_charts import MOST_POINTS
+from boneexp.reports.page.tables import MOST_ERRORS
 from boneexp.reports.page.thumbnails import Thumbnail, thumbnail
-from boneexp.reports.prose import certainty, decision, sentences
-from boneexp.reports.tables import analysis, grid
+from boneexp.reports.prose.decision import overridden
+from boneexp.reports.rendering import environment
 from boneexp.text import markdown
 from boneexp.text.escaping import visible
-from boneexp.text.labels import RESEARCH_ONLY, UNKNOWN, split_label
-from boneexp.text.numbers import counted, format_estimate, moment
+from boneexp.text.numbers import counted, format_estimate
 
 MOST_OVERLAYS = 24
+FUNCTIONS = (
+    overridden,
+    tables.against_table,
+    tables.errors_table,
+    tables.runs_overview_table,
+    tables.datasets_table,
+    tables.origins_table,
+    tables.machines_table,
+    tables.uses_table,
+    tables.decisions_table,
+    as_cells,
+    numeric_columns,
+    counted,
+    format_estimate,
+)
 
 
 def report_page(page: PageFacts, artifacts: Path) -> str:
@@ -81,33 +98,4 @@ def _asset(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    environment = Environment(
-        loader=PackageLoader("boneexp.reports", "templates"),
-        undefined=StrictUndefined,
-        autoescape=True,
-        finalize=shown,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    modules = {
-        "grid": grid,
-        "decided": decision,
-        "analysis": analysis,
-        "cells": cells,
-        "say": sentences,
-        "sure": certainty,
-        "own": tables,
-        "forest": forest,
-        "charts": run_charts,
-    }
-    environment.globals.update(modules)
-    environment.globals.update(RESEARCH_ONLY=RESEARCH_ONLY, UNKNOWN=UNKNOWN)
-    environment.globals.update(
-        counted=counted,
-        format_estimate=format_estimate,
-        moment=moment,
-        split_label=split_label,
-        RESEARCH_ONLY=RESEARCH_ONLY,
-        UNKNOWN=UNKNOWN,
-    )
-    return environment
+    return environment(shown, *FUNCTIONS, MOST_POINTS=MOST_POINTS, MOST_ERRORS=MOST_ERRORS)

@@ -12,10 +12,10 @@ from boneexp.text.labels import data_label, label, split_label
 from boneexp.text.markdown import Table, plain, table
 from boneexp.text.numbers import duration, format_estimate, moment, signed
 
-MOST_MISTAKES = 200  # rows for each run
+MOST_ERRORS = 200  # rows for each run
 
 
-def status_table(page: PageFacts) -> Table:
+def runs_overview_table(page: PageFacts) -> Table:
     """Return every run: how far it is, what came out, and why it failed."""
     header = ["Run", "Experiment", "Name", "Split", "Seed", "State", "Epochs", "Attempts", "Training time"]
     figures = ["Accuracy", "Macro AUROC", "Malignant sensitivity"]
@@ -30,12 +30,12 @@ def against_table(page: PageFacts) -> Table:
     return table(header, (_against_row(page.facts, row, figures) for row in comparison.rows))
 
 
-def mistakes_table(mistakes: Mistakes) -> Table:
-    """Return the images that were called wrongly, the surest mistakes first; at most MOST_MISTAKES."""
+def errors_table(mistakes: Mistakes) -> Table:
+    """Return the images that were called wrongly, the surest mistakes first; at most MOST_ERRORS."""
     header = ["Image", "Centre", "Is", "Called", "Probability of the call"]
     rows = (
         [row["image_id"], row["center"], row["label"], row["predicted"], format_estimate(row["p_called"])]
-        for row in mistakes.rows[:MOST_MISTAKES]
+        for row in mistakes.rows[:MOST_ERRORS]
     )
     return table(header, rows)
 

@@ -10,7 +10,7 @@ from boneexp.text.numbers import counted, listed
 FEW_IMAGES = 200  # below this, one image moves a class's sensitivity by half a point or more
 
 
-def intervals(facts: Facts) -> str:
+def interval_method(facts: Facts) -> str:
     """Return how the intervals were made."""
     subject, said = facts.subject, facts.comparison.intervals_sentence()
     confidence = subject.setting("evaluation.confidence") if subject else None
@@ -19,7 +19,7 @@ def intervals(facts: Facts) -> str:
     return f"Intervals cover {confidence * 100:g} %. {said}"
 
 
-def independence(facts: Facts) -> str:
+def independence_assumption(facts: Facts) -> str:
     """Return what the intervals and tests take for independent."""
     if columns := _groups(facts):
         return (
@@ -32,7 +32,7 @@ def independence(facts: Facts) -> str:
     )
 
 
-def multiplicity(facts: Facts) -> str:
+def multiplicity_correction(facts: Facts) -> str:
     """Return what is corrected for the number of comparisons."""
     if facts.analysed.paired or facts.verdict.tests:
         return (
@@ -43,7 +43,7 @@ def multiplicity(facts: Facts) -> str:
     return "Nothing is corrected for the number of comparisons."
 
 
-def fixed_training(facts: Facts) -> str:
+def scope_of_tests(facts: Facts) -> str:
     """Return what no test on the images can tell."""
     if most_seeds(facts) > 1:
         return (
@@ -56,7 +56,7 @@ def fixed_training(facts: Facts) -> str:
     )
 
 
-def choice(facts: Facts) -> str:
+def selection_optimism(facts: Facts) -> str:
     """Return what choosing the best has cost; "" where there was nothing to choose from."""
     ranked = len(facts.comparison.leaderboard)
     if ranked < 2:
@@ -72,7 +72,7 @@ def choice(facts: Facts) -> str:
     )
 
 
-def calibration(facts: Facts) -> str:
+def calibration_note(facts: Facts) -> str:
     """Return what was done about probabilities and thresholds."""
     runs = facts.subject.chosen.values() if facts.subject else ()
     if runs and all(_has_temperature(run) for run in runs):
@@ -87,7 +87,7 @@ def calibration(facts: Facts) -> str:
     )
 
 
-def believed(facts: Facts) -> str:
+def consistency_note(facts: Facts) -> str:
     """Return how to read the consistency test."""
     said = (
         "The expected calibration error of a model whose probabilities are true is not 0 on so few images; "
@@ -108,7 +108,7 @@ def believed(facts: Facts) -> str:
     )
 
 
-def looks(facts: Facts) -> str:
+def uses_of_test_sets(facts: Facts) -> str:
     """Return how often the test parts were evaluated, and decided upon."""
     return facts.verdict.looks() or "No test part has been evaluated yet."
 
@@ -118,7 +118,7 @@ def drawn_by_groups(facts: Facts) -> bool:
     return bool(_groups(facts))
 
 
-def factors(facts: Facts) -> str:
+def factors_reported(facts: Facts) -> str:
     """Return of which factors there are figures."""
     known = list(dict.fromkeys(each.attribute for each in facts.analysed.subgroups))
     if not known:
@@ -129,7 +129,7 @@ def factors(facts: Facts) -> str:
     )
 
 
-def subgroups(facts: Facts) -> str:
+def subgroups_note(facts: Facts) -> str:
     """Return how to read the subgroups; why there are none, where there are none."""
     if not facts.analysed.subgroups:
         return (
@@ -147,7 +147,7 @@ def most_seeds(facts: Facts) -> int:
     return max((row["finished_runs"] for row in facts.comparison.figures.values()), default=0)
 
 
-def same_dataset(facts: Facts) -> str:
+def external_validation(facts: Facts) -> str:
     """Return that no test is external."""
     splits = {split for (_, split), row in facts.comparison.figures.items() if row["finished_runs"]}
     splits |= set(facts.subject.chosen) if facts.subject else set()

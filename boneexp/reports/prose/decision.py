@@ -36,7 +36,7 @@ def conditions_table(facts: Facts) -> Table:
     return table(["Condition", "Kind", "Met", "Found", "Effect"], rows)
 
 
-def judged(facts: Facts) -> str:
+def conditions_note(facts: Facts) -> str:
     """Return what the conditions were held against, and whether the statistical ones bound."""
     gate, promotion = _gate(facts), facts.promotion or {}
     if not gate:
@@ -57,7 +57,7 @@ def overridden(facts: Facts) -> list[str]:
     return list((_gate(facts).get("override") or {}).get("conditions", []))
 
 
-def override(facts: Facts) -> str:
+def override_note(facts: Facts) -> str:
     """Return who went on although conditions that bind were not met, and why; "" where nobody did."""
     found, names = _gate(facts).get("override") or {}, overridden(facts)
     if not names:
@@ -66,7 +66,7 @@ def override(facts: Facts) -> str:
     return f"{bound} ({listed(names)}). {found.get('by')} went on all the same; reason: {found.get('reason')}"
 
 
-def kept(facts: Facts) -> str:
+def kept_note(facts: Facts) -> str:
     """Return whether anything was better than the baseline that was kept; "" for other decisions."""
     rows = _gate(facts).get("reached")
     if rows is None:

@@ -20,7 +20,7 @@ def titled(subject: Subject | None) -> str:
     return f"{subject.experiment} ({subject.name})" if subject.name else subject.experiment
 
 
-def decision(facts: Facts) -> str:
+def decision_taken(facts: Facts) -> str:
     """Return what was decided, by whom and when."""
     promotion = facts.promotion
     if promotion is None:
@@ -36,13 +36,13 @@ def decision(facts: Facts) -> str:
     return f"{titled(facts.subject)} {verb}{how}; {by}."
 
 
-def reason(facts: Facts) -> str:
+def reason_given(facts: Facts) -> str:
     """Return why it was decided so, as the person put it."""
     given = str((facts.promotion or {}).get("reason") or UNKNOWN).strip()
     return f"Reason: {given}" if given.endswith((".", "!", "?")) else f"Reason: {given}."
 
 
-def role(facts: Facts) -> str:
+def subject_described(facts: Facts) -> str:
     """Return why the documents describe this experiment."""
     if facts.subject is None:
         return "No experiment has finished the runs that the selection rule needs, so none is described."
@@ -58,7 +58,7 @@ def role(facts: Facts) -> str:
     return f"What follows describes {titled(facts.subject)}, {why}."
 
 
-def design(facts: Facts) -> str:
+def study_design(facts: Facts) -> str:
     """Return in one sentence what kind of study this is, and of how many experiments on which images."""
     said = (
         "Development and internal testing of deep-learning classifiers (convolutional networks) that call "
@@ -73,7 +73,7 @@ def design(facts: Facts) -> str:
     return f"{said}; {counted(len(facts.grid), 'experiment')} on {images}{past}, {deals}."
 
 
-def rule(facts: Facts) -> str:
+def selection_rule(facts: Facts) -> str:
     """Return the study's selection rule."""
     order = facts.comparison.order
     on = " on the validation part" if facts.comparison.selected_on == "val" else ""
@@ -102,7 +102,7 @@ def ranking(facts: Facts) -> str:
     return f"{says} {promotion['experiment']} was chosen all the same, by a person's decision."
 
 
-def headline(facts: Facts) -> str:
+def baseline_headline(facts: Facts) -> str:
     """Return in one clause whether the subject is better than the baseline; `differences` has the figures."""
     above, others = _above_and_others(facts)
     if facts.subject is None or not above + others:
@@ -116,7 +116,7 @@ def headline(facts: Facts) -> str:
     return f"{name} lies above the baseline in {how_many} figures"
 
 
-def differences(facts: Facts) -> str:
+def baseline_differences(facts: Facts) -> str:
     """Return figure by figure what `headline` says; why not, where it says that nothing is comparable."""
     above, others = _above_and_others(facts)
     if facts.subject is None or not above + others:
@@ -128,7 +128,7 @@ def differences(facts: Facts) -> str:
     return f"{_differences(above + others)}."
 
 
-def certainty(facts: Facts) -> str:
+def baseline_certainty(facts: Facts) -> str:
     """Return for which figures the whole interval lies above the baseline; "" where nothing is comparable."""
     known = [held for held in facts.held if held.delta is not None]
     if not facts.comparable or not known:
@@ -166,7 +166,7 @@ def _of_the_baseline(facts: Facts) -> str:
     return f"The baseline's own uncertainty{which} is not known, and it is taken as a fixed number."
 
 
-def targets(facts: Facts) -> str:
+def targets_met(facts: Facts) -> str:
     """Return how many targets are met."""
     held = [each.target for each in facts.held if each.target is not None]
     if not held:
@@ -181,7 +181,7 @@ def targets(facts: Facts) -> str:
     return f"{said} Not known: {listed(unknown)}." if unknown else said
 
 
-def history(facts: Facts) -> str:
+def run_history(facts: Facts) -> str:
     """Return how many runs and attempts there were, and how they ended."""
     runs = facts.runs
     states = ("succeeded", "failed", "running", "queued", "cancelled")
@@ -196,7 +196,7 @@ def history(facts: Facts) -> str:
     )
 
 
-def leak(facts: Facts) -> str:
+def split_leakage(facts: Facts) -> str:
     """Return what training and test of the splits share, as it was counted when they were queued."""
     runs = facts.subject.chosen.values() if facts.subject else ()
     splits = [
@@ -219,13 +219,13 @@ def _apart(split: Mapping[str, Any]) -> str:
     )
 
 
-def warnings(facts: Facts) -> list[str]:
+def other_warnings(facts: Facts) -> list[str]:
     """Return the comparison's own warnings, without those that the documents say elsewhere."""
     elsewhere = {*facts.comparison.leaks, *facts.banners}
     return [warning for warning in facts.comparison.warnings if warning not in elsewhere]
 
 
-def gradcam(facts: Facts) -> str:
+def lesion_overlap(facts: Facts) -> str:
     """Return the overlap of the heat maps with annotated lesions in one sentence."""
     runs = facts.subject.chosen.items() if facts.subject else ()
     found = [

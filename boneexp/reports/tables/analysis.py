@@ -134,7 +134,7 @@ def recalibration_table(facts: Facts) -> Table:
     return table(["Split", "Class", "Images", "Slope", "Intercept"], rows)
 
 
-def decision_table(facts: Facts) -> Table:
+def net_benefit_table(facts: Facts) -> Table:
     """Return the net benefit of acting on malignant images, by threshold probability."""
     found = _calibrations(facts)
     header = ["Threshold"]
@@ -183,7 +183,7 @@ def operating_table(subject: Subject) -> Table:
     return table(header, rows)
 
 
-def seed_table(facts: Facts) -> Table:
+def variance_table(facts: Facts) -> Table:
     """Return where the spread of a figure comes from, seeds or experiments."""
     rows = list(facts.analysed.seeds.tables.values())[1] if facts.analysed.seeds else ()
     header = ["Split", "Figure", "SD between seeds", "SD between experiments"]

@@ -8,7 +8,7 @@ from boneexp.comparison.files import COLUMNS, shown
 from boneexp.comparison.ranking import Row
 from boneexp.comparison.references import Target
 from boneexp.reports.facts import Facts, Held, setting_of
-from boneexp.reports.prose.sentences import rule
+from boneexp.reports.prose.sentences import selection_rule
 from boneexp.text.labels import UNKNOWN, data_label, label, split_label
 from boneexp.text.markdown import Table, table
 from boneexp.text.numbers import format_estimate, listed, moment, signed
@@ -150,7 +150,7 @@ def decision_table(facts: Facts) -> Table:
         ["Decided by", promotion.get("decided_by")],
         ["Decided on", moment(promotion.get("decided_at"))],
         ["Reason", promotion.get("reason")],
-        ["Selection rule", rule(facts)],
+        ["Selection rule", selection_rule(facts)],
         ["Best by the rule", _first_by_rule(facts)],
     ]
     return table(["Fact", "Value"], rows)
