@@ -169,7 +169,6 @@ STILL_LONG = {
     "boneexp.ledger.enqueue",
     "boneexp.ledger.queries.runs",
     "boneexp.ledger.tables",
-    "boneexp.reports.facts",
     "boneexp.study.settings",
 }
 

@@ -2,7 +2,8 @@
 
 from boneexp.comparison.verdict import MOST_RUNS
 from boneexp.evaluation.subgroups import FEWEST_NEEDED
-from boneexp.reports.facts import Facts, RunFacts
+from boneexp.reports.facts import Facts
+from boneexp.reports.subject import RunFacts
 from boneexp.results import is_at_bound
 from boneexp.text.labels import UNKNOWN, split_label
 from boneexp.text.numbers import counted, listed

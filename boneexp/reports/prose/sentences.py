@@ -7,8 +7,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from boneexp.comparison.leakage import leak_sentence
-from boneexp.reports.facts import IOU_THRESHOLD, Facts, Held, Subject
+from boneexp.reports.facts import Facts, Held
 from boneexp.reports.prose.decision import overridden
+from boneexp.reports.subject import IOU_THRESHOLD, Subject
 from boneexp.text.labels import UNKNOWN, data_label, label, split_label
 from boneexp.text.numbers import counted, format_estimate, listed, moment, signed
 

@@ -8,7 +8,8 @@ from boneexp.comparison.figure_names import Figure
 from boneexp.evaluation.intervals import FEW
 from boneexp.evaluation.metrics import LOWER_IS_BETTER
 from boneexp.evaluation.thresholds import OPERATING
-from boneexp.reports.facts import Facts, Subject
+from boneexp.reports.facts import Facts
+from boneexp.reports.subject import Subject
 from boneexp.text.labels import label, metric_label, split_label
 from boneexp.text.markdown import Table, table
 from boneexp.text.numbers import format_estimate, p_value, signed, temperature

@@ -7,8 +7,9 @@ from typing import Any
 from boneexp.comparison.files import COLUMNS, shown
 from boneexp.comparison.ranking import Row
 from boneexp.comparison.references import Target
-from boneexp.reports.facts import Facts, Held, setting_of
+from boneexp.reports.facts import Facts, Held
 from boneexp.reports.prose.sentences import selection_rule
+from boneexp.reports.subject import setting_of
 from boneexp.text.labels import UNKNOWN, data_label, label, split_label
 from boneexp.text.markdown import Table, table
 from boneexp.text.numbers import format_estimate, listed, moment, signed

@@ -5,7 +5,7 @@ from typing import Any
 
 from boneexp.comparison.ranking import Row
 from boneexp.evaluation.metrics import OVERALL, PER_CLASS
-from boneexp.reports.facts import RunFacts, Subject
+from boneexp.reports.subject import RunFacts, Subject
 from boneexp.reports.tables.grid import IN_THE_GRID, setting_shown
 from boneexp.results import CLASS_NAMES
 from boneexp.text.labels import UNKNOWN, data_label, metric_label, part_label, split_label
