@@ -28,6 +28,7 @@ HEAVY = (
     "torch",
     "timm",
     "pandas",
+    "scipy",
     "sklearn",
     "matplotlib",
     "alembic",
@@ -256,7 +257,18 @@ def test_torch_stays_in_its_rooms():
 
     assert found_in(torches, {"learning", "experiment", "explanations", "runs"}) == []
     assert found_in(networks, {"learning"}) == []
-    assert found_in(lambda path: {"sklearn", "scipy"} & set(third_party(path)), set()) == []
+
+
+def test_scikit_learn_and_scipy_are_imported_where_they_are_called():
+    """They take half as long to import as torch: no module may load them with itself."""
+
+    def at_load(path):
+        heavy = [each for each in imports_of(path) if each.name.split(".")[0] in ("sklearn", "scipy")]
+        return [f"line {each.line}" for each in heavy if each.at_load]
+
+    assert found_in(lambda path: {"sklearn", "scipy"} & set(third_party(path)), {"evaluation", "runs"}) == []
+    at_once = [each.split(":")[0] for each in found_in(at_load, set())]
+    assert at_once == ["boneexp.runs.children.forkserver_preload"]
 
 
 def test_only_the_command_line_prints():

@@ -12,7 +12,8 @@ from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
-from boneexp.evaluation.metrics import confusion, evaluate
+from boneexp.evaluation.confusions import confusion_matrix
+from boneexp.evaluation.metrics import evaluate
 from boneexp.figures import plots
 from boneexp.figures.plots import draw_confusion, draw_losses, draw_precision_recall, draw_roc
 from boneexp.results import CLASS_NAMES, EpochRecord
@@ -34,7 +35,7 @@ def model_output(labels, seed=0):
 
 
 PROBABILITIES = model_output(LABELS)
-MATRIX = confusion(LABELS, PROBABILITIES.argmax(axis=1), 3)
+MATRIX = confusion_matrix(LABELS, PROBABILITIES.argmax(axis=1), 3)
 
 FIGURES = {
     "roc": lambda path, title: draw_roc(path, LABELS, PROBABILITIES, CLASS_NAMES, title),

@@ -4,14 +4,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from boneexp.evaluation.calibration import bins_of
+from boneexp.evaluation.calibration import BINS, bins_of
 from boneexp.evaluation.intervals import wilson_interval
-from boneexp.evaluation.ranks import ranking
 
 
 @dataclass(frozen=True)
 class Bin:
-    """The images whose highest probability falls into one bin; shares in [0, 1], a 95 % Wilson interval."""
+    """The images whose highest probability falls into one bin; fractions in [0, 1], and a 95 % interval."""
 
     images: int
     confidence: float
@@ -20,40 +19,34 @@ class Bin:
     high: float
 
 
-def running_counts(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return images and positives at or above each threshold, from none to all: two (t + 1,) int arrays.
+def roc_points(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
+    """Return scikit-learn's ROC curve, (t + 1, 2) floats: false and true positive rate, from 0, 0 to 1, 1.
 
     Args:
-        positive: (n,) bools.
-        scores: (n,) floats; equal ones share a threshold, of which there are t.
-    """
-    order, ends = ranking(scores)
-    return np.append(0, ends + 1), np.append(0, np.cumsum(positive[order])[ends])
-
-
-def roc_points(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return the ROC curve as (t + 1, 2) floats, false and true positive rate, from (0, 0) to (1, 1).
-
-    It is empty, (0, 2), without a positive or without a negative. Arguments as `running_counts`.
+        positive: (n,) bools; without a positive or without a negative the curve is empty, (0, 2).
+        scores: (n,) floats with t different values, each of them a threshold.
     """
     if positive.all() or not positive.any():
         return np.empty((0, 2))
-    drawn, hits = running_counts(positive, scores)
-    misses = drawn - hits
-    return np.column_stack([misses / misses[-1], hits / hits[-1]])
+    from sklearn.metrics import roc_curve  # takes half as long to import as torch
+
+    false_rates, true_rates, _ = roc_curve(positive, scores, drop_intermediate=False)
+    return np.column_stack([false_rates, true_rates])
 
 
 def precision_recall_points(positive: np.ndarray, scores: np.ndarray) -> np.ndarray:
-    """Return the corners of the precision-recall steps as (t + 1, 2) floats, recall and precision.
+    """Return the corners of scikit-learn's precision-recall steps as (t + 1, 2) floats, recall and precision.
 
     Each precision holds from the recall before it up to its own, so that the area below the steps is the
-    average precision. It is empty, (0, 2), without a positive. Arguments as `running_counts`.
+    average precision. It is empty, (0, 2), without a positive. Arguments as `roc_points`.
     """
     if not positive.any():
         return np.empty((0, 2))
-    drawn, hits = running_counts(positive, scores)
-    precision = hits[1:] / drawn[1:]
-    return np.column_stack([hits / hits[-1], np.append(precision[0], precision)])
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(positive, scores)
+    precision[-1] = precision[-2]  # scikit-learn's curve starts at a precision of 1, whatever is ranked first
+    return np.column_stack([recall, precision])[::-1]
 
 
 def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[Bin, ...]:
@@ -63,15 +56,17 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[Bin, ...
         labels: (n,) ints in [0, classes).
         probabilities: (n, classes) floats in [0, 1].
     """
-    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
-    place = bins_of(confidence)
+    from sklearn.calibration import calibration_curve
+
+    confidence = probabilities.max(axis=1).clip(max=1)  # a row may sum to a hair more than 1
+    correct = probabilities.argmax(axis=1) == labels
+    accuracy, mean_confidence = calibration_curve(correct, confidence, n_bins=BINS)
+    images = np.unique(bins_of(confidence), return_counts=True)[1]
     found = []
-    for number in np.unique(place):
-        chosen = place == number
-        images, hits = int(chosen.sum()), int(right[chosen].sum())
-        low, high = wilson_interval(hits, images, 0.95)
+    for count, right, mean in zip(images.tolist(), accuracy.tolist(), mean_confidence.tolist(), strict=True):
+        low, high = wilson_interval(round(right * count), count, 0.95)
         assert low is not None and high is not None  # of at least one image
-        found.append(Bin(images, float(confidence[chosen].mean()), hits / images, low, high))
+        found.append(Bin(count, mean, right, low, high))
     return tuple(found)
 
 

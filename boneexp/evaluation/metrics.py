@@ -36,7 +36,6 @@ LOWER_IS_BETTER = ("log_loss", "brier_score", "expected_calibration_error")
 # (benchmarks/results/calibration.md).
 WITHOUT_INTERVAL = ("expected_calibration_error",)
 METHODS = ("analytic", "percentile", "bca")
-REPORTED = {"precision": "precision", "recall": "sensitivity", "specificity": "specificity", "f1-score": "f1"}
 
 BLOCK_CELLS = 50_000  # resamples x images worked on at once: small enough for the processor's cache
 
@@ -230,62 +229,6 @@ def _table(sums: np.ndarray, total: np.ndarray, ranks: np.ndarray) -> np.ndarray
     return np.column_stack([*(overall[metric] for metric in OVERALL), table.reshape(len(sums), -1)])
 
 
-def confusion(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
-    """Count the images by true class (rows) and predicted class (columns).
-
-    Args:
-        labels: (n,) ints in [0, classes).
-        predicted: (n,) ints in [0, classes).
-        classes: how many there are.
-
-    Returns:
-        (classes, classes) ints that sum to n.
-
-    Raises:
-        ValueError: the shapes differ, or a class lies outside the range.
-    """
-    for name, values in (("labels", labels), ("predicted", predicted)):
-        if values.shape != (len(labels),) or values.dtype.kind not in "iu":
-            raise ValueError(f"{name} is {values.shape} of {values.dtype}, not ({len(labels)},) of ints")
-        if len(values) and not 0 <= values.min() <= values.max() < classes:
-            raise ValueError(f"{name} spans {values.min()} to {values.max()}, not within 0..{classes - 1}")
-    pairs = labels.astype(np.int64) * classes + predicted.astype(np.int64)
-    return np.bincount(pairs, minlength=classes * classes).reshape(classes, classes)
-
-
-def classification_report(
-    labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
-) -> dict[str, Any]:
-    """Return scikit-learn's classification report as a dict for JSON, with the specificity beside it.
-
-    Args: as `evaluate`.
-
-    Returns:
-        {class: {"precision", "recall", "specificity", "f1-score", "support"}, "accuracy": float,
-        "macro avg": {the same keys}, "weighted avg": {the same keys}}. Recall is the sensitivity. None where
-        undefined; an average is over the classes present and None if one of them has None, so that a class
-        that is never predicted does not flatter the mean precision.
-
-    Raises:
-        ValueError: as `evaluate`.
-    """
-    given = predictions_of(labels, probabilities, class_names)
-    matrix = confusion(given.labels, given.probabilities.argmax(axis=1), len(class_names))
-    overall, per_class = confusion_metrics(matrix[None])
-    support = matrix.sum(axis=1)
-    columns = {name: per_class[metric][0] for name, metric in REPORTED.items()}
-    report: dict[str, Any] = {
-        class_name: {name: defined(column[label]) for name, column in columns.items()}
-        | {"support": int(support[label])}
-        for label, class_name in enumerate(class_names)
-    }
-    report["accuracy"] = float(overall["accuracy"][0])
-    for average, weights in (("macro avg", support > 0), ("weighted avg", support)):
-        report[average] = {name: _weighted_mean(column, weights) for name, column in columns.items()}
-        report[average]["support"] = int(support.sum())
-    return report
-
-
 def _stacked(predictions: Predictions, blocks: Iterable[np.ndarray], ranked: bool = True) -> np.ndarray:
     """Return `metric_matrix` of blocks of counts, one under the other."""
     images = predictions.labels, predictions.probabilities
@@ -296,11 +239,6 @@ def _stacked(predictions: Predictions, blocks: Iterable[np.ndarray], ranked: boo
 
 def _rows(labels: np.ndarray) -> int:
     return max(BLOCK_CELLS // len(labels), 1)
-
-
-def _weighted_mean(values: np.ndarray, weights: np.ndarray) -> float | None:
-    counted = weights > 0
-    return defined(np.average(values[counted], weights=weights[counted].astype(np.float64)))
 
 
 def defined(value: np.floating[Any] | float) -> float | None:

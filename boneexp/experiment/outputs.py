@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from boneexp.evaluation.metrics import classification_report, confusion
+from boneexp.evaluation.confusions import classification_report, confusion_matrix
 from boneexp.figures import plots
 from boneexp.files.atomic import write_text
 from boneexp.files.folders import RunFolder
@@ -57,7 +57,7 @@ def write_tables_and_figures(folder: RunFolder, spec: RunSpec, evidence: Evidenc
     """Write what can be made from the evidence, all but the resolved config."""
     labels, probabilities = _arrays(evidence, "test")
     write_text(folder.file("metrics_summary.json"), _json(_summary(spec, evidence)))
-    report = classification_report(labels, probabilities, CLASS_NAMES)
+    report = classification_report(labels, probabilities.argmax(axis=1), CLASS_NAMES)
     write_text(folder.file("classification_report.json"), _json(report))
     write_text(folder.file("predictions.csv"), _predictions_csv(evidence.predictions))
     write_text(folder.file("history.csv"), _csv([_counted(record) for record in evidence.history]))
@@ -78,7 +78,7 @@ def _draw(
     title = f"{about}, test part, n = {len(labels)} ({spec.settings.data.name})"
     plots.draw_roc(folder.file("roc_curves.png"), labels, probabilities, CLASS_NAMES, title)
     plots.draw_precision_recall(folder.file("pr_curves.png"), labels, probabilities, CLASS_NAMES, title)
-    matrix = confusion(labels, probabilities.argmax(axis=1), len(CLASS_NAMES))
+    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), len(CLASS_NAMES))
     plots.draw_confusion(folder.file("confusion_matrix.png"), matrix, CLASS_NAMES, title)
     title = f"{about} ({spec.settings.data.name})"
     plots.draw_losses(folder.file("loss_curves.png"), evidence.history, evidence.best_epoch, title)

@@ -20,7 +20,8 @@ from matplotlib.layout_engine import ConstrainedLayoutEngine
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from boneexp.evaluation.curves import precision_recall_points, roc_points
-from boneexp.evaluation.metrics import evaluate
+from boneexp.evaluation.inputs import predictions_of
+from boneexp.evaluation.metrics import defined, figures_of, metric_columns
 from boneexp.files.atomic import write_bytes
 from boneexp.results import EpochRecord
 
@@ -65,7 +66,7 @@ def draw_roc(
         title: any text; it is wrapped, not interpreted.
 
     Raises:
-        ValueError: as `boneexp.evaluation.metrics.evaluate`.
+        ValueError: as `boneexp.evaluation.inputs.predictions_of`.
     """
     figures = _point_values(labels, probabilities, class_names)
     with _figure(path, (4.9, 6.4), title) as figure:
@@ -93,7 +94,7 @@ def draw_precision_recall(
     Args: as `draw_roc`.
 
     Raises:
-        ValueError: as `boneexp.evaluation.metrics.evaluate`.
+        ValueError: as `boneexp.evaluation.inputs.predictions_of`.
     """
     figures = _point_values(labels, probabilities, class_names)
     with _figure(path, (4.9, 6.4), title) as figure:
@@ -221,8 +222,8 @@ def _entitle(figure: Figure, title: str) -> None:
 def _point_values(
     labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> dict[tuple[str, str], float | None]:
-    found = evaluate(labels, probabilities, class_names, seed=0, resamples=0)
-    return {(value.metric, value.class_name): value.value for value in found}
+    values = figures_of(predictions_of(labels, probabilities, class_names))
+    return dict(zip(metric_columns(class_names), map(defined, values), strict=True))
 
 
 def _told(name: str, positive: np.ndarray, metric: str, value: float | None) -> str:

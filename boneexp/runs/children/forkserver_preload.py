@@ -11,6 +11,8 @@ from boneexp.runs.children.openmp import spin_settings
 
 os.environ.update(spin_settings(os.environ))  # OpenMP reads it once, when torch is loaded
 
+import sklearn.metrics  # noqa: F401 - two seconds, which each run would take at its end
+
 import boneexp.experiment.run
 import boneexp.runs.children.process
 import boneexp.runs.children.work  # noqa: F401 - torch and timm, some seconds
