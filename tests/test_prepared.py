@@ -119,7 +119,7 @@ def test_the_second_time_nothing_is_decoded(dataset, folder, monkeypatch):
 
 def test_a_cache_in_a_read_only_folder_is_used_without_the_lock(dataset, folder, monkeypatch):
     prepare(dataset, folder, **SETTINGS)
-    monkeypatch.setattr(prepared, "_locked", lambda path: pytest.fail("locked"))
+    monkeypatch.setattr(prepared, "FileLock", lambda path: pytest.fail("locked"))
     prepare(dataset, folder, **SETTINGS)
 
 

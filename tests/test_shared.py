@@ -9,11 +9,11 @@ import subprocess
 import pytest
 import specs as make
 from conftest import Study
+from filelock import FileLock
 from settled_ledger import NOW, outcome_of
 from settled_study import default_of, settled_study, whole
 from users import ANNA, BERT, CARL, GROUP, as_user, everybodys_folder  # noqa: F401
 
-from boneexp.data.prepared import _locked
 from boneexp.errors import Busy
 from boneexp.files.atomic import write_text
 from boneexp.files.folders import RunFolder
@@ -192,7 +192,7 @@ def begin(home):
     write_text(folder.best_of(0), "weights")
     folder.log.write_text("attempt 1\n")
     folder.file("last.pt.77.part").write_text("half")
-    with _locked(home / "artifacts" / "cache" / "prepared" / "x.lock"):
+    with FileLock(home / "artifacts" / "cache" / "prepared" / "x.lock"):
         write_text(home / "artifacts" / "cache" / "prepared" / "x" / "prepared.json", "{}")
 
 
@@ -210,7 +210,7 @@ def go_on(home):
     write_text(folder.last, "after epoch 2")
     with writing(home / "ledger.db") as connection:
         assert finish(connection, claim, outcome_of(claim, skill=1.0), NOW + 1001)
-    with _locked(home / "artifacts" / "cache" / "prepared" / "x.lock"):
+    with FileLock(home / "artifacts" / "cache" / "prepared" / "x.lock"):
         shutil.rmtree(home / "artifacts" / "cache" / "prepared" / "x")
     Study(home)("promote", "E2", "--yes")
 

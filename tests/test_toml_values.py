@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from boneexp.errors import GridInvalid
 from boneexp.study.grid import load_grid, write_study_grid
 from boneexp.study.promoted_table import with_promoted
-from boneexp.study.toml import toml_value
+from boneexp.study.toml import toml_item
 
 AWKWARD = "a\"b'c\\d\n\r\t\0\x07\x1b\x1f\x7f\x80\x85\u2028\u2029\ufeff\u202e\U0001f600\U0010ffff"
 SEPARATORS = "\v\f\x1c\x1d\x1e\x85\u2028\u2029"  # where Python ends a line, and TOML does not
@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
 @example("\x7f")
 @example("")
 def test_a_value_is_read_back_as_it_was_written(value):
-    text = toml_value(value)
+    text = toml_item(value).as_string()
     assert len(text.split("\n")) == 1
     (found,) = tomllib.loads(text.join(("x = ", "\n"))).values()
     assert (found, type(found)) == (value, type(value))
@@ -39,7 +39,7 @@ def test_a_value_is_read_back_as_it_was_written(value):
 @pytest.mark.parametrize("text", ["\ud83d", "a\udcffb", "\udfff\ud800"])
 def test_half_a_character_is_refused(text):
     with pytest.raises(GridInvalid, match="is not UTF-8, and so cannot stand in a grid file"):
-        toml_value(text)
+        toml_item(text)
 
 
 @tried
@@ -85,10 +85,41 @@ def test_the_promoted_table_holds_any_text_and_can_be_rewritten_again(folder, fi
     assert [line for line in path.read_bytes().decode().split("\n") if line in kept] == kept
 
 
-def test_a_promoted_table_that_cannot_be_found_is_refused_in_one_sentence(tmp_path):
+ODD_FILES = {
+    '["promoted"] # mine\nexperiment = "E1"\n': '["promoted"] # mine\nexperiment = "E2"\n',
+    "[promoted]\nexperiment = 'E1'   # the best\nbackbone = ''\n\n# of z\n[z]\na=1": (
+        '[promoted]\nexperiment = "E2"   # the best\n\n# of z\n[z]\na=1\n'
+    ),
+    "a   =   1 # odd\n b.c= {d=1,e =[2,\n 3]}": (
+        'a   =   1 # odd\n b.c= {d=1,e =[2,\n 3]}\n\n[promoted]\nexperiment = "E2"\n'
+    ),
+    "a = 1\r\n[z]\r\nb=2": 'a = 1\r\n[z]\r\nb=2\r\n\r\n[promoted]\r\nexperiment = "E2"\r\n',
+    "[a.b]\nx=1\n[promoted]\n[a.c]\ny=2\n": '[a.b]\nx=1\n[promoted]\nexperiment = "E2"\n[a.c]\ny=2\n',
+    "promoted = {experiment = 'E1'}\nseeds = [1]\n": 'seeds = [1]\n\n[promoted]\nexperiment = "E2"\n',
+    "z.a = 1\npromoted.experiment = 'E1'\n": 'z.a = 1\n[promoted]\nexperiment = "E2"\n',
+}
+
+
+@pytest.mark.parametrize("before", ODD_FILES)
+def test_the_promoted_table_of_an_odd_file_is_rewritten_and_the_rest_is_byte_for_byte_what_it_was(
+    tmp_path, before
+):
     path = tmp_path / "g.toml"
-    path.write_text('["promoted"]\nexperiment = "E1"\n')
-    with pytest.raises(GridInvalid, match="write the default model as a plain .promoted. table"):
+    path.write_bytes(before.encode())
+    changed = with_promoted(path, {"experiment": "E2"})
+    assert changed == ODD_FILES[before]
+    path.write_bytes(changed.encode())
+    assert with_promoted(path, {"experiment": "E2"}) == changed
+
+
+def test_a_promoted_table_that_cannot_be_rewritten_is_refused_in_one_sentence(tmp_path):
+    path = tmp_path / "g.toml"
+    for text in ("[promoted]\n[promoted.x]\ny = 1\n", "[[promoted]]\n", "promoted = 3\n"):
+        path.write_text(text)
+        with pytest.raises(GridInvalid, match="write the default model as a plain .promoted. table"):
+            with_promoted(path, {"experiment": "E2"})
+    path.write_bytes(b"\xef\xbb\xbf[promoted]\n")
+    with pytest.raises(GridInvalid, match="cannot be rewritten"):
         with_promoted(path, {"experiment": "E2"})
     path.write_text("[promoted]\n")
     with pytest.raises(GridInvalid, match="is not UTF-8"):

@@ -4,14 +4,13 @@ A cache is named after all that decides its content and is complete or not there
 comes second waits and finds it made. What does not match its digests is built again.
 """
 
-import fcntl
 import hashlib
 import json
 import math
 import os
 import shutil
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from io import BytesIO
 from itertools import chain
@@ -20,6 +19,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from filelock import FileLock
 from numpy.typing import NDArray
 
 from boneexp.data.btxrd import Dataset
@@ -73,7 +73,8 @@ def prepare(
     place = cache_folder(folder, dataset.fingerprint, recipe)
     if (found := _opened(inside(folder, place.name), dataset)) is not None:
         return found
-    with _locked(inside(folder, f"{place.name}.lock")):
+    folder.mkdir(parents=True, exist_ok=True)
+    with FileLock(inside(folder, f"{place.name}.lock")):
         if (found := _opened(place, dataset)) is None:
             _build(place, dataset, recipe, workers, progress)
             found = _opened(place, dataset)
@@ -183,15 +184,6 @@ def _write_array(path: Path, kind: str, shape: tuple[int, ...], planes: Iterable
         file.flush()
         os.fsync(file.fileno())
     return digest.hexdigest()
-
-
-@contextmanager
-def _locked(path: Path) -> Iterator[None]:
-    """Hold the lock at `path`; whoever else wants it waits, and the death of its holder frees it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
-        yield
 
 
 @dataclass(frozen=True)

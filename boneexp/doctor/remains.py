@@ -1,6 +1,5 @@
 """What dead processes leave behind, and folders that no run has; nothing of an attempt that may live."""
 
-import fcntl
 import json
 import os
 import re
@@ -120,32 +119,23 @@ def _is_dead(part: Path, ours: bool) -> bool:
     pid = _PART_OF_PROCESS.search(part.name)
     if pid is None:
         return ours
-    if _lives(int(pid[1])):
+    import psutil
+
+    if psutil.pid_exists(int(pid[1])):
         return False
     lock = part.with_name(part.name.split(".")[0]).with_suffix(".lock")
     return part.parent.name != PREPARED.name or not _is_locked(lock)
 
 
-def _lives(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return True
-
-
 def _is_locked(lock: Path) -> bool:
     """Tell whether a builder holds the lock: perhaps one of another container, whose number says nothing."""
+    from filelock import lock_descriptor
+
     try:
         with lock.open("rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return True
+            return not lock_descriptor(file.fileno(), blocking=False)
     except OSError:
         return False
-    return False
 
 
 def _listed(folder: Path) -> list[Path]:

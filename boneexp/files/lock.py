@@ -5,17 +5,19 @@ the locks that SQLite holds on it. The death of its holder frees it.
 """
 
 import errno
-import fcntl
 import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from filelock import FileLock, Timeout, lock_descriptor
+
 from boneexp.errors import Busy, LedgerUnusable
 
 LOCK = ".promoting"
 MAY_NOT_WRITE = (errno.EACCES, errno.EPERM, errno.EROFS)
+POLL_S = 0.05
 
 
 @contextmanager
@@ -27,8 +29,11 @@ def alone(ledger: Path, wait_s: float) -> Iterator[None]:
         LedgerUnusable: nothing may be written beside the ledger.
     """
     path = _lock_of(ledger)
+    lock = FileLock(path, timeout=wait_s, poll_interval=POLL_S, fallback_to_soft=False)
     try:
-        descriptor = _locked_file(path, os.O_CREAT, ledger, wait_s)
+        lock.acquire()
+    except Timeout:
+        raise _busy(ledger) from None
     except OSError as error:
         if error.errno not in MAY_NOT_WRITE:
             raise
@@ -40,26 +45,31 @@ def alone(ledger: Path, wait_s: float) -> Iterator[None]:
         yield
     finally:
         with suppress(OSError):
-            path.unlink()  # while it is held: who waits for it looks whether it is still there
-        os.close(descriptor)
+            path.unlink()  # while it is held: who waits for it sees that it is gone, and makes a new one
+        lock.release()
 
 
 @contextmanager
 def at_rest(ledger: Path, wait_s: float) -> Iterator[bool]:
     """Wait until no promotion is at work; yield whether none can begin: not where there was no lock to hold.
 
-    Nothing is written, so it works where nothing can be.
+    Nothing is written, so it works where nothing can be; FileLock would open the file to write.
 
     Raises:
         Busy: one was at work for `wait_s`.
     """
     try:
-        descriptor = _locked_file(_lock_of(ledger), 0, ledger, wait_s)
+        descriptor = os.open(_lock_of(ledger), os.O_RDONLY | os.O_NOFOLLOW)
     except FileNotFoundError:
         yield False
         return
+    until = time.monotonic() + wait_s
     try:
-        yield True
+        while not lock_descriptor(descriptor, blocking=False):
+            if time.monotonic() >= until:
+                raise _busy(ledger)
+            time.sleep(POLL_S)
+        yield os.fstat(descriptor).st_nlink > 0  # its last holder may have removed it
     finally:
         os.close(descriptor)
 
@@ -74,31 +84,5 @@ def _lock_of(ledger: Path) -> Path:
     return place.with_name(place.name + LOCK)
 
 
-def _locked_file(path: Path, flags: int, ledger: Path, wait_s: float) -> int:
-    until = time.monotonic() + wait_s
-    while True:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | flags, 0o666)
-        try:
-            if _is_locked(descriptor) and _is_still(path, descriptor):
-                return descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)
-        if time.monotonic() >= until:
-            raise Busy(f"another promotion is at work on {ledger}; try again")
-        time.sleep(0.05)
-
-
-def _is_locked(descriptor: int) -> bool:
-    with suppress(BlockingIOError):
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        return True
-    return False
-
-
-def _is_still(path: Path, descriptor: int) -> bool:
-    """Whether the file that was locked is the one that lies there: its last holder may have removed it."""
-    with suppress(FileNotFoundError):
-        return os.path.samestat(path.stat(), os.fstat(descriptor))
-    return False
+def _busy(ledger: Path) -> Busy:
+    return Busy(f"another promotion is at work on {ledger}; try again")

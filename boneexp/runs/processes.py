@@ -39,25 +39,19 @@ def free_dead_runs_here(ledger: Path, now: float) -> list[int]:
 
 
 def is_alive(pid: int, process_started: str, boot_id: str) -> bool:
-    """Tell whether that very process of this host still runs; in doubt, yes."""
+    """Return True if that very process of this host still runs; in doubt, too."""
     boot, _, namespace = boot_id.partition("/")
     own_boot, _, own_namespace = _boot_id().partition("/")
     if boot != own_boot:
         return False  # the machine has been started again since
     if namespace != own_namespace:
         return True  # another container: its pids mean nothing here, so the lease decides
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        pass
-    return _started(pid) == process_started and not _is_zombie(pid)
+    return _started(pid) == process_started and _status(pid) not in ("", "zombie")
 
 
 def is_frozen(pid: int) -> bool:
-    """Tell whether the process is stopped by SIGSTOP, Ctrl-Z or a debugger."""
-    return _stat(pid)[:1] in (["T"], ["t"])
+    """Return True if the process is stopped by SIGSTOP, Ctrl-Z or a debugger."""
+    return _status(pid) in ("stopped", "tracing-stop")
 
 
 def oom_kills() -> int:
@@ -78,17 +72,23 @@ def _boot_id() -> str:
 
 
 def _started(pid: int) -> str:
-    """Return the start time in clock ticks since boot; "" where the system does not tell."""
-    fields = _stat(pid)
-    return fields[19] if fields else ""
+    """Return the start time in clock ticks since boot; "" where the system does not tell.
 
-
-def _is_zombie(pid: int) -> bool:
-    return _stat(pid)[:1] == ["Z"]
-
-
-def _stat(pid: int) -> list[str]:
+    psutil has it as a time of day, which changes when somebody sets the clock.
+    """
     try:  # the second field, the name in brackets, may hold spaces
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
     except OSError:
-        return []
+        return ""
+
+
+def _status(pid: int) -> str:
+    """Return what the process does, such as "running" or "zombie"; "" if there is none."""
+    import psutil
+
+    try:
+        return psutil.Process(pid).status()
+    except psutil.NoSuchProcess:
+        return ""
+    except psutil.AccessDenied:
+        return "unknown"

@@ -32,7 +32,7 @@ from boneexp.study.settings import (
     SplitsSettings,
     StratifiedSettings,
 )
-from boneexp.study.toml import grid_text, key_lines, tables_of, toml_value
+from boneexp.study.toml import grid_text, key_lines, tables_of, toml_item
 from boneexp.text.nearest import nearest
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -146,8 +146,16 @@ def write_study_grid(path: Path, root: str) -> None:
     inside = package / "experiments.toml"  # in the installed package; beside it in a checkout
     text = (inside if inside.is_file() else package.parent / "experiments.toml").read_text(encoding="utf-8")
     if root:
-        text = text.replace('root = "BTXRD" ', f"root = {toml_value(root)} ", 1)
+        text = _with_data_root(text, root)
     write_text(path, text)
+
+
+def _with_data_root(text: str, root: str) -> str:
+    import tomlkit
+
+    document: Any = tomlkit.parse(text)
+    document["data"]["root"] = toml_item(root)
+    return tomlkit.dumps(document)
 
 
 @dataclass(frozen=True)

@@ -1,6 +1,5 @@
-"""The [promoted] table of the grid file: rewritten line by line, everything else left byte for byte."""
+"""The [promoted] table of the grid file: rewritten by tomlkit, everything else left byte for byte."""
 
-import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
@@ -8,7 +7,7 @@ from typing import Any
 
 from boneexp.errors import GridInvalid
 from boneexp.files.reading import content_of
-from boneexp.study.toml import LARGEST_FILE_BYTES, grid_text, tables_of, toml_value
+from boneexp.study.toml import LARGEST_FILE_BYTES, grid_text, tables_of, toml_item
 
 
 def with_promoted(path: Path, values: Mapping[str, Any]) -> str:
@@ -24,16 +23,15 @@ def with_promoted(path: Path, values: Mapping[str, Any]) -> str:
         raise GridInvalid(
             f"{path} cannot be rewritten: {error}; name the grid file with --grid FILE"
         ) from error
-    changed = _rewritten(text, values)
-    try:
+    former = before.pop("promoted", {})
+    if isinstance(former, dict) and not any(isinstance(each, dict | list) for each in former.values()):
+        changed = _rewritten(text, values)
         after = tomllib.loads(changed.replace("\r\n", "\n"))
-    except ValueError:  # a table ["promoted"], say, which now stands there twice
-        after = {}
-    if after.pop("promoted", {}) != dict(values) or after != _without_promoted(before):
-        raise GridInvalid(
-            f"{path}: write the default model as a plain [promoted] table at the end, then promote again"
-        )
-    return changed
+        if after.pop("promoted", {}) == dict(values) and after == before:
+            return changed
+    raise GridInvalid(
+        f"{path}: write the default model as a plain [promoted] table at the end, then promote again"
+    )
 
 
 def promoted_of(path: Path) -> dict[str, Any]:
@@ -47,24 +45,32 @@ def promoted_of(path: Path) -> dict[str, Any]:
 
 
 def _rewritten(text: str, values: Mapping[str, Any]) -> str:
+    """Return the text with these values first in the table; a comment behind a value stays behind it."""
+    import tomlkit
+    from tomlkit.items import Comment, Table, Whitespace
+
     end = "\r\n" if "\r\n" in text else "\n"
-    lines = re.findall(
-        r"[^\n]*\n|[^\n]+", text
-    )  # what else Python takes for the end of a line, TOML does not
-    header = next(
-        (place for place, line in enumerate(lines) if re.match(r"\s*\[\s*promoted\s*\]", line)), None
-    )
-    body = [f"{key} = {toml_value(value)}{end}" for key, value in values.items()]
-    if header is None:
-        gap = [] if not lines or not lines[-1].strip() else [end]
-        whole = [*lines[:-1], lines[-1].rstrip("\r\n") + end] if lines else []
-        return "".join([*whole, *gap, f"[promoted]{end}", *body]) if values else text
-    following = range(header + 1, len(lines))
-    stop = next((place for place in following if lines[place].lstrip().startswith("[")), len(lines))
-    kept = [line for line in lines[header + 1 : stop] if not line.strip() or line.lstrip().startswith("#")]
-    title = lines[header] if lines[header].endswith("\n") else lines[header] + end
-    return "".join([*lines[:header], title, *body, *kept, *lines[stop:]])
-
-
-def _without_promoted(document: dict[str, Any]) -> dict[str, Any]:
-    return {key: value for key, value in document.items() if key != "promoted"}
+    whole = text if not text or text.endswith("\n") else text + end
+    document = tomlkit.parse(whole)
+    former = document.get("promoted")
+    if former is None and not values:
+        return text
+    if former is None and whole and whole.splitlines()[-1].strip():
+        document.add(tomlkit.ws(end))
+    before = former.value.body if isinstance(former, Table) else []
+    comments = {key.key: item.trivia for key, item in before if key is not None}
+    table = tomlkit.table()
+    table.trivia.trail = end
+    for key, value in values.items():
+        item = toml_item(value)
+        if key in comments:
+            item.trivia.comment_ws, item.trivia.comment = comments[key].comment_ws, comments[key].comment
+        item.trivia.trail = end
+        table.add(key, item)
+    for _, item in before:
+        if isinstance(item, Comment | Whitespace):
+            table.add(item)
+    length = len(table.value.body)
+    document["promoted"] = table
+    del table.value.body[length:]  # a blank line that tomlkit puts before the table behind
+    return tomlkit.dumps(document)

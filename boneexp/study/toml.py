@@ -4,15 +4,17 @@ A few kilobytes of TOML can nest without end, and a dotted key takes the square 
 grid has is refused before it costs anything.
 """
 
-import json
 import re
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from boneexp.errors import GridInvalid
 from boneexp.files.reading import content_of
+
+if TYPE_CHECKING:
+    from tomlkit.items import Item
 
 LARGEST_FILE_BYTES = 16_000_000
 Scalar = str | bool | int | float
@@ -80,20 +82,19 @@ def _is_too_deep(value: Any) -> bool:
     return True
 
 
-def toml_value(value: Scalar) -> str:
-    """Return a value as TOML has it on one line; characters that TOML does not take raw are escaped.
-
-    JSON's escapes are TOML's, but for the two halves in which it writes a character beyond U+FFFF.
+def toml_item(value: Scalar) -> "Item":
+    """Return a value to set in a document of tomlkit.
 
     Raises:
         GridInvalid: it is text that no file in UTF-8 can hold, as a file name that is not UTF-8 is.
     """
-    text = json.dumps(value, ensure_ascii=False).replace("\x7f", "\\u007f")
+    import tomlkit
+
     try:
-        text.encode("utf-8")
+        str(value).encode("utf-8")
     except UnicodeEncodeError as error:
         raise GridInvalid(f"{value!r} is not UTF-8, and so cannot stand in a grid file") from error
-    return text
+    return tomlkit.item(value)
 
 
 def key_lines(text: str) -> dict[tuple[str, ...], int]:
