@@ -4,9 +4,10 @@
 
 writes benchmarks/results/timm_families.md. A family is a module of timm and the letters that its networks'
 names begin with. Each is tried with random weights, at 96 pixels and, where `queue` refuses that, at timm's
-own size. What `queue` takes is then trained for a real step on the CPU and asked for heat maps; what it
-refuses has failed on the CPU, with the error that its sentence names. Names given as arguments are tried
-instead of the families.
+own size; where a small map does not tell whether it follows the picture, at 224 pixels too. What `queue`
+takes is then trained for a real step on the CPU and asked for heat maps; what it refuses has failed on the
+CPU, with the error that its sentence names. Each network has a process of its own, so that one which ends
+its process has its row too. Names given as arguments are tried instead of the families.
 """
 
 import math
@@ -16,7 +17,10 @@ import time
 import types
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
+from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import dataclass, replace
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +39,8 @@ from boneexp.learning.trial import check_network
 from boneexp.study.settings import DataSettings, ModelSettings
 
 SMALL_PX = 96
+USUAL_PX = 224
+NOT_FOLLOWED = "the map does not follow the picture"
 SIZES = (  # as names tell them, the smallest first
     *("test", "atto", "femto", "pico", "nano", "zepto", "xxt", "xxs", "xs", "tiny", "t_", "mini"),
     *("small", "s", "little", "medium", "m_", "base", "b_", "large", "l_", "so", "xlarge", "xl"),
@@ -56,12 +62,15 @@ class Row:
     cells: int
     gradcam: str  # "" where the maps are right, else the sentence
     wrong: str  # "" unless something is wrong
+    untold: bool = False  # the map is too small to tell whether it follows the picture: see the next row
 
     @property
     def verdict(self) -> str:
         """In which of four sorts the row is."""
         if self.wrong:
             return "WRONG"
+        if self.untold:
+            return "map too small to tell"
         if self.queue:
             return "refused by queue"
         return "trains, refused by gradcam" if self.gradcam else "trains, heat maps right"
@@ -90,9 +99,28 @@ def _by_name(name: str) -> tuple[int, list[int], str]:
 
 
 def rows_of(family: str, name: str) -> Iterator[Row]:
-    """Yield what comes out at 96 pixels and, where that is refused, at timm's own size."""
+    """Yield a network's rows, computed in a process of its own."""
+    with ProcessPoolExecutor(1, mp_context=get_context("fork")) as alone:
+        try:
+            yield from alone.submit(_rows_here, family, name).result()
+        except BrokenProcessPool as error:
+            yield Row(family, name, SMALL_PX, "", "", "", 0, "", f"its process ended: {error}")
+
+
+def _rows_here(family: str, name: str) -> list[Row]:
+    return list(_sizes(family, name))
+
+
+def _sizes(family: str, name: str) -> Iterator[Row]:
+    """Yield what comes out at 96 pixels, at timm's own size where that is refused, and at 224 for small maps.
+
+    A map of 3 x 3 or 4 x 4 cells, each of which sees the whole picture, may not tell where a change was.
+    """
     for size in dict.fromkeys((SMALL_PX, own_size(name))):
         row = row_of(family, name, size)
+        if row.wrong == NOT_FOLLOWED and row.cells <= 4 and size < USUAL_PX:
+            yield replace(row, wrong="", untold=True)
+            row = row_of(family, name, USUAL_PX)
         yield row
         if not row.queue:
             return
@@ -160,22 +188,50 @@ def _random_head(model: nn.Module, sign: int) -> nn.Module:
 
 
 def _turned_axes(model: nn.Module, size: int, seen: LastMap) -> str:
-    """Blacken the picture's upper right and its lower left: where the map changes must tell which it was."""
-    grey, third = _grey(size, 2), size // 3
+    """Blacken the picture's upper right and its lower left: where the map changes must tell which it was.
+
+    Random weights may drown a change; so BatchNorm's means are taken as built and as the pictures have them,
+    and the one under which the two changes differ more is asked.
+    """
+    grey = _grey(size, 8 if size <= 128 else 2)
+    leanings = [_leaning(model, grey, seen)]
+    if _measured_normalisation(model, grey):
+        leanings.append(_leaning(model, grey, seen))
+    leaning = max(leanings, key=lambda each: float(np.abs(each).max()))
+    if np.abs(leaning).max() < 0.05 / leaning.size:
+        return ""  # with random weights its attention mixes all cells alike, and nothing can be told
+    cells = np.arange(len(leaning))
+    right_side = np.sign(cells[None, :] - cells[:, None])  # +1 above the diagonal, -1 below
+    agreeing = float((leaning * right_side).sum() / np.abs(leaning).sum())  # -1 if the axes are mixed up
+    return "" if agreeing > 0.5 else NOT_FOLLOWED
+
+
+def _leaning(model: nn.Module, grey: np.ndarray, seen: LastMap) -> np.ndarray:
+    """Return, per cell, the share of the change by the upper right less that by the lower left."""
+    settings, third = DataSettings(image_size=grey.shape[1]), grey.shape[1] // 3
     upper, lower = grey.copy(), grey.copy()
     upper[:, :third, -third:] = 0
     lower[:, -third:, :third] = 0
-    settings = DataSettings(image_size=size)
     with torch.no_grad():
         found, above, below = (
             seen.channels_first(model.forward_features(images))  # type: ignore[operator]
             for images in (normalised(torch.from_numpy(each), settings) for each in (grey, upper, lower))
         )
     moved = [(found - other).abs().mean((0, 1)).numpy() for other in (above, below)]
-    leaning = moved[0] / moved[0].sum() - moved[1] / moved[1].sum()
-    if np.abs(leaning).max() < 0.05 / leaning.size:
-        return ""  # with random weights its attention mixes all cells alike, and nothing can be told
-    return "" if leaning[0, -1] > 0 > leaning[-1, 0] else "the map does not follow the picture"
+    return moved[0] / moved[0].sum() - moved[1] / moved[1].sum()
+
+
+def _measured_normalisation(model: nn.Module, grey: np.ndarray) -> bool:
+    """Set the running means of BatchNorm to the pictures' own; False where there are none."""
+    norms = [each for each in model.modules() if isinstance(each, nn.modules.batchnorm._BatchNorm)]
+    for each in norms:
+        each.momentum = None  # a plain mean of what comes
+        each.reset_running_stats()
+    if norms:
+        with torch.no_grad():
+            model.train()(normalised(torch.from_numpy(grey), DataSettings(image_size=grey.shape[1])))
+        model.eval()
+    return bool(norms)
 
 
 def _grey(size: int, count: int) -> np.ndarray:
@@ -210,7 +266,8 @@ def _page(rows: list[Row]) -> str:
 
 Written by `benchmarks/timm_families.py`, which says what is tried; timm {timm.__version__}, torch
 {torch.__version__}, on the CPU, random weights, batches of two. A network that is refused at {SMALL_PX}
-pixels has a second row at timm's own size, which is the one counted.
+pixels has a second row at timm's own size, and one whose map of at most 4 x 4 cells does not tell where a
+change was has one at {USUAL_PX} pixels; the last row of a family is the one counted.
 
 | verdict | families |
 |---|---|
