@@ -1,13 +1,17 @@
-"""Kills a command of boneexp just before each thing that it does to a file or to the ledger.
+"""Shows what a command of boneexp leaves that is killed just before anything it does to files or the ledger.
 
-    python killed_promotions.py STUDY COMMANDS
+    python killed_promotions.py STUDY COMMANDS [really]
 
 COMMANDS is a JSON list: what leads up to it, each a list of [words, where to kill it or null], then the words
-of the command to be killed. STUDY is copied for every kill and stays as it is. Nothing that changes a file is
-missed: Python itself announces every opening, rename, link, removal and change of rights (audit events), and
-SQLite the begin and the commit of every transaction. A file that is written can also be cut off while it is
-empty, and half-way. Prints JSON: the points, what there was before, what the unbroken command leaves, and for
-each kill what was left and what the next command made of that.
+of the command to be killed. STUDY is copied and stays as it is. Nothing that changes a file is missed: Python
+itself announces every opening, rename, link, removal and change of rights (audit events), and SQLite the
+begin and the commit of every transaction. A file that is written can also be cut off while it is empty, and
+half-way.
+
+A killed process leaves the files as they are at that moment; so the command runs once, and its folder is
+copied at each point. Prints JSON: the points, what there was before, what the unbroken command leaves, and
+for each point what a kill leaves and what the next command makes of that. With `really` it is killed, too, at
+one point of each kind, and what that left is printed as well; it must be the same.
 """
 
 import builtins
@@ -43,16 +47,30 @@ TRANSACTION = ("BEGIN IMMEDIATE", "COMMIT")
 
 
 class Points:
-    """Counts what is about to be changed, and kills the process at the `last` point (a number or a name)."""
+    """Counts what is about to be changed; kills the process at the `last` point (a number or a name).
 
-    def __init__(self, home, last):
-        self.home, self.last, self.names = str(home.resolve()), last, []
+    With `copies` the folder is copied there at each point, as number 1, 2, 3 …
+    """
+
+    def __init__(self, home, last, copies=None):
+        self.home, self.last, self.copies, self.names = str(home.resolve()), last, copies, []
         self.unheard = 0  # connections to the ledger whose statements are not seen
 
     def reached(self, name):
         self.names.append(name.replace(f"{self.home}/", "").replace(self.home, "."))
         if self.last in (len(self.names), self.names[-1]):
             os.kill(os.getpid(), signal.SIGKILL)
+        if self.copies:
+            self.copy()
+
+    def copy(self):
+        """Copy the folder in a child: closing a file of the ledger here would drop SQLite's locks."""
+        child = os.fork()
+        if child == 0:
+            self.reached = lambda name: None
+            shutil.copytree(self.home, self.copies / str(len(self.names)))
+            os._exit(0)
+        assert os.waitpid(child, 0)[1] == 0
 
     def listen(self):
         synced, opened, connected = os.fsync, io.open, sqlite3.connect
@@ -126,13 +144,13 @@ def refused(*_):
     raise OSError(errno.ENOTSOCK, "not here")
 
 
-def killed(home, command, last=None):
+def killed(home, command, last=None, copies=None):
     """Call boneexp in a child process that dies at a point; return how it ended, and the points it passed."""
     told, tell = os.pipe()
     child = os.fork()
     if child == 0:
         os.dup2(os.open(os.devnull, os.O_WRONLY), 2)
-        points = Points(home, last)
+        points = Points(home, last, copies)
         points.listen()
         code, _ = called(home, command)
         points.reached("the end")
@@ -172,10 +190,10 @@ def seen(home):
         }
 
 
-def main(study, leading, command):
+def main(study, leading, command, really):
     time.time = lambda: NOW + 10
     with tempfile.TemporaryDirectory(dir=QUICK) as folder:
-        start, home = Path(folder) / "start", Path(folder) / "study"
+        start, home, copies = (Path(folder) / name for name in ("start", "study", "copies"))
         shutil.copytree(study, start)
         for words, last in leading:
             ended, _ = killed(start, words, last)
@@ -183,18 +201,46 @@ def main(study, leading, command):
         shutil.copytree(start, home)
         before = seen(home)
         code, said = called(home, command)  # here, so that every child has all that it needs at hand
-        told = {"code": code, "said": said, "before": before, "after": seen(home), "kills": []}
+        told = {"code": code, "said": said, "before": before, "after": seen(home)}
         gc.freeze()
-        while not told["kills"] or told["kills"][-1]["ended"] == -signal.SIGKILL:
-            shutil.rmtree(home)
-            shutil.copytree(start, home)
-            ended, told["points"] = killed(home, command, len(told["kills"]) + 1)
-            left, (_, mentioned), (code, _) = seen(home), called(home, LOOK), called(home, FINISH)
-            kill = {"ended": ended, "left": left, "mentioned": mentioned, "code": code}
-            told["kills"].append({**kill, "finished": seen(home)})
+        put_in_place(home, start)
+        ended, told["points"] = killed(home, command, copies=copies)
+        assert ended == 0
+        told["survived"] = seen(home)
+        told["kills"] = [
+            after_a_kill(home, copies / str(number + 1)) for number in range(len(told["points"]))
+        ]
+        told["really"] = [
+            [number, really_killed(home, start, command, number + 1)] for number in of_each_kind(told, really)
+        ]
     json.dump(told, sys.stdout)
+
+
+def put_in_place(home, folder):
+    shutil.rmtree(home)
+    shutil.copytree(folder, home)
+
+
+def after_a_kill(home, folder):
+    """Return what a kill left in `folder`, and what the next commands make of it."""
+    put_in_place(home, folder)
+    left, (_, mentioned), (code, _) = seen(home), called(home, LOOK), called(home, FINISH)
+    return {"left": left, "mentioned": mentioned, "code": code, "finished": seen(home)}
+
+
+def of_each_kind(told, really):
+    """Return the number of the last point of each kind, or none at all."""
+    kinds = {point.split(" ")[0]: number for number, point in enumerate(told["points"])}
+    return kinds.values() if really else ()
+
+
+def really_killed(home, start, command, last):
+    put_in_place(home, start)
+    ended, _ = killed(home, command, last)
+    assert ended == -signal.SIGKILL
+    return seen(home)
 
 
 if __name__ == "__main__":
     *leading, command = json.loads(sys.argv[2])
-    main(Path(sys.argv[1]).resolve(), leading, command)
+    main(Path(sys.argv[1]).resolve(), leading, command, sys.argv[3:] == ["really"])
