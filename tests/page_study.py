@@ -7,8 +7,9 @@ from settled_ledger import NOW, settled_ledger
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.explanations import record_explanations
 from boneexp.ledger.promotions import Promotion, Standing, record_promotion, settle_promotion
+from boneexp.ledger.queries.files import checkpoint_of
 from boneexp.ledger.queries.predictions import mistaken_rows
-from boneexp.ledger.queries.runs import checkpoint_of, run_row
+from boneexp.ledger.queries.runs import run_row
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.ledger.settling import fail
 from boneexp.results import Failed
@@ -49,10 +50,10 @@ def explain(study, run_id):
     """Draw overlays of a run's surest mistakes; the ledger gets their rows."""
     with reading(study.ledger) as connection:
         mistakes = mistaken_rows(connection, run_id)[:OVERLAYS]
-        run, (_, sha256) = run_row(connection, run_id), checkpoint_of(connection, run_id)
+        run, sha256 = run_row(connection, run_id), checkpoint_of(connection, run_id).sha256
     rows = []
     for number, row in enumerate(mistakes):
-        overlay = f"{run['folder']}/gradcam/{number}.png"
+        overlay = f"{run.folder}/gradcam/{number}.png"
         path = study.artifacts / overlay
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (700, 440), (200, 30 * number, 40)).save(path)

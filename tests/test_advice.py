@@ -4,6 +4,7 @@ import re
 import shutil
 import sqlite3
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,9 +15,10 @@ from boneexp.doctor.remaking import evidence_of
 from boneexp.experiment.outputs import _counted, _summary
 from boneexp.exports.mlflow_runs import _record
 from boneexp.ledger.database import reading, writing
-from boneexp.ledger.queries.runs import settled_runs, spec_json
+from boneexp.ledger.queries.attempts import Epoch
+from boneexp.ledger.queries.finished import settled_runs
+from boneexp.ledger.queries.runs import spec_json
 from boneexp.ledger.queue import Worker, cancel, claim_next
-from boneexp.results import EpochRecord
 from boneexp.study.settings import RunSpec
 
 WORKER = Worker("tester", "host", 1, "boot", "0", "cpu", {})
@@ -195,8 +197,8 @@ def test_show_prints_the_settings_and_the_epochs_that_its_help_promises(settled,
 def test_very_many_epochs_are_shown_as_the_newest():
     from boneexp.cli.show import MOST_EPOCHS, _epochs_table
 
-    row = vars(EpochRecord(1, 0.5, 0.4, 0.5, None, 3e-4, 1.0))
-    table = _epochs_table([{**row, "epoch": epoch, "attempt": 1} for epoch in range(1, 1001)], 1000)
+    epoch = Epoch(1, 1, 1, 0.5, 0.4, 0.5, None, 3e-4, 1.0, 9.0)
+    table = _epochs_table([replace(epoch, epoch=number) for number in range(1, 1001)], 1000)
     assert table.row_count == MOST_EPOCHS
     assert list(table.columns[0].cells)[-1] == "1000 *"
     assert table.caption == "and 700 before; all of them with --json"

@@ -168,7 +168,6 @@ STILL_LONG = {
     "boneexp.learning.training",
     "boneexp.ledger.database",
     "boneexp.ledger.enqueue",
-    "boneexp.ledger.queries.runs",
     "boneexp.ledger.tables",
     "boneexp.study.settings",
 }

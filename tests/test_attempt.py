@@ -13,7 +13,7 @@ import specs as make
 from boneexp.errors import BoneexpError, Damaged, LedgerUnusable
 from boneexp.files.folders import RunFolder
 from boneexp.ledger.database import reading, writing
-from boneexp.ledger.queries.runs import attempt_rows
+from boneexp.ledger.queries.attempts import attempts_of_run
 from boneexp.ledger.queries.runs import run_row as read_run_row
 from boneexp.ledger.queue import Claim, cancel, claim_next, retry
 from boneexp.results import Computing, Failed, Killed, Stopped
@@ -97,7 +97,7 @@ finished = make.finished
 
 def run_row(place):
     with reading(place.ledger) as connection:
-        return read_run_row(connection, 1), attempt_rows(connection, 1)[-1]
+        return read_run_row(connection, 1), attempts_of_run(connection, 1)[-1]
 
 
 def log_of(place):
@@ -132,8 +132,8 @@ def test_files_that_cannot_be_put_in_place_fail_the_run_and_the_ledger_says_why(
     settled = engine.attempt(place, claimed(place))
     assert (settled.state, len(calls)) == ("failed", 1)
     row, last = run_row(place)
-    assert (row["state"], row["failure_kind"], row["accuracy"]) == ("failed", "error", None)
-    assert str(error) in last["failure"]
+    assert (row.state, row.failure_kind, row.accuracy) == ("failed", "error", None)
+    assert str(error) in last.failure
     assert str(error) in log_of(place)
 
 
@@ -149,7 +149,7 @@ def test_an_error_that_comes_again_at_every_write_ends_the_attempt_and_is_told(
     assert raised.value is error
     assert len(calls) == 3
     assert str(error) in log_of(place)
-    assert run_row(place)[0]["state"] == "running"  # until its lease is over
+    assert run_row(place)[0].state == "running"  # until its lease is over
 
 
 @pytest.mark.parametrize("times", [1, 2])
@@ -170,7 +170,7 @@ def test_an_error_that_comes_once_or_twice_is_the_runs_failure(place, lets, monk
         with pytest.raises(OSError, match="Input/output"):
             engine.attempt(place, claimed(place))
     row, _ = run_row(place)
-    assert (row["state"], row["failure"]) == ("failed", "OSError: [Errno 5] Input/output error")
+    assert (row.state, row.failure) == ("failed", "OSError: [Errno 5] Input/output error")
 
 
 def test_a_ledger_that_cannot_be_written_is_no_failure_of_the_run(place, lets, monkeypatch):
@@ -189,8 +189,8 @@ def test_an_epoch_that_the_ledger_refuses_fails_its_run_and_nothing_is_tried_for
     with pytest.raises(sqlite3.IntegrityError):
         engine.attempt(place, claimed(place))
     row, last = run_row(place)
-    assert (row["state"], row["failure_kind"]) == ("failed", "error")
-    assert "NOT NULL" in last["traceback"]
+    assert (row.state, row.failure_kind) == ("failed", "error")
+    assert "NOT NULL" in last.traceback
 
 
 @pytest.mark.parametrize("in_the_way", ["file", "link"])
@@ -201,13 +201,13 @@ def test_a_folder_that_cannot_be_made_fails_its_run_alone(place, lets, in_the_wa
     else:
         (place.artifacts / "experiments").symlink_to(place.artifacts.parent / "elsewhere")
     assert engine.attempt(place, claimed(place)).state == "failed"
-    assert "experiments" in run_row(place)[0]["failure"]
+    assert "experiments" in run_row(place)[0].failure
 
 
 def test_a_problem_that_a_child_could_not_return_as_an_outcome_fails_its_run(place, lets):
     lets(("problem", (BoneexpError("torch cannot be loaded"),)))
     assert engine.attempt(place, claimed(place)).state == "failed"
-    assert run_row(place)[0]["failure"] == "torch cannot be loaded"
+    assert run_row(place)[0].failure == "torch cannot be loaded"
 
 
 TIMEOUT = TimeLimit(1.5).failure(1)

@@ -25,7 +25,7 @@ from boneexp.evaluation.false_claims import false_claim, false_claim_of_test
 from boneexp.evaluation.paired import mcnemar_differences
 from boneexp.evaluation.power import least_paired_difference
 from boneexp.ledger.database import reading
-from boneexp.ledger.queries.runs import chosen_run
+from boneexp.ledger.queries.experiments import chosen_run
 from boneexp.promotion.gate.noninferior import not_inferior
 from boneexp.results import CLASS_NAMES
 from boneexp.study.settings import PromotionSettings

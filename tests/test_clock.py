@@ -10,9 +10,10 @@ from typer.testing import CliRunner
 from boneexp.cli.app import app
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading, writing
-from boneexp.ledger.queries.events import event_rows
+from boneexp.ledger.queries.attempts import epochs_of_run
+from boneexp.ledger.queries.events import events_of_run
 from boneexp.ledger.queries.predictions import prediction_rows
-from boneexp.ledger.queries.runs import epoch_rows, run_row
+from boneexp.ledger.queries.runs import run_row
 from boneexp.ledger.queue import (
     LONGEST_LEASE_S,
     cancel,
@@ -98,7 +99,7 @@ def test_runs_that_kill_their_workers_are_given_up_in_the_wake_of_a_jump_too(que
         assert claim(queued, "a", NOW + DAY_S * (10 - attempt)).attempt == attempt
     assert claim(queued, "a", NOW) is None
     with reading(queued) as connection:
-        assert run_row(connection, 1)["failure_kind"] == "killed"
+        assert run_row(connection, 1).failure_kind == "killed"
 
 
 def test_after_a_jump_forward_a_living_worker_is_fenced_and_nothing_counts_twice(queued):
@@ -117,8 +118,8 @@ def test_after_a_jump_forward_a_living_worker_is_fenced_and_nothing_counts_twice
         assert not finish(connection, first, make.finished(), NOW + 5 * HOUR_S)
         assert finish(connection, second, make.finished(), NOW + 5 * HOUR_S)
     with reading(queued) as connection:
-        assert run_row(connection, 1)["state"] == "succeeded"
-        assert [row["epoch"] for row in epoch_rows(connection, 1)] == [1, 2]
+        assert run_row(connection, 1).state == "succeeded"
+        assert [row.epoch for row in epochs_of_run(connection, 1)] == [1, 2]
         assert connection.execute("SELECT COUNT(*) FROM epochs").fetchone()[0] == 2
         assert len(prediction_rows(connection, 1)) == 2
         assert first_broken_event(connection) is None
@@ -130,10 +131,10 @@ def test_events_that_go_back_in_time_are_a_whole_chain_in_the_order_in_which_the
         assert put_back(connection, held, Stopped("SIGTERM"), NOW - DAY_S)
     claim(queued, "b", NOW)
     with reading(queued) as connection:
-        events = event_rows(connection, 1)
+        events = events_of_run(connection, 1)
         assert first_broken_event(connection) is None
-    assert [event["kind"] for event in events] == ["claimed", "put-back", "claimed"]
-    assert events[1]["at"] < events[0]["at"]
+    assert [event.kind for event in events] == ["claimed", "put-back", "claimed"]
+    assert events[1].at < events[0].at
 
 
 @pytest.mark.parametrize(

@@ -12,8 +12,8 @@ from boneexp.evaluation.temperature import TEMPERED
 from boneexp.evaluation.thresholds import OPERATING
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.figures import metric_rows
+from boneexp.ledger.queries.files import checkpoint_of
 from boneexp.ledger.queries.predictions import prediction_rows
-from boneexp.ledger.queries.runs import checkpoint_of
 from boneexp.reports.markers import blocks_of
 from boneexp.reports.tables.grid import setting_shown
 from boneexp.results import CLASS_NAMES
@@ -152,8 +152,8 @@ def test_a_setting_that_differs_becomes_a_column(tmp_path):
 def test_checkpoint_digest_device_and_software_are_those_of_the_run(settled):
     card = blocks_of(model_card(settled[1]))["model-details"]
     with reading(settled[0]) as connection:
-        path, digest = checkpoint_of(connection, 3)
-    assert f"| 3 | {path} | {digest} |" in card
+        checkpoint = checkpoint_of(connection, 3)
+    assert f"| 3 | {checkpoint.path} | {checkpoint.sha256} |" in card
     assert "| 3 | boneexp 0.1.0, timm 1.0.20, torch 2.14.0 |" in card
     assert (
         "| 3 | stratified | 42 | yes | 4 of at most 80 | 3 | 4 min 06 s | 32 | 1 | cpu | 2025-10-09" in card

@@ -10,8 +10,8 @@ from settled_ledger import NOW, settle_next, settled_ledger
 from boneexp.comparison.leakage import NO_PATIENTS
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.explanations import record_explanations
+from boneexp.ledger.queries.files import checkpoint_of
 from boneexp.ledger.queries.promotions import promotion_rows
-from boneexp.ledger.queries.runs import checkpoint_of
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.ledger.settling import fail
 from boneexp.reports.facts import gather
@@ -43,7 +43,7 @@ def test_several_seeds_show_mean_and_spread_and_no_interval(tmp_path):
 def test_grad_cam_counts_images_explained_for_their_own_class_on_the_runs_checkpoint(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db")
     with reading(ledger) as connection:
-        _, digest = checkpoint_of(connection, 3)
+        digest = checkpoint_of(connection, 3).sha256
 
     def explained(image, class_name, iou, threshold=0.5):
         about = {"part": "test", "image_id": image, "explained_class": class_name, "threshold": threshold}

@@ -14,8 +14,8 @@ from boneexp.evaluation.calibration import Consistency
 from boneexp.evaluation.inputs import predictions_of
 from boneexp.evaluation.paired import holm
 from boneexp.ledger.database import reading
+from boneexp.ledger.queries.experiments import chosen_run
 from boneexp.ledger.queries.predictions import prediction_rows
-from boneexp.ledger.queries.runs import chosen_run
 from boneexp.promotion.gate.calibration import Part, calibration_condition, is_calibrated, part_of
 from boneexp.promotion.gate.subgroups import LEVEL, binomial_tail, worst_subgroups
 from boneexp.promotion.gate.tested import test_predictions as predictions_in

@@ -16,14 +16,9 @@ from boneexp.ledger import enqueue as enqueueing
 from boneexp.ledger import transaction
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.enqueue import enqueue
-from boneexp.ledger.queries.runs import (
-    finished_folders,
-    known_hashes,
-    run_rows,
-    state_counts,
-    status_rows,
-    unfinished_rows,
-)
+from boneexp.ledger.queries.files import finished_folders
+from boneexp.ledger.queries.runs import known_hashes, run_rows, status_rows, unfinished_rows
+from boneexp.ledger.queries.tallies import state_counts
 from boneexp.runs import plan as planning
 from boneexp.runs.enqueue import Planned, check_networks, put_in_queue
 from boneexp.runs.plan import plan
@@ -102,8 +97,8 @@ def test_thousands_of_runs_go_into_the_ledger_in_a_few_statements(tmp_path, coun
         ]
         assert connection.execute("SELECT contradicting_images FROM datasets").fetchone()[0] == 0
         rows = run_rows(connection)
-    assert [row["experiment"] for row in rows] == [f"E{number}" for number in range(MANY)]
-    assert all(row["is_current"] for row in rows)
+    assert [row.experiment for row in rows] == [f"E{number}" for number in range(MANY)]
+    assert all(row.is_current for row in rows)
 
 
 def test_each_network_is_built_once_and_a_wrong_one_named_with_its_experiment(tmp_path, counted, monkeypatch):
@@ -161,7 +156,7 @@ def test_the_status_of_thousands_of_runs_shows_what_waits_or_failed_and_the_newe
     with reading(ledger) as opened:
         rows = status_rows(opened, MOST_RUNS)
         assert state_counts(opened) == {"succeeded": 998, "failed": 1, "queued": 1}
-        assert [row["run"] for row in unfinished_rows(opened)] == [500]
+        assert [row.run for row in unfinished_rows(opened)] == [500]
         assert len(known_hashes(opened)) == 1000
         assert len(finished_folders(opened)) == 998
     table = status_table(rows, 0, 1000)

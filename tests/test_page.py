@@ -105,10 +105,10 @@ def test_every_run_stands_in_the_table_of_runs_and_finished_ones_lead_to_their_c
     with reading(study.ledger) as connection:
         runs = run_rows(connection)
     rows = page.tables["Every run of the ledger"][1:]
-    assert [int(cells[0]) for cells in rows] == [row["run"] for row in runs]
-    assert [cells[5] for cells in rows] == [row["state"] for row in runs]
-    assert {"succeeded", "failed", "queued"} <= {row["state"] for row in runs}
-    finished = {f"#run-{row['run']}" for row in runs if row["state"] == "succeeded" and row["is_current"]}
+    assert [int(cells[0]) for cells in rows] == [row.run for row in runs]
+    assert [cells[5] for cells in rows] == [row.state for row in runs]
+    assert {"succeeded", "failed", "queued"} <= {row.state for row in runs}
+    finished = {f"#run-{row.run}" for row in runs if row.state == "succeeded" and row.is_current}
     assert {target for target in page.all("a", "href") if target.startswith("#run-")} >= finished
 
 

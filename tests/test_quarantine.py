@@ -201,7 +201,7 @@ def files_of_run_1(study):
     with reading(study.ledger) as connection:
         spec = RunSpec.model_validate_json(spec_json(connection, 1))
         evidence = evidence_of(connection, 1)
-        folder = study.artifacts / run_row(connection, 1)["folder"]
+        folder = study.artifacts / run_row(connection, 1).folder
     (folder / "predictions.csv").write_text(_predictions_csv(evidence.predictions))
     (folder / "metrics_summary.json").write_text(json.dumps(_summary(spec, evidence)))
     return folder

@@ -9,11 +9,13 @@ import specs as make
 from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import open_ledger, reading, writing
-from boneexp.ledger.queries.events import event_rows
+from boneexp.ledger.queries.attempts import attempts_of_run, epochs_of_run
+from boneexp.ledger.queries.events import events_of_run
 from boneexp.ledger.queries.figures import late_rows, metric_rows
-from boneexp.ledger.queries.files import file_rows
+from boneexp.ledger.queries.files import files_of_run
 from boneexp.ledger.queries.predictions import prediction_rows
-from boneexp.ledger.queries.runs import attempt_rows, epoch_rows, run_row, state_counts, unfinished_rows
+from boneexp.ledger.queries.runs import run_row, unfinished_rows
+from boneexp.ledger.queries.tallies import state_counts
 from boneexp.ledger.queue import (
     CLAIM_OLDEST,
     cancel,
@@ -48,7 +50,7 @@ def row(ledger, run_id):
 
 def outcomes(ledger, run_id):
     with reading(ledger) as connection:
-        return [each["outcome"] for each in attempt_rows(connection, run_id)]
+        return [each.outcome for each in attempts_of_run(connection, run_id)]
 
 
 def test_queueing_twice_is_a_no_op(ledger):
@@ -114,7 +116,7 @@ def test_a_run_from_before_the_lesion_was_a_setting_took_every_shape_and_keeps_i
 
 def test_each_run_of_an_experiment_and_split_has_a_folder_of_its_own(ledger):
     enqueue(ledger, [make.spec(), make.spec(seed=43), make.spec(training={"epochs": 2})])
-    folders = [row(ledger, run_id)["folder"] for run_id in (1, 2, 3)]
+    folders = [row(ledger, run_id).folder for run_id in (1, 2, 3)]
     assert folders[0] == "experiments/E1/stratified"
     assert folders[1].startswith("experiments/E1/stratified-seed43-")
     assert len(set(folders)) == 3
@@ -124,9 +126,9 @@ def test_what_was_queued_last_is_current(ledger):
     enqueue(ledger, [make.spec(), make.spec(split="center_holdout")])
     changed = enqueue(ledger, [make.spec(training={"epochs": 2})])
     assert changed.outdated == (1, 2)
-    assert [row(ledger, run_id)["is_current"] for run_id in (1, 2, 3)] == [0, 0, 1]
+    assert [row(ledger, run_id).is_current for run_id in (1, 2, 3)] == [0, 0, 1]
     enqueue(ledger, [make.spec()])
-    assert [row(ledger, run_id)["is_current"] for run_id in (1, 2, 3)] == [1, 0, 0]
+    assert [row(ledger, run_id).is_current for run_id in (1, 2, 3)] == [1, 0, 0]
 
 
 def test_a_waiting_run_learns_where_moved_data_lie(ledger):
@@ -205,9 +207,9 @@ def test_a_late_result_is_kept_as_evidence_and_does_not_count(ledger):
         assert not finish(connection, lost, make.finished(accuracy=0.99), now=62)
     with reading(ledger) as connection:
         assert metric_rows(connection, 1) == []
-        late = [event for event in event_rows(connection, 1) if event["kind"] == "late-result"]
+        late = [event for event in events_of_run(connection, 1) if event.kind == "late-result"]
         rows = late_rows(connection, 1)
-    assert late[0]["details"]["files"] == {"best checkpoint": "c" * 64}
+    assert late[0].details["files"] == {"best checkpoint": "c" * 64}
     assert {(row["attempt"], row["metric"], row["value"]) for row in rows} >= {(1, "accuracy", 0.99)}
 
 
@@ -217,7 +219,7 @@ def test_claims_stop_when_every_attempt_killed_its_worker(ledger):
         assert claim(ledger, now=attempt * 100, lease_s=60).attempt == attempt
     assert claim(ledger, now=400) is None
     settled = row(ledger, 1)
-    assert (settled["state"], settled["failure_kind"], settled["attempts"]) == ("failed", "killed", 3)
+    assert (settled.state, settled.failure_kind, settled.attempts) == ("failed", "killed", 3)
     assert outcomes(ledger, 1) == ["lost"] * 3
 
 
@@ -229,8 +231,8 @@ def test_a_run_whose_process_is_killed_waits_again_until_that_has_happened_too_o
         with writing(ledger) as connection:
             assert lose(connection, held, killed, now=1) == expected
     settled = row(ledger, 1)
-    assert (settled["state"], settled["failure_kind"], settled["attempts"]) == ("failed", "killed", 3)
-    assert "SIGKILL" in settled["failure"]
+    assert (settled.state, settled.failure_kind, settled.attempts) == ("failed", "killed", 3)
+    assert "SIGKILL" in settled.failure
     with writing(ledger) as connection:
         retry(connection, 1, now=2)
     assert claim(ledger).attempt == 4
@@ -288,12 +290,12 @@ def test_a_cancelled_run_ends_cancelled_whatever_its_attempt_comes_to(ledger, en
     columns = "state, stop_requested, lease_until, failure_kind, failure, micro_batch, checkpoint"
     assert raw(ledger, f"SELECT {columns} FROM runs") == [("cancelled", 0, None, None, None, 4, None)]
     with reading(ledger) as connection:
-        (ended,) = attempt_rows(connection, 1)
-        kinds = [event["kind"] for event in event_rows(connection, 1)]
+        (ended,) = attempts_of_run(connection, 1)
+        kinds = [event.kind for event in events_of_run(connection, 1)]
         assert seal_holds(connection, Subject("run", (1,)))
-    assert ended["failure_kind"] == KIND_OF_ATTEMPT.get(end, "killed")
-    assert ended["ended_at"] is not None
-    assert ended["failure"]  # what it came to is told, in the attempt and by the event
+    assert ended.failure_kind == KIND_OF_ATTEMPT.get(end, "killed")
+    assert ended.ended_at is not None
+    assert ended.failure  # what it came to is told, in the attempt and by the event
     assert kinds[-1] == "cancelled"
     assert claim(ledger, now=99_999) is None
     with writing(ledger) as connection:  # what comes later changes nothing
@@ -309,12 +311,12 @@ def test_a_result_that_comes_after_its_run_was_cancelled_is_kept_and_does_not_co
     with writing(ledger) as connection:
         cancel(connection, 1, now=1)
         assert finish(connection, held, make.finished(accuracy=0.99), now=2) == "cancelled"
-    assert row(ledger, 1)["accuracy"] is None
+    assert row(ledger, 1).accuracy is None
     for table in ("metrics", "predictions", "files", "run_summaries"):
         assert raw(ledger, f"SELECT * FROM {table}") == [], table
     with reading(ledger) as connection:
         assert {each["value"] for each in late_rows(connection, 1)} >= {0.99}
-        assert attempt_rows(connection, 1)[0]["outcome"] == "stopped"
+        assert attempts_of_run(connection, 1)[0].outcome == "stopped"
         assert first_broken_event(connection) is None
         assert list(broken_seals(connection)) == []
 
@@ -354,7 +356,7 @@ def test_a_run_that_is_being_cancelled_can_be_queued_again_only_when_it_has_stop
         retry(connection, 1, now=59)
     with writing(ledger) as connection:
         retry(connection, 1, now=61)  # nobody is left to stop it
-    assert (row(ledger, 1)["state"], row(ledger, 1)["stop_requested"]) == ("queued", 0)
+    assert (row(ledger, 1).state, row(ledger, 1).stop_requested) == ("queued", 0)
     assert outcomes(ledger, 1) == ["lost"]
 
 
@@ -365,12 +367,12 @@ def test_a_cancelled_run_whose_lease_is_over_is_shown_as_what_it_is_before_anybo
     with writing(ledger) as connection:
         connection.execute("UPDATE runs SET stop_requested = 1")  # as cancel does while the lease lasts
     shown = [row(ledger, run_id) for run_id in (1, 2)]
-    assert [(each["state"], each["stop_requested"]) for each in shown] == [("cancelled", 1), ("running", 1)]
-    assert [each["lease_expired"] for each in shown] == [0, 0]
+    assert [(each.state, each.stop_requested) for each in shown] == [("cancelled", 1), ("running", 1)]
+    assert [each.lease_expired for each in shown] == [0, 0]
     assert raw(ledger, "SELECT state FROM runs") == [("running",)] * 2
     with reading(ledger) as connection:
         assert state_counts(connection) == {"running": 1, "cancelled": 1}
-        assert [each["run"] for each in unfinished_rows(connection)] == [2]
+        assert [each.run for each in unfinished_rows(connection)] == [2]
 
 
 def test_a_worker_does_not_give_up_on_a_cancelled_run_as_killed(ledger):
@@ -380,7 +382,7 @@ def test_a_worker_does_not_give_up_on_a_cancelled_run_as_killed(ledger):
     with writing(ledger) as connection:
         cancel(connection, 1, now=301)
     assert claim(ledger, now=400) is None
-    assert row(ledger, 1)["state"] == "cancelled"
+    assert row(ledger, 1).state == "cancelled"
 
 
 LIMITED = {"training": {"time_limit_hours": 1.5}}
@@ -400,7 +402,7 @@ def test_a_time_limit_holds_for_all_attempts_since_a_person_asked_for_the_run(le
     with writing(ledger) as connection:
         assert fail(connection, third, Failed("timeout", "m", ""), now=9500) == "failed"
         retry(connection, 1, now=9600)
-    assert row(ledger, 1)["micro_batch"] == 32
+    assert row(ledger, 1).micro_batch == 32
     assert claim(ledger, now=9700).worked_s == 0
 
 
@@ -411,7 +413,7 @@ def test_a_run_over_its_time_is_failed_as_that_and_waits_for_a_person(ledger):
         assert keep_epoch(connection, held, make.epoch(0), now=1)
         assert fail(connection, held, Failed("timeout", "it has worked for longer", ""), now=2) == "failed"
     settled = row(ledger, 1)
-    assert (settled["state"], settled["failure_kind"]) == ("failed", "timeout")
+    assert (settled.state, settled.failure_kind) == ("failed", "timeout")
     assert claim(ledger, now=9999) is None
 
 
@@ -438,7 +440,7 @@ def test_out_of_memory_halves_the_micro_batch_down_to_one_and_then_fails(ledger)
         with writing(ledger) as connection:
             assert fail(connection, held, Failed("oom", "out of memory", "t"), now=1)
     assert seen == [4, 2, 1]
-    assert (row(ledger, 1)["state"], row(ledger, 1)["failure_kind"]) == ("failed", "oom")
+    assert (row(ledger, 1).state, row(ledger, 1).failure_kind) == ("failed", "oom")
     with writing(ledger) as connection:
         retry(connection, 1, now=2)
     assert claim(ledger).micro_batch == 4
@@ -449,13 +451,13 @@ def test_an_error_fails_only_that_run_and_retry_keeps_its_history(ledger):
     held = claim(ledger)
     with writing(ledger) as connection:
         assert fail(connection, held, Failed("error", "ZeroDivisionError: x", "Traceback …"), now=1)
-    assert row(ledger, 1)["failure"] == "ZeroDivisionError: x"
+    assert row(ledger, 1).failure == "ZeroDivisionError: x"
     assert claim(ledger).run_id == 2
     with writing(ledger) as connection:
         retry(connection, 1, now=2)
     assert claim(ledger).attempt == 2
     with reading(ledger) as connection:
-        assert attempt_rows(connection, 1)[0]["traceback"] == "Traceback …"
+        assert attempts_of_run(connection, 1)[0].traceback == "Traceback …"
 
 
 def test_a_finished_run_has_its_facts_in_rows(ledger):
@@ -465,15 +467,15 @@ def test_a_finished_run_has_its_facts_in_rows(ledger):
         assert keep_epoch(connection, held, make.epoch(0), now=1)
         assert finish(connection, held, make.finished(), now=2)
     settled = row(ledger, 1)
-    assert (settled["state"], settled["accuracy"], settled["malignant_sensitivity"]) == (
+    assert (settled.state, settled.accuracy, settled.malignant_sensitivity) == (
         "succeeded",
         0.8,
         0.7,
     )
-    assert settled["checkpoint"] == "experiments/E1/stratified/best.pt"
+    assert settled.checkpoint == "experiments/E1/stratified/best.pt"
     with reading(ledger) as connection:
         assert len(prediction_rows(connection, 1)) == 2
-        assert file_rows(connection, 1)[0]["sha256"] == "c" * 64
+        assert files_of_run(connection, 1)[0].sha256 == "c" * 64
         assert first_broken_event(connection) is None
 
 
@@ -487,7 +489,7 @@ def test_an_epoch_that_comes_out_the_same_again_is_one_row(ledger):
         keep_epoch(connection, again, make.epoch(0, loss=0.5), now=101)
         keep_epoch(connection, again, make.epoch(0, loss=0.4), now=102)
     with reading(ledger) as connection:
-        assert [each["val_loss"] for each in epoch_rows(connection, 1)] == [0.4]
+        assert [each.val_loss for each in epochs_of_run(connection, 1)] == [0.4]
         assert connection.execute("SELECT COUNT(*) FROM epochs").fetchone()[0] == 2
 
 
@@ -496,7 +498,7 @@ def test_a_run_that_is_put_back_goes_on_later(ledger):
     held = claim(ledger)
     with writing(ledger) as connection:
         assert put_back(connection, held, Stopped("SIGTERM"), now=1)
-    assert row(ledger, 1)["state"] == "queued"
+    assert row(ledger, 1).state == "queued"
     assert claim(ledger, now=2).attempt == 2
 
 
@@ -508,7 +510,7 @@ def test_cancel_takes_out_a_waiting_run_and_stops_a_running_one(ledger):
         assert cancel(connection, 1, now=1) == "stopping"
         assert stop_requested(connection, held)
         assert put_back(connection, held, Stopped("cancelled"), now=2)
-    assert [row(ledger, run_id)["state"] for run_id in (1, 2)] == ["cancelled", "cancelled"]
+    assert [row(ledger, run_id).state for run_id in (1, 2)] == ["cancelled", "cancelled"]
     with writing(ledger) as connection:
         retry(connection, 1, now=3)
     assert claim(ledger).run_id == 1

@@ -1,44 +1,55 @@
 """`status` on terminals of every usual width: no number is cut or broken."""
 
 import re
+from dataclasses import replace
 
 import pytest
 from rich.console import Console
 
 from boneexp.cli.status import status_parts
+from boneexp.ledger.queries.runs import RunStatus
 
-ROW = {
-    "run": 1,
-    "experiment": "E1",
-    "name": "b0_baseline",
-    "split": "stratified",
-    "seed": 42,
-    "state": "succeeded",
-    "failure_kind": None,
-    "failure": None,
-    "attempts": 1,
-    "lease_expired": 0,
-    "stop_requested": 0,
-    "worker": "host:1",
-    "renewed_at": 0.0,
-    "epochs_done": 17,
-    "epochs_planned": 80,
-    "micro_batch": 32,
-    "batch_size": 32,
-    "is_current": 1,
-    "training_s": 5025.0,
-    "accuracy": 0.7318,
-    "macro_auroc": 0.8642,
-    "malignant_sensitivity": 0.6471,
-}
+ROW = RunStatus(
+    run=1,
+    experiment="E1",
+    name="b0_baseline",
+    split="stratified",
+    seed=42,
+    state="succeeded",
+    failure_kind=None,
+    failure=None,
+    attempts=1,
+    config_hash="a" * 64,
+    checkpoint="experiments/E1/stratified/best.pt",
+    folder="experiments/E1/stratified",
+    is_current=True,
+    lease_expired=False,
+    stop_requested=False,
+    epochs_done=17,
+    epochs_planned=80,
+    best_epoch=12,
+    batch_size=32,
+    micro_batch=32,
+    worker="host:1",
+    host="host",
+    device="cpu",
+    started_at=0.0,
+    renewed_at=0.0,
+    queued_at=0.0,
+    settled_at=None,
+    training_s=5025.0,
+    accuracy=0.7318,
+    macro_auroc=0.8642,
+    malignant_sensitivity=0.6471,
+)
 NONE = {"accuracy": None, "macro_auroc": None, "malignant_sensitivity": None}
 LONG = {"name": "a_rather_long_name_of_an_experiment_that_somebody_gave_it", "split": "center_holdout"}
 ROWS = [
     ROW,
-    {**ROW, "run": 12345, "attempts": 3, **LONG, "epochs_done": 80},
-    {**ROW, "run": 3, "state": "running", **NONE},
-    {**ROW, "run": 4, "state": "failed", "failure_kind": "oom", "failure": "no memory left", **NONE},
-    {**ROW, "run": 5, "seed": 43, "micro_batch": 8},
+    replace(ROW, run=12345, attempts=3, **LONG, epochs_done=80),
+    replace(ROW, run=3, state="running", **NONE),
+    replace(ROW, run=4, state="failed", failure_kind="oom", failure="no memory left", **NONE),
+    replace(ROW, run=5, seed=43, micro_batch=8),
 ]
 
 
@@ -56,11 +67,11 @@ def test_no_number_is_cut_and_no_line_is_wider_than_the_terminal(rows, width):
     text = shown(rows, width)
     assert max(map(len, text.splitlines())) <= width
     assert "…" not in text
-    finished = [row for row in rows if row["accuracy"] is not None]
+    finished = [row for row in rows if row.accuracy is not None]
     for value in ("0.732", "0.864", "0.647"):
         assert len(re.findall(rf"(?<![0-9.]){value}(?![0-9])", text)) == len(finished), value
     for row in rows:
-        assert re.search(rf"(?<![0-9]){row['run']}(?![0-9])", text)
+        assert re.search(rf"(?<![0-9]){row.run}(?![0-9])", text)
 
 
 def test_a_narrow_terminal_says_below_the_table_what_it_has_no_column_for():

@@ -155,7 +155,7 @@ def test_runs_go_on_after_an_upgrade(old):
     done = [settle_next(old, LATER + 20_000).run_id for _ in range(4)]
     assert sorted(done) == [FAILED, CANCELLED, ABANDONED, QUEUED]
     with reading(old) as connection:
-        assert {row["state"] for row in run_rows(connection)} == {"succeeded"}
+        assert {row.state for row in run_rows(connection)} == {"succeeded"}
         found = compared(connection)
         assert first_broken_event(connection) is None
         assert list(broken_seals(connection)) == []

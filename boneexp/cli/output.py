@@ -8,6 +8,7 @@ import json
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -18,10 +19,12 @@ if TYPE_CHECKING:
     from rich.console import Console, RenderableType
     from rich.table import Table
 
+    from boneexp.ledger.queries.runs import RunStatus
 
-def with_place(row: dict[str, Any], artifacts: Path) -> dict[str, Any]:
+
+def with_place(row: "RunStatus", artifacts: Path) -> "RunStatus":
     """Return the row with the checkpoint as a path from here; the ledger keeps it relative to artifacts."""
-    return {**row, "checkpoint": str(artifacts / row["checkpoint"]) if row["checkpoint"] else None}
+    return replace(row, checkpoint=str(artifacts / row.checkpoint)) if row.checkpoint else row
 
 
 def machine_readable(rows: list[dict[str, Any]], json: bool, csv: bool) -> None:
@@ -92,20 +95,20 @@ def more(shown: int, of: int) -> str | None:
     return f"and {of - shown:,} more; all of them with --json or --csv" if shown < of else None
 
 
-def what_happens(row: Row, now: float) -> str:
+def what_happens(row: "RunStatus", now: float) -> str:
     """Return what a run is doing, or what became of it, for its line in a table."""
-    if row["state"] == "failed":
-        return f"{row['failure_kind']}: {row['failure']}"
-    if row["state"] == "cancelled":
-        return f"queue it again with: boneexp retry {row['run']}"
-    if row["state"] == "running":
-        if row["lease_expired"]:
+    if row.state == "failed":
+        return f"{row.failure_kind}: {row.failure}"
+    if row.state == "cancelled":
+        return f"queue it again with: boneexp retry {row.run}"
+    if row.state == "running":
+        if row.lease_expired:
             return "its worker is gone; goes on with: boneexp run --all"
-        stopping = "cancelled, and stopping: " if row["stop_requested"] else ""
-        return f"{stopping}{row['worker']}, heard of {clock_time(max(now - row['renewed_at'], 0))} ago"
-    smaller = row["micro_batch"] < row["batch_size"]
-    notes = [f"micro-batch {row['micro_batch']} of {row['batch_size']} (out of memory)"] if smaller else []
-    return "; ".join(notes if row["is_current"] else [*notes, "earlier settings"])
+        stopping = "cancelled, and stopping: " if row.stop_requested else ""
+        return f"{stopping}{row.worker}, heard of {clock_time(max(now - (row.renewed_at or now), 0))} ago"
+    smaller = row.micro_batch < row.batch_size
+    notes = [f"micro-batch {row.micro_batch} of {row.batch_size} (out of memory)"] if smaller else []
+    return "; ".join(notes if row.is_current else [*notes, "earlier settings"])
 
 
 def empty_table(*columns: str, title: str | None = None) -> "Table":

@@ -86,8 +86,8 @@ def _require_waiting(ledger: Path, run_id: int | None) -> None:
     """Say so at once, before torch is loaded, when there is nothing to run."""
     with reading(ledger) as connection:
         rows = unfinished_rows(connection) if run_id is None else [run_row(connection, run_id)]
-    if run_id is not None and rows[0]["state"] not in ("queued", "running"):
-        state = rows[0]["state"]
+    if run_id is not None and rows[0].state not in ("queued", "running"):
+        state = rows[0].state
         more = f"; queue it again with: boneexp retry {run_id}" if state in ("failed", "cancelled") else ""
         raise RunNotFinished(f"run {run_id} is {state}, not waiting{more}")
     if not rows:
@@ -100,13 +100,13 @@ def _require_own_folders(ledger: Path, artifacts: Path) -> None:
 
     with reading(ledger) as connection:
         waiting = unfinished_rows(connection)
-    for relative in ("cache/prepared", "cache/images.json", *(f"{row['folder']}/run.log" for row in waiting)):
+    for relative in ("cache/prepared", "cache/images.json", *(f"{row.folder}/run.log" for row in waiting)):
         inside(artifacts, relative)
 
 
 def _say_who_holds(ledger: Path, run_id: int | None) -> None:
     with reading(ledger) as connection:
         rows = unfinished_rows(connection) if run_id is None else [run_row(connection, run_id)]
-    held = [f"run {row['run']} by {row['worker']}" for row in rows if row["state"] == "running"]
+    held = [f"run {row.run} by {row.worker}" for row in rows if row.state == "running"]
     if held:
         raise Busy(f"what waits is held by other workers ({', '.join(held)}); watch it with: boneexp status")

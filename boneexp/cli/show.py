@@ -12,10 +12,12 @@ from boneexp.cli.options import ARTIFACTS, LEDGER, ArtifactsPath, Json, LedgerPa
 from boneexp.cli.output import Row, empty_table, escaped, with_place
 from boneexp.cli.unfinished_promotion import mention_cut_short
 from boneexp.ledger.database import reading
-from boneexp.ledger.queries.events import event_rows
+from boneexp.ledger.queries.attempts import Attempt, Epoch, attempts_of_run, epochs_of_run
+from boneexp.ledger.queries.events import events_of_run
 from boneexp.ledger.queries.figures import late_rows, metric_rows
-from boneexp.ledger.queries.files import file_rows
-from boneexp.ledger.queries.runs import attempt_rows, epoch_rows, run_row, spec_json
+from boneexp.ledger.queries.files import RunFile, files_of_run
+from boneexp.ledger.queries.runs import RunStatus, run_row, spec_json
+from boneexp.ledger.statements import record
 from boneexp.text.numbers import clock_time, three_decimals
 
 if TYPE_CHECKING:
@@ -33,28 +35,34 @@ def show(
 
     with reading(ledger) as connection:
         row = with_place(run_row(connection, run_id), artifacts)
-        attempts = attempt_rows(connection, run_id)
-        metrics, files = metric_rows(connection, run_id), file_rows(connection, run_id)
-        more = {
-            "epochs": epoch_rows(connection, run_id),
-            "events": event_rows(connection, run_id),
-            "late_results": late_rows(connection, run_id),
-        }
+        attempts = attempts_of_run(connection, run_id)
+        metrics, files = metric_rows(connection, run_id), files_of_run(connection, run_id)
+        epochs, events = epochs_of_run(connection, run_id), events_of_run(connection, run_id)
+        late = late_rows(connection, run_id)
         spec = loads(spec_json(connection, run_id))
         mention_cut_short(connection)
     if json:
-        tables = {"attempts": attempts, "metrics": metrics, "files": files, **more}
-        return output.as_json({**row, **tables, "spec": spec})
-    parts = run_detail(row, spec["settings"], attempts, more["epochs"])
+        tables = {
+            "attempts": [record(each) for each in attempts],
+            "metrics": metrics,
+            "files": [record(each) for each in files],
+            "epochs": [record(each) for each in epochs],
+            "events": [{**record(each), "details": each.details} for each in events],
+            "late_results": late,
+        }
+        return output.as_json({**record(row), **tables, "spec": spec})
+    parts = run_detail(row, spec["settings"], attempts, epochs)
     return output.show(*parts, *outcome_parts(attempts, metrics, files))
 
 
 MOST_EPOCHS = 300
 
 
-def run_detail(row: Row, settings: Row, attempts: Sequence[Row], epochs: Sequence[Row]) -> "list[Any]":
+def run_detail(
+    row: RunStatus, settings: Row, attempts: Sequence[Attempt], epochs: Sequence[Epoch]
+) -> "list[Any]":
     """Return one run in detail: its facts, settings, attempts, and the epochs as they count."""
-    facts = empty_table("fact", "value", title=f"Run {row['run']}")
+    facts = empty_table("fact", "value", title=f"Run {row.run}")
     for key in (
         "experiment",
         "name",
@@ -72,13 +80,15 @@ def run_detail(row: Row, settings: Row, attempts: Sequence[Row], epochs: Sequenc
         "batch_size",
         "micro_batch",
     ):
-        if row[key] not in (None, ""):
-            facts.add_row(key, escaped(str(row[key])))
+        if (value := getattr(row, key)) not in (None, ""):
+            facts.add_row(key, escaped(str(value)))
     parts: list[Any] = [facts, _settings_table(settings), _attempts_table(attempts)]
-    return [*parts, _epochs_table(epochs, row["best_epoch"])] if epochs else parts
+    return [*parts, _epochs_table(epochs, row.best_epoch)] if epochs else parts
 
 
-def outcome_parts(attempts: Sequence[Row], metrics: Sequence[Row], files: Sequence[Row]) -> "list[Any]":
+def outcome_parts(
+    attempts: Sequence[Attempt], metrics: Sequence[Row], files: Sequence[RunFile]
+) -> "list[Any]":
     """Return what a run came to: its metrics and files, and the traceback of the last attempt."""
     from boneexp.results import AT_BOUND, is_at_bound
 
@@ -99,29 +109,27 @@ def outcome_parts(attempts: Sequence[Row], metrics: Sequence[Row], files: Sequen
     if files:
         listed = empty_table("file", "kind", "SHA-256", "bytes")
         for file in files:
-            listed.add_row(
-                escaped(file["path"]), file["kind"], file["sha256"][:12], f"{file['size_bytes']:,}"
-            )
+            listed.add_row(escaped(file.path), file.kind, file.sha256[:12], f"{file.size_bytes:,}")
         parts.append(listed)
-    parts += [escaped(each["traceback"]) for each in attempts[-1:] if each["traceback"]]
+    parts += [escaped(each.traceback) for each in attempts[-1:] if each.traceback]
     return parts
 
 
-def _attempts_table(attempts: Sequence[Row]) -> "Table":
+def _attempts_table(attempts: Sequence[Attempt]) -> "Table":
     table = empty_table(
         "attempt", "worker", "device", "started (UTC)", "took", "micro-batch", "outcome", "why"
     )
     for each in attempts:
-        ended = each["ended_at"] or each["renewed_at"]
+        ended = each.ended_at or each.renewed_at
         table.add_row(
-            str(each["number"]),
-            escaped(each["worker"]),
-            escaped(each["device"]),
-            time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(each["started_at"])),
-            clock_time(ended - each["started_at"]),
-            f"{each['micro_batch']} of {each['batch_size']}",
-            each["outcome"] or "running",
-            escaped(f"{each['failure_kind'] or ''} {each['failure'] or ''}".strip()),
+            str(each.number),
+            escaped(each.worker),
+            escaped(each.device),
+            time.strftime("%Y-%m-%d %H:%M:%S", time.gmtime(each.started_at)),
+            clock_time(ended - each.started_at),
+            f"{each.micro_batch} of {each.batch_size}",
+            each.outcome or "running",
+            escaped(f"{each.failure_kind or ''} {each.failure or ''}".strip()),
         )
     return table
 
@@ -136,7 +144,7 @@ def _settings_table(settings: Row) -> "Table":
     return table
 
 
-def _epochs_table(epochs: Sequence[Row], best: int | None) -> "Table":
+def _epochs_table(epochs: Sequence[Epoch], best: int | None) -> "Table":
     """Return the epochs as they count, of very many the newest; a star marks whose weights were kept."""
     table = empty_table("epoch", "attempt", "training loss", "validation loss", "accuracy", "macro AUROC")
     for column in ("learning rate", "took"):
@@ -145,11 +153,11 @@ def _epochs_table(epochs: Sequence[Row], best: int | None) -> "Table":
         table.caption = f"and {len(epochs) - MOST_EPOCHS:,} before; all of them with --json"
     for each in epochs[-MOST_EPOCHS:]:
         table.add_row(
-            f"{each['epoch']}{' *' if each['epoch'] == best else ''}",
-            str(each["attempt"]),
-            *(f"{each[loss]:.4f}" for loss in ("train_loss", "val_loss")),
-            *(three_decimals(each[figure]) for figure in ("val_accuracy", "val_macro_auroc")),
-            f"{each['learning_rate']:.3g}",
-            f"{each['duration_s']:.1f} s",
+            f"{each.epoch}{' *' if each.epoch == best else ''}",
+            str(each.attempt),
+            *(f"{loss:.4f}" for loss in (each.train_loss, each.val_loss)),
+            *map(three_decimals, (each.val_accuracy, each.val_macro_auroc)),
+            f"{each.learning_rate:.3g}",
+            f"{each.duration_s:.1f} s",
         )
     return table

@@ -11,7 +11,6 @@ from boneexp.cli import output
 from boneexp.cli.options import ARTIFACTS, LEDGER, ArtifactsPath, Csv, Json, LedgerPath, Markdown
 from boneexp.cli.output import (
     WIDE,
-    Row,
     empty_table,
     escaped,
     machine_readable,
@@ -21,7 +20,9 @@ from boneexp.cli.output import (
 )
 from boneexp.cli.unfinished_promotion import mention_cut_short
 from boneexp.ledger.database import reading
-from boneexp.ledger.queries.runs import run_rows, state_counts, status_rows
+from boneexp.ledger.queries.runs import RunStatus, run_rows, status_rows
+from boneexp.ledger.queries.tallies import state_counts
+from boneexp.ledger.statements import record
 from boneexp.text.numbers import clock_time, three_decimals
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def status(
         counts = state_counts(connection)
         mention_cut_short(connection)
     if every:
-        return machine_readable([with_place(row, artifacts) for row in rows], json, csv)
+        return machine_readable([record(with_place(row, artifacts)) for row in rows], json, csv)
     output.show(*status_parts(rows, time.time(), sum(counts.values()), output.console().width))
     if waiting := counts.get("queued"):
         output.talk(f"{waiting} waiting; run them with: boneexp run --all")
@@ -76,7 +77,7 @@ STATE_COLOURS = {
 }
 
 
-def status_parts(rows: Sequence[Row], now: float, of: int, width: int) -> "list[Any]":
+def status_parts(rows: Sequence[RunStatus], now: float, of: int, width: int) -> "list[Any]":
     """Return the runs as a table for a terminal of `width` columns; `of` is how many there are.
 
     Where the whole table would cut numbers, seeds are left out if they are all the same, and what else is to
@@ -84,15 +85,15 @@ def status_parts(rows: Sequence[Row], now: float, of: int, width: int) -> "list[
     """
     if width >= WIDE:
         return [status_table(rows, now, of)]
-    remarks = [f"run {row['run']}: {remark}" for row in rows if (remark := _remark(row, now))]
+    remarks = [f"run {row.run}: {remark}" for row in rows if (remark := _remark(row, now))]
     return [_narrow_status_table(rows, of), *(escaped(remark) for remark in remarks)]
 
 
-def _narrow_status_table(rows: Sequence[Row], of: int) -> "Table":
+def _narrow_status_table(rows: Sequence[RunStatus], of: int) -> "Table":
     from rich.box import SIMPLE_HEAD
     from rich.table import Table
 
-    seeds = len({row["seed"] for row in rows}) > 1
+    seeds = len({row.seed for row in rows}) > 1
     table = Table(box=SIMPLE_HEAD, padding=(0, 1, 0, 0), pad_edge=False)
     table.add_column("run", overflow="fold", min_width=3)
     for name in ("experiment", "split", *(["seed"] if seeds else []), "state", "epochs"):
@@ -102,24 +103,24 @@ def _narrow_status_table(rows: Sequence[Row], of: int) -> "Table":
     table.caption = more(len(rows), of)
     for row in rows:
         table.add_row(
-            str(row["run"]),
-            escaped(f"{row['experiment']} {row['name']}".strip()),
-            row["split"],
-            *([str(row["seed"])] if seeds else []),
-            f"[{STATE_COLOURS[row['state']]}]{row['state']}[/]",
-            f"{row['epochs_done'] or 0}/{row['epochs_planned']}",
-            *(three_decimals(row[figure]) for figure in ("accuracy", "macro_auroc", "malignant_sensitivity")),
+            str(row.run),
+            escaped(f"{row.experiment} {row.name}".strip()),
+            row.split,
+            *([str(row.seed)] if seeds else []),
+            f"[{STATE_COLOURS[row.state]}]{row.state}[/]",
+            f"{row.epochs_done or 0}/{row.epochs_planned}",
+            *map(three_decimals, (row.accuracy, row.macro_auroc, row.malignant_sensitivity)),
         )
     return table
 
 
-def _remark(row: Row, now: float) -> str:
+def _remark(row: RunStatus, now: float) -> str:
     """Return what the narrow table has no column for; "" where there is nothing to say."""
-    attempts = f"{row['attempts']} attempts" if row["attempts"] > 1 else ""
+    attempts = f"{row.attempts} attempts" if row.attempts > 1 else ""
     return "; ".join(part for part in (attempts, what_happens(row, now)) if part)
 
 
-def status_table(rows: Sequence[Row], now: float, of: int) -> "Table":
+def status_table(rows: Sequence[RunStatus], now: float, of: int) -> "Table":
     """Return the table of these runs; `of` is how many there are."""
     table = empty_table("run", "experiment", "split", "seed", "state", "epochs", "attempts")
     for column in ("accuracy", "macro AUROC", "mal. sens."):
@@ -129,15 +130,15 @@ def status_table(rows: Sequence[Row], now: float, of: int) -> "Table":
     table.caption = more(len(rows), of)
     for row in rows:
         table.add_row(
-            str(row["run"]),
-            escaped(f"{row['experiment']} {row['name']}".strip()),
-            row["split"],
-            str(row["seed"]),
-            f"[{STATE_COLOURS[row['state']]}]{row['state']}[/]",
-            f"{row['epochs_done'] or 0}/{row['epochs_planned']}",
-            str(row["attempts"]),
-            *(three_decimals(row[figure]) for figure in ("accuracy", "macro_auroc", "malignant_sensitivity")),
-            clock_time(row["training_s"]),
+            str(row.run),
+            escaped(f"{row.experiment} {row.name}".strip()),
+            row.split,
+            str(row.seed),
+            f"[{STATE_COLOURS[row.state]}]{row.state}[/]",
+            f"{row.epochs_done or 0}/{row.epochs_planned}",
+            str(row.attempts),
+            *map(three_decimals, (row.accuracy, row.macro_auroc, row.malignant_sensitivity)),
+            clock_time(row.training_s),
             escaped(what_happens(row, now)),
         )
     return table

@@ -10,9 +10,9 @@ import numpy as np
 from boneexp.errors import Damaged
 from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.reported import predictions_of_rows
+from boneexp.ledger.queries.finished import tested_runs
 from boneexp.ledger.queries.predictions import part_predictions
-from boneexp.ledger.queries.runs import evaluated_runs as read_evaluated_runs
-from boneexp.ledger.statements import Facts
+from boneexp.ledger.statements import Facts, record
 from boneexp.results import SPLITS
 
 
@@ -63,7 +63,7 @@ def evaluated_runs(connection: sqlite3.Connection, experiments: Collection[str] 
     """
     rows = [
         row
-        for row in read_evaluated_runs(connection)
+        for row in map(record, tested_runs(connection))
         if experiments is None or row["experiment"] in experiments
     ]
     taken, elsewhere = on_one_test_set(rows)

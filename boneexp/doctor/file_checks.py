@@ -7,8 +7,7 @@ from pathlib import Path
 from boneexp.doctor import remains
 from boneexp.doctor.findings import DAMAGE, FIX, OK, WARNING, Examination, Finding
 from boneexp.files.atomic import sha256_of
-from boneexp.ledger.queries.files import drawn_overlays, recorded_files
-from boneexp.ledger.statements import Facts
+from boneexp.ledger.queries.files import RunFile, drawn_overlays, recorded_files
 
 CHECKPOINTS = {
     "best checkpoint": f"{FIX} looks for a copy; if there is none, restore it from a backup of the artifacts",
@@ -20,30 +19,30 @@ CHECKPOINTS = {
 def recorded(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
     """Tell which files of runs are gone or are not what was recorded."""
     rows = recorded_files(connection)
-    total, done = sum(row["size_bytes"] for row in rows), 0
+    total, done = sum(row.size_bytes for row in rows), 0
     sound = True
     for row in rows:
-        problem = problem_of(examination.place.artifacts / row["path"], row, examination.quick)
-        done += row["size_bytes"]
+        problem = problem_of(examination.place.artifacts / row.path, row, examination.quick)
+        done += row.size_bytes
         examination.progress(done, total)
         if problem:
             sound = False
-            where = str(examination.place.artifacts / row["path"])
-            yield Finding("files", DAMAGE, where, f"{row['kind']} of run {row['run']} {problem}", _mend(row))
+            where = str(examination.place.artifacts / row.path)
+            yield Finding("files", DAMAGE, where, f"{row.kind} of run {row.run_id} {problem}", _mend(row))
     if sound:
         said = "there with their sizes" if examination.quick else "there with their sizes and SHA-256"
         yield Finding("files", OK, str(examination.place.artifacts), f"{len(rows)} files of runs are {said}")
 
 
-def problem_of(path: Path, row: Facts, quick: bool) -> str:
+def problem_of(path: Path, row: RunFile, quick: bool) -> str:
     """Return what is wrong with a file that has these `size_bytes` and `sha256`; "" if nothing is."""
     try:
         if not path.is_file():
             return "is gone"
-        if (size_bytes := path.stat().st_size) != row["size_bytes"]:
-            return f"has {size_bytes:,} bytes, and {row['size_bytes']:,} were recorded"
-        if not quick and (found := sha256_of(path)) != row["sha256"]:
-            return f"has SHA-256 {found[:12]}…, and {row['sha256'][:12]}… was recorded"
+        if (size_bytes := path.stat().st_size) != row.size_bytes:
+            return f"has {size_bytes:,} bytes, and {row.size_bytes:,} were recorded"
+        if not quick and (found := sha256_of(path)) != row.sha256:
+            return f"has SHA-256 {found[:12]}…, and {row.sha256[:12]}… was recorded"
     except OSError as error:
         return f"cannot be read: {error.strerror}"
     return ""
@@ -95,9 +94,9 @@ def orphans(
         yield Finding("orphans", OK, str(where), "every folder belongs to a run")
 
 
-def _mend(row: Facts) -> str:
+def _mend(row: RunFile) -> str:
     from boneexp.experiment.outputs import MADE  # loads matplotlib
 
-    if row["kind"] in MADE:
+    if row.kind in MADE:
         return f"{FIX} makes it again from the ledger's rows"
-    return CHECKPOINTS.get(row["kind"], "restore it from a backup of the artifacts")
+    return CHECKPOINTS.get(row.kind, "restore it from a backup of the artifacts")

@@ -8,11 +8,11 @@ from boneexp.doctor.remains import is_known_dead
 from boneexp.ledger import soundness
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import SCHEMA, schema_of
-from boneexp.ledger.queries.events import events_after, last_event_number
-from boneexp.ledger.queries.runs import running_attempts, specs
+from boneexp.ledger.queries.attempts import running_attempts
+from boneexp.ledger.queries.events import events_after, last_event
+from boneexp.ledger.queries.experiments import StoredSpec, stored_specs
 from boneexp.ledger.restoring import RESTORABLE
 from boneexp.ledger.seals import Broken, broken_seals, standing_seals
-from boneexp.ledger.statements import Facts
 from boneexp.ledger.summaries import wrong_summaries
 from boneexp.study.settings import RunSpec
 
@@ -58,8 +58,8 @@ def history(examination: Examination, connection: sqlite3.Connection) -> Iterato
     if broken is not None:
         what = f"event {broken} does not follow from those before it: the history was changed"
         yield Finding("history", DAMAGE, where, what, RESTORE)
-    elif last := last_event_number(connection):
-        what = f"{last[0]} events in a whole chain that ends in {last[1][:16]}; note that elsewhere"
+    elif last := last_event(connection):
+        what = f"{last.id} events in a whole chain that ends in {last.hash[:16]}; note that elsewhere"
         yield Finding("history", OK, where, what)
     else:
         yield Finding("history", OK, where, "no events yet")
@@ -91,7 +91,7 @@ def summaries(examination: Examination, connection: sqlite3.Connection) -> Itera
 
 def identity(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
     """Tell which runs would not be run, or were not, with what their hash names."""
-    rows = specs(connection)
+    rows = stored_specs(connection)
     found = [finding for row in rows if (finding := _misnamed(row)) is not None]
     yield from found
     if not found:
@@ -102,18 +102,18 @@ def leases(examination: Examination, connection: sqlite3.Connection) -> Iterator
     """Tell which runs are held by a worker that is gone or silent."""
     rows = running_attempts(connection)
     for row in rows:
-        where, silent_s = f"run {row['run']}", examination.now - (row["lease_until"] or 0)
+        where, silent_s = f"run {row.run}", examination.now - (row.lease_until or 0)
         dead, goes_on = is_known_dead(row), "boneexp run --all goes on with it"
-        if row["stop_requested"]:
-            goes_on = f"it was cancelled; boneexp cancel {row['run']} writes that down"
+        if row.stop_requested:
+            goes_on = f"it was cancelled; boneexp cancel {row.run} writes that down"
         if silent_s > 0:
-            what = f"its worker {row['worker']} is {'gone' if dead else 'silent'}; the lease is over"
+            what = f"its worker {row.worker} is {'gone' if dead else 'silent'}; the lease is over"
             yield Finding("leases", WARNING, where, what, goes_on)
         elif dead:
-            what = f"its worker {row['worker']} is gone; the lease lasts {-silent_s:.0f} s more"
+            what = f"its worker {row.worker} is gone; the lease lasts {-silent_s:.0f} s more"
             yield Finding("leases", WARNING, where, what, f"{goes_on}; or {FIX}")
         else:
-            yield Finding("leases", OK, where, f"held by {row['worker']}")
+            yield Finding("leases", OK, where, f"held by {row.worker}")
     if not rows:
         yield Finding("leases", OK, str(examination.place.ledger), "no run is running")
 
@@ -125,11 +125,13 @@ def clock(examination: Examination, connection: sqlite3.Connection) -> Iterator[
     if ahead:
         what = f"{len(ahead)} events lie in the future, the first of them event {ahead[0]}"
         yield Finding("clock", WARNING, where, what, "set this machine's clock; a past mistake does no harm")
-    leases = [row for row in running_attempts(connection) if (row["lease_until"] or 0) > latest]
+    leases = [row for row in running_attempts(connection) if (row.lease_until or 0) > latest]
     for row in leases:
-        what = f"its lease ends in {row['lease_until'] - examination.now:.0f} s: a clock was, or is, wrong"
-        mend = f"see whether {row['worker']} still works; when it is gone: {FIX}"
-        yield Finding("clock", WARNING, f"run {row['run']}", what, mend)
+        what = (
+            f"its lease ends in {(row.lease_until or 0) - examination.now:.0f} s: a clock was, or is, wrong"
+        )
+        mend = f"see whether {row.worker} still works; when it is gone: {FIX}"
+        yield Finding("clock", WARNING, f"run {row.run}", what, mend)
     if not ahead and not leases:
         yield Finding("clock", OK, where, "nothing lies in the future")
 
@@ -160,10 +162,10 @@ def _about(difference: soundness.Difference, where: str) -> Finding:
     return Finding("tables", DAMAGE, where, f"{named} {words[difference.how]}", mend)
 
 
-def _misnamed(row: Facts) -> Finding | None:
-    where = f"run {row['run']}"
+def _misnamed(row: StoredSpec) -> Finding | None:
+    where = f"run {row.run}"
     try:
-        if RunSpec.model_validate_json(row["spec_json"]).config_hash == row["config_hash"]:
+        if RunSpec.model_validate_json(row.spec_json).config_hash == row.config_hash:
             return None
     except ValueError as error:
         what = f"its spec cannot be read: {str(error).splitlines()[0]}"

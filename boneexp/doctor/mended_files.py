@@ -14,13 +14,13 @@ from boneexp.experiment.outputs import MADE
 from boneexp.files.atomic import inside, sha256_of, whole_file
 from boneexp.files.folders import FOLDER, Place
 from boneexp.ledger.database import examining
+from boneexp.ledger.queries.files import RunFile
 from boneexp.ledger.seals import Subject, seal_holds
-from boneexp.ledger.statements import Facts
 
 
-def copy_of(place: Place, row: Facts) -> Path | None:
+def copy_of(place: Place, row: RunFile) -> Path | None:
     """Return another checkpoint that is, byte for byte, the file of `row`; None if there is none."""
-    path = place.artifacts / row["path"]
+    path = place.artifacts / row.path
     if path.suffix != ".pt":
         return None
     candidates = [*(place.artifacts / FOLDER).rglob("*.pt"), *path.parent.rglob("*.pt")]
@@ -29,28 +29,28 @@ def copy_of(place: Place, row: Facts) -> Path | None:
     )
 
 
-def put_back(place: Place, row: Facts, copy: Path) -> str:
+def put_back(place: Place, row: RunFile, copy: Path) -> str:
     """Put a copy in the place of a file that is gone or damaged.
 
     Raises:
         Damaged: the run's rows, and so perhaps the digest, were changed after it was settled.
     """
     with examining(place.ledger) as connection:
-        _require_sealed(connection, row["run"])
-    _replace(place, place.artifacts / row["path"], copy)
-    return f"it is there again, with the recorded SHA-256 {row['sha256'][:12]}…"
+        _require_sealed(connection, row.run_id)
+    _replace(place, place.artifacts / row.path, copy)
+    return f"it is there again, with the recorded SHA-256 {row.sha256[:12]}…"
 
 
-def remakeable(rows: Sequence[Facts]) -> dict[int, list[Facts]]:
+def remakeable(rows: Sequence[RunFile]) -> dict[int, list[RunFile]]:
     """Return, by run, those of the files that can be made again."""
-    found: dict[int, list[Facts]] = {}
+    found: dict[int, list[RunFile]] = {}
     for row in rows:
-        if row["kind"] in MADE:
-            found.setdefault(row["run"], []).append(row)
+        if row.kind in MADE:
+            found.setdefault(row.run_id, []).append(row)
     return found
 
 
-def remake(place: Place, run_id: int, rows: Sequence[Facts]) -> str:
+def remake(place: Place, run_id: int, rows: Sequence[RunFile]) -> str:
     """Make files of a run again; say which of them do not come out byte for byte as they were.
 
     Raises:
@@ -64,9 +64,9 @@ def remake(place: Place, run_id: int, rows: Sequence[Facts]) -> str:
     ):
         _require_sealed(connection, run_id)
         make_again(connection, run_id, Path(folder))
-        others = [row["path"] for row in rows if sha256_of(_made(folder, row)) != row["sha256"]]
+        others = [row.path for row in rows if sha256_of(_made(folder, row)) != row.sha256]
         for row in rows:
-            _replace(place, place.artifacts / row["path"], _made(folder, row))
+            _replace(place, place.artifacts / row.path, _made(folder, row))
     if not others:
         return "made again, byte for byte as recorded"
     return (
@@ -114,5 +114,5 @@ def _replace(place: Place, path: Path, source: Path) -> None:
             set_aside(place, path)
 
 
-def _made(folder: str, row: Facts) -> Path:
-    return Path(folder) / MADE[row["kind"]]
+def _made(folder: str, row: RunFile) -> Path:
+    return Path(folder) / MADE[row.kind]

@@ -24,10 +24,10 @@ from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import SCHEMA, examining, schema_of, writing
 from boneexp.ledger.explanations import withdraw_explanations
 from boneexp.ledger.history import record_event
+from boneexp.ledger.queries.attempts import running_attempts
 from boneexp.ledger.queries.events import left_by_fix
 from boneexp.ledger.queries.files import recorded_files
 from boneexp.ledger.queries.promotions import promotion_cut_short, promotion_rows
-from boneexp.ledger.queries.runs import running_attempts
 from boneexp.ledger.restoring import restorable_runs
 from boneexp.ledger.seals import broken_seals
 from boneexp.ledger.summaries import wrong_summaries
@@ -179,8 +179,8 @@ def _withdraw(examination: Examination, run_id: int) -> str:
 
 def _of_leases(examination: Examination, connection: sqlite3.Connection) -> Iterator[Step]:
     rows = running_attempts(connection)
-    held = [row for row in rows if (row["lease_until"] or 0) >= examination.now]
-    dead = [f"run {row['run']} (by {row['worker']})" for row in held if remains.is_known_dead(row)]
+    held = [row for row in rows if (row.lease_until or 0) >= examination.now]
+    dead = [f"run {row.run} (by {row.worker})" for row in held if remains.is_known_dead(row)]
     if dead:
         what = f"let go of what a dead process holds: {', '.join(dead)}"
         yield Step(what, partial(_let_go, examination))
@@ -215,14 +215,14 @@ def _of_files(
 ) -> Iterator[Step]:
     place = examination.place
     paths = {finding.where for finding in wrong if finding.check == "files"}
-    rows = [row for row in recorded_files(connection) if str(place.artifacts / row["path"]) in paths]
+    rows = [row for row in recorded_files(connection) if str(place.artifacts / row.path) in paths]
     for row in rows:
         if (copy := mended_files.copy_of(place, row)) is not None:
-            what = f"put {copy} in the place of {place.artifacts / row['path']}: it is what was recorded"
+            what = f"put {copy} in the place of {place.artifacts / row.path}: it is what was recorded"
             yield Step(what, partial(mended_files.put_back, place, row, copy))
     for run_id, made in mended_files.remakeable(rows).items():
-        names = ", ".join(Path(row["path"]).name for row in made)
-        folder = (place.artifacts / made[0]["path"]).parent
+        names = ", ".join(Path(row.path).name for row in made)
+        folder = (place.artifacts / made[0].path).parent
         what = f"make again in {folder}, from the ledger's rows: {names}"
         yield Step(what, partial(mended_files.remake, place, run_id, made))
 

@@ -8,9 +8,8 @@ from boneexp.doctor.findings import DAMAGE, FIX, OK, RESTORE, WARNING, Examinati
 from boneexp.errors import BoneexpError
 from boneexp.files.atomic import sha256_of
 from boneexp.files.folders import FOLDER, STANDARD_NAMES, Place
-from boneexp.ledger.queries.files import promoted_files
+from boneexp.ledger.queries.files import checkpoint_of, promoted_files
 from boneexp.ledger.queries.promotions import promotion_cut_short, promotion_rows
-from boneexp.ledger.queries.runs import checkpoint_of
 from boneexp.ledger.statements import Facts
 from boneexp.promotion.carry_out import wrong_grid
 from boneexp.promotion.files import RUN_COLUMNS, grid_text
@@ -79,7 +78,7 @@ def _checkpoints(examination: Examination, connection: sqlite3.Connection, row: 
                 what = "lies there, and by the last decision nothing should"
                 yield Finding("promotion", WARNING, str(path), what, f"{FIX} keeps it among the former ones")
             continue
-        right = checkpoint_of(connection, run_id)[1]
+        right = checkpoint_of(connection, run_id).sha256
         if recorded.get(f"{FOLDER}/{name}") != right:
             what = f"its row of files does not have the digest of run {run_id}'s checkpoint"
             yield Finding("promotion", DAMAGE, str(path), what, RESTORE)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 from boneexp.files.atomic import sha256_of
 from boneexp.files.folders import Place
-from boneexp.ledger.queries.runs import attempt_process, run_folders, running_attempts
-from boneexp.ledger.statements import Facts
+from boneexp.ledger.queries.attempts import Process, RunningAttempt, process_of_attempt, running_attempts
+from boneexp.ledger.queries.files import run_folders
 from boneexp.runs.processes import is_alive
 
 ORPHANS = "orphans"
@@ -53,22 +53,22 @@ def orphans(place: Place, connection: sqlite3.Connection, found: list[Path]) -> 
 def leftovers(place: Place, connection: sqlite3.Connection) -> list[Remain]:
     """Return files and folders that a dead process had begun and that no attempt goes on from."""
     folders = {place.artifacts / folder for folder in run_folders(connection)}
-    held = {place.artifacts / row["folder"] for row in held_runs(connection)}
+    held = {place.artifacts / row.folder for row in held_runs(connection)}
     parts = [path for path in _parts(place) if held.isdisjoint(path.parents)]
     dead = [path for path in parts if _is_dead(path, ours=not folders.isdisjoint(path.parents))]
     what = "left half-written by a process that is gone"
     return [*(Remain(path, what) for path in dead), *_attempt_folders(place, connection)]
 
 
-def held_runs(connection: sqlite3.Connection) -> list[Facts]:
+def held_runs(connection: sqlite3.Connection) -> list[RunningAttempt]:
     """Return the running attempts that may still be at work: not known to be dead."""
     return [row for row in running_attempts(connection) if not is_known_dead(row)]
 
 
-def is_known_dead(row: Facts) -> bool:
+def is_known_dead(attempt: Process) -> bool:
     """Tell whether an attempt's process was one of this machine and is no more."""
-    here = row["host"] == socket.gethostname()
-    return here and not is_alive(row["pid"], row["process_started"], row["boot_id"])
+    here = attempt.host == socket.gethostname()
+    return here and not is_alive(attempt.pid, attempt.process_started, attempt.boot_id)
 
 
 def caches(place: Place) -> list[Path]:
@@ -93,13 +93,13 @@ def is_sound_cache(folder: Path, quick: bool) -> bool:
 def _attempt_folders(place: Place, connection: sqlite3.Connection) -> Iterator[Remain]:
     """Yield attempts of succeeded runs; a run that has failed may be retried and goes on from its own."""
     for folder, run in run_folders(connection).items():
-        for path in _listed(place.artifacts / folder) if run["state"] == "succeeded" else ():
+        for path in _listed(place.artifacts / folder) if run.state == "succeeded" else ():
             number = _ATTEMPT.fullmatch(path.name)
             if number is None or not path.is_dir():
                 continue
-            process = attempt_process(connection, run["run"], int(number[1]))
+            process = process_of_attempt(connection, run.run, int(number[1]))
             if process is None or is_known_dead(process):
-                yield Remain(path, f"left by an attempt of run {run['run']}, which has succeeded")
+                yield Remain(path, f"left by an attempt of run {run.run}, which has succeeded")
 
 
 def _parts(place: Place) -> Iterator[Path]:

@@ -2,14 +2,14 @@
 
 import sqlite3
 from pathlib import Path
-from typing import Any
 
 from boneexp.evaluation.reported import figure_columns
 from boneexp.experiment.outputs import Evidence, write_config, write_tables_and_figures
 from boneexp.files.folders import RunFolder
+from boneexp.ledger.queries.attempts import Epoch, epochs_of_run
 from boneexp.ledger.queries.figures import metric_rows
 from boneexp.ledger.queries.predictions import prediction_rows
-from boneexp.ledger.queries.runs import epoch_rows, run_row, spec_json
+from boneexp.ledger.queries.runs import run_row, spec_json
 from boneexp.ledger.statements import Facts
 from boneexp.results import CLASS_NAMES, EpochRecord, MetricValue, Prediction
 from boneexp.study.settings import RunSpec
@@ -32,8 +32,8 @@ def evidence_of(connection: sqlite3.Connection, run_id: int) -> Evidence:
     return Evidence(
         metrics={part: _metrics(metric_rows(connection, run_id, part)) for part in PARTS},
         predictions=tuple(predictions),
-        history=tuple(_epoch(row) for row in epoch_rows(connection, run_id)),
-        best_epoch=int(run_row(connection, run_id)["best_epoch"]) - 1,
+        history=tuple(_epoch(row) for row in epochs_of_run(connection, run_id)),
+        best_epoch=(run_row(connection, run_id).best_epoch or 1) - 1,
     )
 
 
@@ -49,7 +49,7 @@ def _prediction(row: Facts) -> Prediction:
     return Prediction(*about, CLASS_NAMES.index(row["label"]), shares)
 
 
-def _epoch(row: dict[str, Any]) -> EpochRecord:
+def _epoch(row: Epoch) -> EpochRecord:
     """Return an epoch as the run itself counts it, from 0; the view counts from 1."""
-    kept = {name: row[name] for name in EpochRecord.__dataclass_fields__}
-    return EpochRecord(**{**kept, "epoch": row["epoch"] - 1})
+    kept = {name: getattr(row, name) for name in EpochRecord.__dataclass_fields__}
+    return EpochRecord(**{**kept, "epoch": row.epoch - 1})

@@ -99,7 +99,7 @@ def _of_file(
 ) -> Iterator[Sequence[Row]]:
     """Yield the rows that one of the run's files has; none if it is gone or cannot be read."""
     with reading(place.ledger) as connection:
-        folder = str(run_row(connection, run_id)["folder"])
+        folder = run_row(connection, run_id).folder
     try:
         path: Path = inside(place.artifacts, f"{folder}/{MADE[kind]}")
         yield read(path.read_text(encoding="utf-8"))

@@ -17,9 +17,11 @@ from boneexp.ledger.places import spec_now
 from boneexp.ledger.promotions import standing
 from boneexp.ledger.quarantine import require_sealed
 from boneexp.ledger.queries.datasets import fingerprints_of
+from boneexp.ledger.queries.files import checkpoint_of
+from boneexp.ledger.queries.finished import runs_to_promote
 from boneexp.ledger.queries.predictions import prediction_rows
 from boneexp.ledger.queries.promotions import promotion_rows
-from boneexp.ledger.queries.runs import cancelled_note, checkpoint_of, promotable_runs, run_row
+from boneexp.ledger.queries.runs import RunStatus, cancelled_note, run_row
 from boneexp.ledger.seals import Subject
 from boneexp.promotion.files import default_checkpoint
 from boneexp.results import CLASS_NAMES, SPLITS
@@ -46,7 +48,7 @@ class Request:
 class Done:
     """What came out."""
 
-    run: dict[str, Any]
+    run: RunStatus
     explained: Explained
     purpose: str
     checkpoint: Path
@@ -62,9 +64,9 @@ class Done:
         found = self.explained.explanations
         return {
             "note": "Research use only, not for clinical use.",
-            "run": self.run["run"],
-            "experiment": self.run["experiment"],
-            "split": self.run["split"],
+            "run": self.run.run,
+            "experiment": self.run.experiment,
+            "split": self.run.split,
             "lesion": self.explained.lesion,
             "checkpoint": str(self.checkpoint),
             "purpose": self.purpose,
@@ -92,21 +94,21 @@ def explain_and_record(
     """
     with reading(place.ledger) as connection:
         run = _chosen_run(connection, request)
-        _require_sealed(connection, run["run"])
-        spec = spec_now(connection, run["run"], request.root)
-        sha256 = str(checkpoint_of(connection, run["run"])[1])
-        questions = _questions(prediction_rows(connection, run["run"]), request)
+        _require_sealed(connection, run.run)
+        spec = spec_now(connection, run.run, request.root)
+        checkpoint = checkpoint_of(connection, run.run)
+        questions = _questions(prediction_rows(connection, run.run), request)
         default, notice = None, ""
         if request.experiment is None:
             last = promotion_rows(connection)[-1]
-            default, notice = default_checkpoint(place, connection, last, run["split"])
-    path = default if default is not None and not notice else place.artifacts / run["checkpoint"]
+            default, notice = default_checkpoint(place, connection, last, run.split)
+    path = default if default is not None and not notice else place.artifacts / checkpoint.path
     purpose, gallery = (LOOKED_AT, "looked-at") if request.images else (MEASURED, "gallery")
     lesion = cast(Lesion, request.lesion or spec.settings.data.lesion)
     found = explain(
         spec,
-        RunFolder(place.artifacts, run["folder"]),
-        (path, sha256),
+        RunFolder(place.artifacts, run.folder),
+        (path, checkpoint.sha256),
         questions,
         lesion=lesion,
         device=request.device,
@@ -115,7 +117,7 @@ def explain_and_record(
     )
     rows = [{**row, "lesion": lesion} for each in found.explanations for row in _rows(each)]
     with writing(place.ledger) as connection:
-        record_explanations(connection, run["run"], sha256, rows, now, purpose=purpose)
+        record_explanations(connection, run.run, checkpoint.sha256, rows, now, purpose=purpose)
     return Done(run, found, purpose, path, notice)
 
 
@@ -146,7 +148,7 @@ def overlap_summary(found: Sequence[Explanation]) -> dict[str, Any]:
     }
 
 
-def _chosen_run(connection: sqlite3.Connection, request: Request) -> dict[str, Any]:
+def _chosen_run(connection: sqlite3.Connection, request: Request) -> RunStatus:
     if request.split not in SPLITS:
         raise RunNotFound(f"there is no split {request.split!r}; {nearest(request.split, SPLITS)}")
     if request.experiment is None:
@@ -158,8 +160,7 @@ def _chosen_run(connection: sqlite3.Connection, request: Request) -> dict[str, A
                 "or name one with: boneexp gradcam --experiment E3"
             )
     else:
-        runs = promotable_runs(connection, request.experiment)
-        run_id = next((row["run"] for row in runs if row["split"] == request.split), None)
+        run_id = runs_to_promote(connection, request.experiment).get(request.split)
     if run_id is None:
         cancelled = cancelled_note(connection, request.experiment or "")
         raise RunNotFinished(

@@ -24,8 +24,8 @@ from boneexp.files.atomic import refuse_link, sha256_of, whole_file
 from boneexp.files.folders import Place
 from boneexp.ledger.database import SCHEMA, reading
 from boneexp.ledger.queries.datasets import all_datasets
-from boneexp.ledger.queries.events import newest_event
-from boneexp.ledger.queries.runs import exported_runs
+from boneexp.ledger.queries.events import Event, last_event
+from boneexp.ledger.queries.finished import exported_runs
 from boneexp.ledger.slice import Withheld, machine_paths, slice_without_machine
 from boneexp.ledger.statements import Facts
 from boneexp.promotion.carry_out import wrong_grid
@@ -130,7 +130,9 @@ def _gathered(place: Place, scratch: Path, with_checkpoints: bool) -> _Gathered:
             **(members.checkpoints(connection, place.artifacts) if with_checkpoints else {}),
             "verify.py": Path(verify.__file__),
         }
-        about = _about(all_datasets(connection), newest_event(connection), withheld)
+        last = last_event(connection)
+        assert last is not None  # a run has finished
+        about = _about(all_datasets(connection), last, withheld)
         files["README.txt"] = members.readme(connection, about["last_event"]["hash"])
     gone = sorted([*missing, *texts.missing])
     about |= {"checkpoints": with_checkpoints, "altered": list(texts.altered), "missing": gone}
@@ -142,15 +144,15 @@ def _gathered(place: Place, scratch: Path, with_checkpoints: bool) -> _Gathered:
     return _Gathered(files, about["last_event"]["hash"], texts.altered, tuple(gone))
 
 
-def _about(datasets: list[Facts], last: Facts, withheld: Withheld) -> dict[str, Any]:
-    as_of = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(last["at"]))
+def _about(datasets: list[Facts], last: Event, withheld: Withheld) -> dict[str, Any]:
+    as_of = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(last.at))
     return {
         "format": verify.FORMAT,
         "note": RESEARCH_ONLY,
         "boneexp": boneexp.__version__,
         "schema": SCHEMA,
         "as_of": as_of,
-        "last_event": {"id": last["id"], "hash": last["hash"]},
+        "last_event": {"id": last.id, "hash": last.hash},
         "datasets": datasets,
         "withheld_events": withheld.events,
         "withheld": [{"subject": subject, "tables": list(tables)} for subject, tables in withheld.seals],

@@ -20,10 +20,11 @@ from boneexp.exports.withheld import grid_without_paths, paths_here, without_ima
 from boneexp.files.atomic import inside, sha256_of
 from boneexp.files.folders import MODEL_CARD, POC_REPORT, Place
 from boneexp.ledger.database import sqlite_version
+from boneexp.ledger.queries.attempts import software_of_attempts
 from boneexp.ledger.queries.datasets import all_datasets
 from boneexp.ledger.queries.figures import every_metric
+from boneexp.ledger.queries.finished import exported_runs
 from boneexp.ledger.queries.predictions import every_prediction
-from boneexp.ledger.queries.runs import attempt_software, exported_runs
 from boneexp.ledger.statements import Facts
 from boneexp.reports.documents import standing_text
 from boneexp.text.escaping import csv_text, visible
@@ -86,9 +87,7 @@ def of_ledger(connection: sqlite3.Connection, scratch: Path) -> dict[str, Conten
         "comparison.json": _json(comparison_files.as_json(found, verdict_of(connection, found))),
         "environment.json": _json(environment(connection)),
         **{
-            f"configs/run-{row['run']:04d}.json": _json(
-                {"config_hash": row["config_hash"], **json.loads(row["spec_json"])}
-            )
+            f"configs/run-{row.run:04d}.json": _json({"config_hash": row.config_hash, **row.spec})
             for row in exported_runs(connection)
         },
     }
@@ -101,7 +100,7 @@ def splits(connection: sqlite3.Connection, artifacts: Path) -> tuple[dict[str, C
         Damaged: a symbolic link is in the way.
     """
     runs = exported_runs(connection)
-    names = {f"splits/{row['split']}-{row['split_digest'][:12]}.csv" for row in runs}
+    names = {f"splits/{row.split}-{row.split_digest[:12]}.csv" for row in runs}
     paths = {name: inside(artifacts, name) for name in sorted(names)}
     there: dict[str, Content] = {name: path for name, path in paths.items() if path.is_file()}
     return there, sorted(names - set(there))
@@ -115,13 +114,13 @@ def checkpoints(connection: sqlite3.Connection, artifacts: Path) -> dict[str, Co
     """
     found: dict[str, Content] = {}
     for row in exported_runs(connection):
-        path = inside(artifacts, row["checkpoint"])
-        if not path.is_file() or sha256_of(path) != row["checkpoint_sha256"]:
+        path = inside(artifacts, row.checkpoint)
+        if not path.is_file() or sha256_of(path) != row.checkpoint_sha256:
             raise Damaged(
-                f"{path}, the checkpoint of run {row['run']}, is gone or not what was recorded; "
+                f"{path}, the checkpoint of run {row.run}, is gone or not what was recorded; "
                 "see what is wrong with: boneexp doctor"
             )
-        found[f"checkpoints/run-{row['run']:04d}.pt"] = path
+        found[f"checkpoints/run-{row.run:04d}.pt"] = path
     return found
 
 
@@ -154,10 +153,10 @@ def environment(connection: sqlite3.Connection) -> dict[str, object]:
     """Return the software of every attempt, and what is installed here."""
     attempts = [
         {
-            **{key: row[key] for key in ("run", "attempt", "device", "outcome")},
-            "software": json.loads(row["versions_json"]),
+            **{key: getattr(row, key) for key in ("run", "attempt", "device", "outcome")},
+            "software": row.versions,
         }
-        for row in attempt_software(connection)
+        for row in software_of_attempts(connection)
     ]
     installed = {str(each.metadata["Name"]): each.version for each in distributions()}
     return {

@@ -22,9 +22,10 @@ from boneexp.errors import BoneexpError, Damaged, NothingToDo
 from boneexp.files.atomic import inside, sha256_of
 from boneexp.ledger.database import read_snapshot, reading
 from boneexp.ledger.quarantine import require_untouched
+from boneexp.ledger.queries.attempts import Epoch, epochs_of_run
 from boneexp.ledger.queries.figures import metric_rows
-from boneexp.ledger.queries.files import file_rows
-from boneexp.ledger.queries.runs import epoch_rows, settled_runs, spec_of
+from boneexp.ledger.queries.files import RunFile, files_of_run
+from boneexp.ledger.queries.finished import SettledRun, settled_runs
 from boneexp.ledger.slice import shown_path
 from boneexp.text.escaping import visible
 from boneexp.text.labels import RESEARCH_ONLY
@@ -92,19 +93,19 @@ def without_credentials(target: str) -> str:
 class _Record:
     """One settled run, as the ledger has it at one moment."""
 
-    row: Row
-    epochs: Sequence[Row]
+    row: SettledRun
+    epochs: Sequence[Epoch]
     metrics: Mapping[str, Sequence[Row]]  # by part
-    files: Sequence[Row]
+    files: Sequence[RunFile]
 
     @property
     def identity(self) -> tuple[str, str]:
         """What tells whether the store has this very result."""
-        return self.row["config_hash"], self.row["settled_by"]
+        return self.row.config_hash, self.row.settled_by
 
     def params(self) -> dict[str, str]:
         """Return settings, split and seed, flat; where the data lie decides nothing and is left out."""
-        spec = spec_of(self.row)
+        spec = self.row.spec
         settings = spec["settings"]
         settings["data"].pop("root")
         if isinstance(settings["model"]["pretrained"], str):
@@ -118,28 +119,30 @@ class _Record:
         }
         flat |= _flat({"split": spec["split"]})
         flat |= {key: spec[key] for key in ("data_fingerprint", "split_digest", "weights_sha256")}
-        flat["config_hash"] = self.row["config_hash"]
+        flat["config_hash"] = self.row.config_hash
         return {key: _cut(str(value)) for key, value in flat.items()}
 
     def tags(self) -> dict[str, str]:
         """Return what is said about the run: state, failure, digests, and what a reader must know."""
         row = self.row
-        title = f"{row['experiment']} {row['name']}".strip()
+        title = f"{row.experiment} {row.name}".strip()
         told = {
-            "mlflow.runName": f"{title}, {row['split']}, seed {row['seed']}",
+            "mlflow.runName": f"{title}, {row.split}, seed {row.seed}",
             "boneexp.note": RESEARCH_ONLY,
-            "boneexp.data_warning": data_warning({**row, "name": row["data_name"], "kind": row["data_kind"]}),
+            "boneexp.data_warning": data_warning(
+                {"name": row.data_name, "kind": row.data_kind, "images": row.images}
+            ),
             "boneexp.version": boneexp.__version__,
-            "boneexp.run": row["run"],
-            "boneexp.state": row["state"],
-            "boneexp.failure_kind": row["failure_kind"],
-            "boneexp.failure": row["failure"],
-            "boneexp.device": row["device"],
-            "boneexp.checkpoint_sha256": row["checkpoint_sha256"],
-            "boneexp.best_epoch": row["best_epoch"],
-            CURRENT: _yes_no(row["is_current"]),
-            CONFIG_HASH: row["config_hash"],
-            SETTLED_BY: row["settled_by"],
+            "boneexp.run": row.run,
+            "boneexp.state": row.state,
+            "boneexp.failure_kind": row.failure_kind,
+            "boneexp.failure": row.failure,
+            "boneexp.device": row.device,
+            "boneexp.checkpoint_sha256": row.checkpoint_sha256,
+            "boneexp.best_epoch": row.best_epoch,
+            CURRENT: _yes_no(row.is_current),
+            CONFIG_HASH: row.config_hash,
+            SETTLED_BY: row.settled_by,
         }
         return {key: _cut(visible(str(value))) for key, value in told.items() if value not in (None, "")}
 
@@ -147,9 +150,9 @@ class _Record:
         """Yield (name, value, time in ms, step): each epoch's figures, then those of validation and test."""
         for epoch in self.epochs:
             for name in EPOCH_FIGURES:
-                if epoch[name] is not None:
-                    yield name, epoch[name], _ms(epoch["ended_at"]), epoch["epoch"]
-        settled = _ms(self.row["settled_at"])
+                if (value := getattr(epoch, name)) is not None:
+                    yield name, value, _ms(epoch.ended_at), epoch.epoch
+        settled = _ms(self.row.settled_at)
         for part, rows in self.metrics.items():
             for row in rows:
                 name = "/".join(filter(None, [part, row["class_name"], row["metric"]]))
@@ -158,14 +161,14 @@ class _Record:
                         yield f"{name}{suffix}", row[key], settled, 0
 
 
-def _record(connection: sqlite3.Connection, row: Row) -> _Record:
-    run_id = row["run"]
+def _record(connection: sqlite3.Connection, row: SettledRun) -> _Record:
+    run_id = row.run
     with read_snapshot(connection):
         return _Record(
             row=row,
-            epochs=epoch_rows(connection, run_id),
+            epochs=epochs_of_run(connection, run_id),
             metrics={part: metric_rows(connection, run_id, part) for part in ("val", "test")},
-            files=file_rows(connection, run_id),
+            files=files_of_run(connection, run_id),
         )
 
 
@@ -181,7 +184,7 @@ class _Store:
         """Write a run unless it is there; return what was done: new, replaced, completed or unchanged."""
         plain, checkpoints = _files(record, artifacts, with_checkpoints)
         experiment = self._experiment(record.row)
-        known = self._runs(experiment).get(record.row["config_hash"])
+        known = self._runs(experiment).get(record.row.config_hash)
         if known is not None and _is_same(known, record):
             return self._brought_up_to_date(known, record, checkpoints)
         if known is not None:
@@ -193,7 +196,7 @@ class _Store:
         from mlflow.entities import Metric, Param
 
         row = record.row
-        start = _ms(row["started_at"] or row["queued_at"])
+        start = _ms(row.started_at or row.queued_at)
         made = self._client.create_run(experiment, start_time=start, tags=record.tags())
         run_id = made.info.run_id
         for params in _in_parts(record.params().items(), 90):
@@ -201,12 +204,12 @@ class _Store:
         for figures in _in_parts(record.figures(), 900):
             self._client.log_batch(run_id, metrics=[Metric(*each) for each in figures])
         self._log(run_id, files)
-        self._client.set_terminated(run_id, STATUS[row["state"]], _ms(row["settled_at"]))
+        self._client.set_terminated(run_id, STATUS[row.state], _ms(row.settled_at))
         self._client.set_tag(run_id, COMPLETE, "yes")
 
     def _brought_up_to_date(self, known: Any, record: _Record, checkpoints: Sequence[Path]) -> str:
         """Leave a run that is there as it is, but for what may change of a settled one."""
-        current = _yes_no(record.row["is_current"])
+        current = _yes_no(record.row.is_current)
         if known.data.tags.get(CURRENT) != current:
             self._client.set_tag(known.info.run_id, CURRENT, current)
         if not checkpoints or CHECKPOINTS in known.data.tags:
@@ -220,14 +223,14 @@ class _Store:
         if any(path.suffix == ".pt" for path in files):
             self._client.set_tag(run_id, CHECKPOINTS, "yes")
 
-    def _experiment(self, row: Row) -> str:
+    def _experiment(self, row: SettledRun) -> str:
         """Return the experiment of a dataset; one that is not there yet is made."""
-        name = f"boneexp {visible(row['data_name'])} {row['data_fingerprint'][:12]}"
+        name = f"boneexp {visible(row.data_name)} {row.data_fingerprint[:12]}"
         found = self._client.get_experiment_by_name(name)
         if found is not None:
             return str(found.experiment_id)
-        told = {"boneexp.note": RESEARCH_ONLY, "boneexp.data_fingerprint": row["data_fingerprint"]}
-        told["boneexp.data_kind"] = row["data_kind"]
+        told = {"boneexp.note": RESEARCH_ONLY, "boneexp.data_fingerprint": row.data_fingerprint}
+        told["boneexp.data_kind"] = row.data_kind
         return str(self._client.create_experiment(name, artifact_location=self._artifact_root, tags=told))
 
     def _runs(self, experiment: str) -> dict[str, Any]:
@@ -301,11 +304,11 @@ def _files(record: _Record, artifacts: Path, with_checkpoints: bool) -> tuple[li
     """
     wanted: list[list[Path]] = [[], []]
     for row in record.files:
-        is_checkpoint = row["kind"] in CHECKPOINT_KINDS
-        if is_checkpoint and not (with_checkpoints and row["kind"] == "best checkpoint"):
+        is_checkpoint = row.kind in CHECKPOINT_KINDS
+        if is_checkpoint and not (with_checkpoints and row.kind == "best checkpoint"):
             continue
-        path = inside(artifacts, row["path"])
-        if not path.is_file() or sha256_of(path) != row["sha256"]:
+        path = inside(artifacts, row.path)
+        if not path.is_file() or sha256_of(path) != row.sha256:
             raise Damaged(f"{path} is gone or not what was recorded; see what is wrong with: boneexp doctor")
         wanted[is_checkpoint].append(path)
     return wanted[0], wanted[1]

@@ -14,8 +14,9 @@ from boneexp.files.folders import Place
 from boneexp.ledger.database import read_snapshot, reading
 from boneexp.ledger.promotions import Promotion, Standing, last_and_former, noted_place, standing_of
 from boneexp.ledger.quarantine import require_untouched
+from boneexp.ledger.queries.finished import runs_to_promote
 from boneexp.ledger.queries.promotions import promotion_rows
-from boneexp.ledger.queries.runs import cancelled_note, promotable_runs
+from boneexp.ledger.queries.runs import cancelled_note
 from boneexp.ledger.statements import Facts
 from boneexp.promotion.files import runs_of, texts_of
 from boneexp.promotion.gate.conditions import Condition, recorded, refusal, with_effects
@@ -254,8 +255,7 @@ def _standing(connection: sqlite3.Connection, experiment: str | None) -> Standin
     """Return an experiment with its run on each split, of several seeds the one of the lowest loss."""
     if experiment is None:
         return Standing()
-    runs = promotable_runs(connection, experiment)
-    chosen = {row["split"]: row["run"] for row in reversed(runs)}
+    chosen = runs_to_promote(connection, experiment)
     return Standing(experiment, chosen.get("stratified"), chosen.get("center_holdout"))
 
 

@@ -16,7 +16,8 @@ from boneexp.files.atomic import flush, keep_rights, sha256_of
 from boneexp.files.folders import FOLDER, STANDARD_NAMES, Place
 from boneexp.files.together import Prepared, Stamp, _former, prepared_text, stamp
 from boneexp.ledger.promotions import PROMOTED_CHECKPOINT
-from boneexp.ledger.queries.runs import checkpoint_of, settings_of
+from boneexp.ledger.queries.experiments import settings_of
+from boneexp.ledger.queries.files import Checkpoint, checkpoint_of
 from boneexp.reports.documents import render_documents
 from boneexp.reports.facts import gather
 from boneexp.results import WrittenFile
@@ -118,7 +119,7 @@ def standing_files(place: Place, connection: sqlite3.Connection, row: Row) -> tu
     """Return the promoted checkpoints as the ledger keeps them among its files."""
     found = []
     for split, run_id in runs_of(row).items():
-        path, sha256 = place.standard(split), checkpoint_of(connection, run_id)[1]
+        path, sha256 = place.standard(split), checkpoint_of(connection, run_id).sha256
         relative = path.relative_to(place.artifacts).as_posix()
         found.append(WrittenFile(PROMOTED_CHECKPOINT, relative, sha256, path.stat().st_size))
     return tuple(found)
@@ -132,7 +133,7 @@ def _promoted_values(place: Place, connection: sqlite3.Connection, row: Row) -> 
     settings = settings_of(connection, next(iter(run_ids.values())))
     folder = os.path.relpath(place.artifacts / FOLDER, place.grid.parent)
     paths = {split: Path(folder, STANDARD_NAMES[split]).as_posix() for split in run_ids}
-    digests = {split: checkpoint_of(connection, run_id)[1] for split, run_id in run_ids.items()}
+    digests = {split: checkpoint_of(connection, run_id).sha256 for split, run_id in run_ids.items()}
     return {
         "experiment": row["experiment"],
         "backbone": settings["model"]["backbone"],
@@ -149,19 +150,19 @@ def _promoted_values(place: Place, connection: sqlite3.Connection, row: Row) -> 
 
 
 def _prepared_checkpoint(
-    place: Place, split: str, source: tuple[str, str] | None, seen: Stamp | None
+    place: Place, split: str, source: Checkpoint | None, seen: Stamp | None
 ) -> Prepared | None:
     """Make the run's checkpoint beside its standard name; None where it stands there already."""
     path = place.standard(split)
     found = sha256_of(path) if seen else None
-    if found == (source[1] if source else None):
+    if found == (source.sha256 if source else None):
         return None
     former = _former(path, found) if found else None
     if source is None:
         return Prepared(path, None, former, seen)
-    part, kept, original = place.part(path), _former(path, source[1]), place.artifacts / source[0]
+    part, kept, original = place.part(path), _former(path, source.sha256), place.artifacts / source.path
     for candidate in (part, original, kept):  # the first: of a promotion that was cut short
-        if candidate.is_file() and _copied(candidate, part) == source[1]:
+        if candidate.is_file() and _copied(candidate, part) == source.sha256:
             keep_rights(path, part)
             flush(part)
             return Prepared(path, part, former, seen)

@@ -17,13 +17,10 @@ from boneexp.comparison.verdict import Verdict, verdict_of
 from boneexp.evaluation import multiplicity
 from boneexp.evaluation.multiplicity import Difference, above_reference
 from boneexp.ledger.database import read_snapshot
-from boneexp.ledger.queries.runs import (
-    attempt_tally,
-    grid_rows,
-    run_tally,
-)
+from boneexp.ledger.queries.experiments import GridExperiment, grid_experiments
+from boneexp.ledger.queries.tallies import AttemptTally, RunTally, attempt_tally, run_tally
 from boneexp.reports.analyses import Analysed, analysed
-from boneexp.reports.subject import Estimate, Subject, settings_of, subject_of
+from boneexp.reports.subject import Estimate, Subject, subject_of
 from boneexp.results import SPLITS
 from boneexp.study.settings import REFERENCE_FIGURES
 from boneexp.text.labels import split_of
@@ -60,9 +57,9 @@ class Facts:
     analysed: Analysed
     promotion: Row | None
     subject: Subject | None
-    grid: tuple[Row, ...]
-    runs: Row
-    attempts: tuple[Row, ...]
+    grid: tuple[GridExperiment, ...]
+    runs: RunTally
+    attempts: tuple[AttemptTally, ...]
     now: float
 
     @property
@@ -134,14 +131,14 @@ def gather(connection: sqlite3.Connection, promotion: Row | None, now: float) ->
     with read_snapshot(connection):
         comparison = compared(connection)
         subject = subject_of(connection, comparison, promotion)
-        chosen = [run.row["run"] for run in subject.chosen.values()] if subject else []
+        chosen = [run.row.run for run in subject.chosen.values()] if subject else []
         return Facts(
             comparison=comparison,
             verdict=_as_decided(verdict_of(connection, comparison), promotion),
             analysed=analysed(connection, comparison, subject.experiment if subject else None, chosen),
             promotion=promotion,
             subject=subject,
-            grid=tuple({**row, "settings": settings_of(row)} for row in grid_rows(connection)),
+            grid=tuple(grid_experiments(connection)),
             runs=run_tally(connection),
             attempts=tuple(attempt_tally(connection)),
             now=now,

@@ -12,11 +12,11 @@ from typing import Any
 
 from boneexp.comparison.figure_names import figure_named
 from boneexp.comparison.ranking import Comparison, Row, candidate
+from boneexp.ledger.queries.experiments import RunOrigin, experiment_row, run_origin
 from boneexp.ledger.queries.figures import metric_rows, overlap_means
+from boneexp.ledger.queries.finished import FinishedRun, finished_runs, runs_to_promote
 from boneexp.ledger.queries.predictions import answer_rows
-from boneexp.ledger.queries.runs import experiment_row, finished_runs, promotable_runs, run_origin
 from boneexp.results import mean_figure
-from boneexp.study.settings import LESION_BEFORE
 from boneexp.text.labels import split_of
 from boneexp.text.numbers import format_estimate
 
@@ -42,7 +42,7 @@ class Estimate:
 class RunFacts:
     """One finished run: its row of run_status, what made it, and what it reached."""
 
-    row: Row
+    row: FinishedRun
     split: Mapping[str, Any]  # how the images were dealt out, as the spec has it
     versions: Mapping[str, str]
     metrics: Mapping[tuple[str, str, str], Estimate]  # by (part, metric, class)
@@ -93,7 +93,7 @@ class Subject:
         if not split:  # the overlap of heat maps, which is one figure of all splits
             return Estimate(next((run.iou for run in self.chosen.values() if run.iou is not None), None))
         named = figure_named(metric)
-        runs = [run for run in self.runs if run.row["split"] == split]
+        runs = [run for run in self.runs if run.row.split == split]
         found = [run.estimate("test", named.metric, named.class_name) for run in runs]
         values = [each.value for each in found if each.value is not None]
         if not values:
@@ -109,62 +109,61 @@ def subject_of(
     ids = [promotion[key] for key in ("stratified_run_id", "center_run_id")] if promotion else []
     if not any(ids):
         name = (promotion and promotion["experiment"]) or candidate(comparison)
-        runs = promotable_runs(connection, name) if name else []
-        ids = list({row["split"]: row["run"] for row in reversed(runs)}.values())
+        ids = list(runs_to_promote(connection, name).values()) if name else []
     found = [run_origin(connection, run_id) for run_id in ids if run_id is not None]
     chosen = [row for row in found if row is not None]
     return _described(connection, chosen, comparison) if chosen else None
 
 
-def _described(connection: sqlite3.Connection, origins: list[Row], comparison: Comparison) -> Subject:
-    experiment_ref = origins[0]["experiment_ref"]
+def _described(connection: sqlite3.Connection, origins: list[RunOrigin], comparison: Comparison) -> Subject:
+    experiment_ref = origins[0].experiment_ref
     experiment = experiment_row(connection, experiment_ref)
-    deals = {row["split"]: row["split_digest"] for row in origins}
+    deals = {row.split: row.split_digest for row in origins}
     rows = finished_runs(connection, experiment_ref)
     runs = tuple(_run_facts(connection, row) for row in rows if _counts(row, deals))
-    ids = {row["run"] for row in origins}
-    chosen = {run.row["split"]: run for run in runs if run.row["run"] in ids}
-    counts, notes = json.loads(experiment["counts_json"]), json.loads(experiment["notes_json"])
+    ids = {row.run for row in origins}
+    chosen = {run.row.split: run for run in runs if run.row.run in ids}
+    counts, notes = json.loads(experiment.counts_json), json.loads(experiment.notes_json)
     current = [row["experiment_ref"] for row in comparison.figures.values()]
     return Subject(
-        experiment=experiment["experiment"],
-        name=experiment["name"],
-        notes=setting_of(settings_of(experiment), "notes") or "",
-        settings=settings_of(experiment),
+        experiment=experiment.experiment,
+        name=experiment.name,
+        notes=setting_of(experiment.settings, "notes") or "",
+        settings=experiment.settings,
         dataset={
-            "name": experiment["data_name"],
-            "kind": experiment["data_kind"],
-            "fingerprint": experiment["data_fingerprint"],
-            "images": experiment["images"],
+            "name": experiment.data_name,
+            "kind": experiment.data_kind,
+            "fingerprint": experiment.data_fingerprint,
+            "images": experiment.images,
             "counts": counts,
             "notes": notes,
         },
         runs=runs,
         chosen=chosen,
-        is_current=experiment_ref in current and all(run.row["is_current"] for run in chosen.values()),
+        is_current=experiment_ref in current and all(run.row.is_current for run in chosen.values()),
     )
 
 
-def _counts(row: Row, deals: Mapping[str, str]) -> bool:
+def _counts(row: FinishedRun, deals: Mapping[str, str]) -> bool:
     """Whether a run belongs to the subject: of the chosen run's deal, or of the grid queued last."""
-    if row["split"] in deals:
-        return bool(row["split_digest"] == deals[row["split"]])
-    return bool(row["is_current"])
+    if row.split in deals:
+        return row.split_digest == deals[row.split]
+    return bool(row.is_current)
 
 
-def _run_facts(connection: sqlite3.Connection, row: Row) -> RunFacts:
+def _run_facts(connection: sqlite3.Connection, row: FinishedRun) -> RunFacts:
     metrics = {
         (part, each["metric"], each["class_name"]): Estimate(each["value"], each["low"], each["high"])
         for part in PARTS
-        for each in metric_rows(connection, row["run"], part)
+        for each in metric_rows(connection, row.run, part)
     }
     return RunFacts(
         row=row,
-        split=setting_of(json.loads(row["spec_json"]), "split") or {},
-        versions=json.loads(row["versions_json"] or "{}"),
+        split=setting_of(row.spec, "split") or {},
+        versions=row.versions,
         metrics=metrics,
-        answers=tuple(answer_rows(connection, row["run"])),
-        overlaps=tuple(overlap_means(connection, row["run"])),
+        answers=tuple(answer_rows(connection, row.run)),
+        overlaps=tuple(overlap_means(connection, row.run)),
     )
 
 
@@ -174,10 +173,3 @@ def setting_of(settings: Mapping[str, Any], dotted: str) -> Any:
     for key in dotted.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
     return value
-
-
-def settings_of(row: Row) -> dict[str, Any]:
-    """Return an experiment's settings, with what held before a setting of `data` was one."""
-    settings: dict[str, Any] = json.loads(row["settings_json"])
-    before = {"decoding": "full", "lesion": LESION_BEFORE}
-    return {**settings, "data": {**before, **settings.get("data", {})}}

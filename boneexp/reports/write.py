@@ -77,6 +77,6 @@ def _facts(connection: sqlite3.Connection, now: float) -> Facts:
     require_untouched(connection)
     decided = promotion_rows(connection)
     facts = gather(connection, decided[-1] if decided else None, now)
-    if not facts.runs["succeeded"]:
+    if not facts.runs.succeeded:
         raise NothingToDo("no run has finished, so there is nothing to report; see them with: boneexp status")
     return facts

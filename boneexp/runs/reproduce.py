@@ -18,9 +18,11 @@ from boneexp.files.atomic import inside, write_text
 from boneexp.files.folders import RunFolder
 from boneexp.ledger.database import reading
 from boneexp.ledger.places import spec_now
+from boneexp.ledger.queries.attempts import Attempt, attempts_of_run
+from boneexp.ledger.queries.experiments import images_of
 from boneexp.ledger.queries.figures import metric_rows
 from boneexp.ledger.queries.predictions import prediction_rows
-from boneexp.ledger.queries.runs import attempt_rows, images_of, run_row
+from boneexp.ledger.queries.runs import RunStatus, run_row
 from boneexp.ledger.queue import Claim
 from boneexp.ledger.seals import results_hold
 from boneexp.ledger.statements import Facts
@@ -129,11 +131,11 @@ def reproduce(place: Workplace, run_id: int, root: str = "") -> Reproduction | s
     """
     stored = _stored(place.ledger, run_id, root)
     spec = stored.spec
-    place = _as_then(place, stored.versions)
+    place = _as_then(place, stored.attempt.versions)
     waiting = Waiting(spec.settings.model_dump_json(), spec.data_fingerprint, stored.images, 1)
     ready = look_ahead(place, (waiting,), f"boneexp reproduce {run_id}")
     folder = _new_folder(place.artifacts.resolve(), run_id)
-    claim = Claim(run_id, 1, spec, folder.relative, stored.row["micro_batch"])
+    claim = Claim(run_id, 1, spec, folder.relative, stored.row.micro_batch)
     outcome = run_again(place, claim, folder)
     if isinstance(outcome, Stopped) and place.stop.reason:
         rmtree(folder.path)  # nothing goes on from there
@@ -156,9 +158,9 @@ def _as_then(place: Workplace, versions: Mapping[str, str]) -> Workplace:
 class _Stored:
     """What the ledger has of the run."""
 
-    row: Facts
+    row: RunStatus
     spec: RunSpec
-    versions: Mapping[str, str]
+    attempt: Attempt
     images: int
     metrics: Sequence[Facts]
     predictions: Sequence[Facts]
@@ -168,15 +170,15 @@ class _Stored:
 def _stored(ledger: Path, run_id: int, root: str) -> _Stored:
     with reading(ledger) as connection:
         row = run_row(connection, run_id)
-        if row["state"] != "succeeded":
+        if row.state != "succeeded":
             raise RunNotFinished(
-                f"run {run_id} is {row['state']}, and only one that has succeeded can be run again; "
+                f"run {run_id} is {row.state}, and only one that has succeeded can be run again; "
                 "see: boneexp status"
             )
         return _Stored(
             row=row,
             spec=spec_now(connection, run_id, root),
-            versions=json.loads(attempt_rows(connection, run_id)[-1]["versions_json"]),
+            attempt=attempts_of_run(connection, run_id)[-1],
             images=images_of(connection, run_id),
             metrics=metric_rows(connection, run_id),
             predictions=prediction_rows(connection, run_id),
@@ -211,12 +213,12 @@ def _finished(outcome: Outcome, run_id: int, folder: RunFolder) -> Finished:
 
 def _compared(stored: _Stored, finished: Finished, folder: RunFolder, ready: Readiness) -> Reproduction:
     differences = _differences(stored.predictions, finished.predictions)
-    then, now = stored.versions, ready.versions
+    then, now = stored.attempt.versions, ready.versions
     return Reproduction(
-        run=stored.row["run"],
-        config_hash=stored.row["config_hash"],
+        run=stored.row.run,
+        config_hash=stored.row.config_hash,
         folder=folder.relative,
-        device=(stored.row["device"], ready.device),
+        device=(stored.attempt.device, ready.device),
         software={
             name: (then.get(name), now.get(name))
             for name in sorted({*then, *now})

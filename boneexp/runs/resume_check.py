@@ -17,8 +17,10 @@ from boneexp.errors import BoneexpError
 from boneexp.files.atomic import write_text
 from boneexp.files.folders import RunFolder
 from boneexp.ledger.database import open_ledger, reading
+from boneexp.ledger.queries.attempts import epochs_of_run
+from boneexp.ledger.queries.files import checkpoint_of
 from boneexp.ledger.queries.predictions import prediction_rows
-from boneexp.ledger.queries.runs import checkpoint_of, epoch_rows, run_row
+from boneexp.ledger.queries.runs import run_row
 from boneexp.results import Computing, EpochRecord, Outcome
 from boneexp.runs.children.work import work
 from boneexp.runs.context import Workplace
@@ -136,16 +138,16 @@ def _result(
     run_local(Workplace(ledger, artifacts, computing, announce, work=work))
     with reading(ledger) as connection:
         run = run_row(connection, 1)
-        if run["state"] != "succeeded":
-            raise BoneexpError(f"the check's own run is {run['state']}: {run['failure'] or 'stopped'}")
-        epochs = epoch_rows(connection, 1)
+        if run.state != "succeeded":
+            raise BoneexpError(f"the check's own run is {run.state}: {run.failure or 'stopped'}")
+        epochs = epochs_of_run(connection, 1)
         figures = ("epoch", "train_loss", "val_loss", "val_accuracy", "learning_rate")
         return {
-            "device": run["device"],
-            "attempts": run["attempts"],
-            "best": run["best_epoch"],
-            "weights": checkpoint_of(connection, 1)[1],
-            "epochs": [[row[figure] for figure in figures] for row in epochs],
-            "rates": [(row["epoch"], row["learning_rate"]) for row in epochs],
+            "device": run.device,
+            "attempts": run.attempts,
+            "best": run.best_epoch,
+            "weights": checkpoint_of(connection, 1).sha256,
+            "epochs": [[getattr(row, figure) for figure in figures] for row in epochs],
+            "rates": [(row.epoch, row.learning_rate) for row in epochs],
             "predictions": prediction_rows(connection, 1),
         }

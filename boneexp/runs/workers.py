@@ -18,8 +18,10 @@ from boneexp.experiment.readiness import SMALL_FILES_BYTES, Readiness, Waiting, 
 from boneexp.files.folders import RunFolder
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.places import claimed_at
-from boneexp.ledger.queries.runs import finished_folders, waiting_settings
+from boneexp.ledger.queries.experiments import waiting_settings
+from boneexp.ledger.queries.files import finished_folders
 from boneexp.ledger.queue import Worker, claim_next
+from boneexp.ledger.statements import record
 from boneexp.results import Failed, Killed, News
 from boneexp.runs.attempt import attempt
 from boneexp.runs.children.process import answer
@@ -108,7 +110,7 @@ def look_ahead(place: Workplace, waiting: tuple[Waiting, ...], command: str) -> 
 
 def _waiting(ledger: Path) -> tuple[Waiting, ...]:
     with reading(ledger) as connection:
-        return tuple(Waiting(**row) for row in waiting_settings(connection))
+        return tuple(Waiting(**record(row)) for row in waiting_settings(connection))
 
 
 def _check_room(place: Workplace, ready: Readiness, command: str) -> None:

@@ -8,8 +8,8 @@ from boneexp.evaluation.calibration import Consistency, consistency
 from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.paired import holm
 from boneexp.evaluation.temperature import tempered
+from boneexp.ledger.queries.experiments import ChosenRun
 from boneexp.ledger.queries.figures import test_metric
-from boneexp.ledger.statements import Facts
 from boneexp.promotion.gate.conditions import Condition
 from boneexp.promotion.gate.tested import test_predictions
 from boneexp.study.settings import PromotionSettings
@@ -36,16 +36,16 @@ class Part:
 
 
 def calibration_condition(
-    connection: sqlite3.Connection, runs: Sequence[Facts], policy: PromotionSettings
+    connection: sqlite3.Connection, runs: Sequence[ChosenRun], policy: PromotionSettings
 ) -> Condition:
     """Judge the calibration of the runs on their test parts."""
     parts, missing = [], []
     for run in runs:
         predictions = _probabilities(connection, run, scaled=policy.temperature_scaling)
         if predictions is None:
-            missing.append(f"no temperature reported ({label(run['split'])})")
+            missing.append(f"no temperature reported ({label(run.split)})")
         else:
-            parts.append(part_of(label(run["split"]), predictions, policy.calibration_metric))
+            parts.append(part_of(label(run.split), predictions, policy.calibration_metric))
     met = is_calibrated(parts, policy.calibration_metric, policy.calibration_at_most)
     found = ", ".join([*(part.shown() for part in parts), *missing])
     return Condition("calibration", "statistical", _asked(policy), None if met and missing else met, found)
@@ -87,12 +87,12 @@ def _asked(policy: PromotionSettings) -> str:
     return f"{figure}: at most {at_most:g}"
 
 
-def _probabilities(connection: sqlite3.Connection, run: Facts, *, scaled: bool) -> Predictions | None:
+def _probabilities(connection: sqlite3.Connection, run: ChosenRun, *, scaled: bool) -> Predictions | None:
     """Return a run's test predictions, scaled by its temperature if asked; None where it has none."""
-    predictions = test_predictions(connection, run["run"])
+    predictions = test_predictions(connection, run.run)
     if not scaled:
         return predictions
-    temperature = test_metric(connection, run["run"], "temperature")
+    temperature = test_metric(connection, run.run, "temperature")
     if temperature is None:
         return None
     return replace(predictions, probabilities=tempered(predictions.probabilities, temperature))

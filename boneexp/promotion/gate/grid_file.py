@@ -10,8 +10,7 @@ from pathlib import Path
 
 from boneexp.errors import GridInvalid
 from boneexp.files.atomic import sha256_of
-from boneexp.ledger.queries.runs import queued_settings
-from boneexp.ledger.statements import Facts
+from boneexp.ledger.queries.experiments import QueuedSettings, queued_settings
 from boneexp.promotion.gate.conditions import GRID_FILE, Condition
 from boneexp.study.grid import load_grid
 from boneexp.study.settings import ExperimentSettings, decisive_settings, settings_digest
@@ -23,7 +22,7 @@ OTHER = "name the grid file that it was queued from with --grid FILE, or set the
 def describes(connection: sqlite3.Connection, grid: Path, run_ids: Sequence[int]) -> Condition:
     """Return whether the grid file has the experiment of these runs, with the settings they were run with."""
     rows = queued_settings(connection, run_ids)
-    experiment = rows[0]["experiment"]
+    experiment = rows[0].experiment
     asked = f"the grid file describes {experiment} as it was run"
     try:
         written = load_grid(grid).experiments
@@ -55,24 +54,24 @@ def belongs(
         written = load_grid(grid).experiments
     except GridInvalid as error:
         return Condition(GRID_FILE, "integrity", asked, False, f"{error}; {OTHER}")
-    there = [row for row in rows if row["experiment"] in written]
-    alike = [row for row in there if not _differences(written[row["experiment"]], row)]
+    there = [row for row in rows if row.experiment in written]
+    alike = [row for row in there if not _differences(written[row.experiment], row)]
     found = f"{grid} describes no experiment as the ledger has it; {OTHER}"
     if alike or not rows:
-        found = f"{grid} describes {alike[0]['experiment']} as queued" if alike else "nothing is queued"
+        found = f"{grid} describes {alike[0].experiment} as queued" if alike else "nothing is queued"
     return Condition(GRID_FILE, "integrity", asked, bool(alike) or not rows, found)
 
 
-def _differences(written: ExperimentSettings, row: Facts) -> tuple[str, ...]:
+def _differences(written: ExperimentSettings, row: QueuedSettings) -> tuple[str, ...]:
     """Return which settings are others in the grid file than in the ledger, and how."""
-    if settings_digest(written) in row["as_written"]:
+    if settings_digest(written) in row.as_written:
         return ()
     try:
-        run = ExperimentSettings.model_validate_json(row["settings_json"])
+        run = ExperimentSettings.model_validate_json(row.settings_json)
     except ValueError:
         return ("the ledger's settings cannot be read; see: boneexp doctor",)
     here, there = decisive_settings(written), decisive_settings(run)
-    weights = row["weights_sha256"]
+    weights = row.weights_sha256
     for settings in (here, there):
         settings["model"]["pretrained"] = _weights(settings["model"]["pretrained"], weights)
     return tuple(

@@ -1,17 +1,18 @@
 """Conditions of integrity: the runs are finished, unchanged, and were tried on the same images."""
 
 import sqlite3
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from boneexp.files.atomic import sha256_of
 from boneexp.ledger.chain import first_broken_event
-from boneexp.ledger.queries.runs import checkpoint_of, compared_runs, current_runs
+from boneexp.ledger.queries.files import Checkpoint, checkpoint_of
+from boneexp.ledger.queries.finished import ComparedRun, compared_runs, current_runs
 from boneexp.ledger.seals import broken_seals, standing_seals
-from boneexp.ledger.statements import Facts
 from boneexp.ledger.summaries import wrong_summaries
 from boneexp.promotion.gate.conditions import HISTORY, SEALS, SUMMARIES, Condition
 
+Digest = Callable[[ComparedRun], str]
 SAME = "queue all of them on the same data and splits: boneexp queue --grid experiments.toml"
 
 
@@ -23,9 +24,16 @@ def integrity_conditions(
     yield _finished(connection, experiment, run_ids)
     yield _checkpoints(connection, run_ids, artifacts)
     yield from ledger_conditions(connection)
-    yield _same("same-data", "all experiments compared have the same images", {"": compared}, "fingerprint")
-    by_split = {split: [row for row in compared if row["split"] == split] for split in _splits(compared)}
-    yield _same("same-splits", "each split deals the images out alike for all", by_split, "split_digest")
+    yield _same(
+        "same-data",
+        "all experiments compared have the same images",
+        {"": compared},
+        lambda row: row.fingerprint,
+    )
+    by_split = {split: [row for row in compared if row.split == split] for split in _splits(compared)}
+    yield _same(
+        "same-splits", "each split deals the images out alike for all", by_split, lambda row: row.split_digest
+    )
 
 
 def ledger_conditions(connection: sqlite3.Connection) -> Iterator[Condition]:
@@ -49,9 +57,9 @@ def ledger_conditions(connection: sqlite3.Connection) -> Iterator[Condition]:
 
 def _finished(connection: sqlite3.Connection, experiment: str, run_ids: Sequence[int]) -> Condition:
     waiting = [
-        f"run {row['id']} ({row['split']}, seed {row['seed']}) is {row['state']}"
+        f"run {row.run} ({row.split}, seed {row.seed}) is {row.state}"
         for row in current_runs(connection, experiment)
-        if row["state"] != "succeeded"
+        if row.state != "succeeded"
     ]
     found = f"{'; '.join(waiting)}; see: boneexp status" if waiting else f"{len(run_ids)} to be promoted"
     if not run_ids:
@@ -61,12 +69,8 @@ def _finished(connection: sqlite3.Connection, experiment: str, run_ids: Sequence
 
 
 def _checkpoints(connection: sqlite3.Connection, run_ids: Sequence[int], artifacts: Path) -> Condition:
-    checkpoints = {run_id: checkpoint_of(connection, run_id) for run_id in run_ids}
-    wrong = [
-        problem
-        for run_id, (path, sha256) in checkpoints.items()
-        if (problem := _wrong_digest(artifacts, path, sha256, run_id))
-    ]
+    found_wrong = (_wrong_digest(artifacts, checkpoint_of(connection, run_id), run_id) for run_id in run_ids)
+    wrong = [problem for problem in found_wrong if problem]
     asked = "each checkpoint is the file that the ledger recorded"
     if not run_ids:
         return Condition("checkpoints", "integrity", asked, None, "there is none")
@@ -74,44 +78,45 @@ def _checkpoints(connection: sqlite3.Connection, run_ids: Sequence[int], artifac
     return Condition("checkpoints", "integrity", asked, not wrong, found)
 
 
-def _wrong_digest(artifacts: Path, path: str, sha256: str, run_id: int) -> str:
+def _wrong_digest(artifacts: Path, recorded: Checkpoint, run_id: int) -> str:
     """Return what is wrong with a checkpoint, named as the ledger names it; "" for nothing."""
-    if not (artifacts / path).is_file():
-        return f"run {run_id}: its checkpoint {path} is gone"
-    found = sha256_of(artifacts / path)
+    path, sha256 = artifacts / recorded.path, recorded.sha256
+    if not path.is_file():
+        return f"run {run_id}: its checkpoint {recorded.path} is gone"
+    found = sha256_of(path)
     if found == sha256:
         return ""
-    return f"run {run_id}: {path} has SHA-256 {found[:12]}…, and the ledger recorded {sha256[:12]}…"
+    return f"run {run_id}: {recorded.path} has SHA-256 {found[:12]}…, and the ledger recorded {sha256[:12]}…"
 
 
-def _same(name: str, asked: str, groups: Mapping[str, Sequence[Facts]], column: str) -> Condition:
+def _same(name: str, asked: str, groups: Mapping[str, Sequence[ComparedRun]], digest: Digest) -> Condition:
     """Hold the finished runs of each group against one another: all must have the same digest."""
     apart = [
         f"{split} {shown}".strip()
         for split, rows in groups.items()
-        if (shown := _who_has_what(rows, column)) is not None
+        if (shown := _who_has_what(rows, digest)) is not None
     ]
     found = f"{'; '.join(apart)}; {SAME}" if apart else f"{_experiments(groups)} compared"
     return Condition(name, "integrity", asked, not apart, found)
 
 
-def _who_has_what(rows: Sequence[Facts], column: str) -> str | None:
+def _who_has_what(rows: Sequence[ComparedRun], digest: Digest) -> str | None:
     """Return which experiments have which digest; None where all have the same."""
     who: dict[str, list[str]] = {}
     for row in rows:
-        who.setdefault(row[column], []).append(row["experiment"])
+        who.setdefault(digest(row), []).append(row.experiment)
     if len(who) < 2:
         return None
-    return ", ".join(f"{_listed(names)} {digest[:8]}" for digest, names in who.items())
+    return ", ".join(f"{_listed(names)} {value[:8]}" for value, names in who.items())
 
 
-def _experiments(groups: Mapping[str, Sequence[Facts]]) -> str:
-    names = {row["experiment"] for rows in groups.values() for row in rows}
+def _experiments(groups: Mapping[str, Sequence[ComparedRun]]) -> str:
+    names = {row.experiment for rows in groups.values() for row in rows}
     return f"{len(names)} experiment{'s' * (len(names) != 1)}"
 
 
-def _splits(rows: Sequence[Facts]) -> list[str]:
-    return list(dict.fromkeys(row["split"] for row in rows))
+def _splits(rows: Sequence[ComparedRun]) -> list[str]:
+    return list(dict.fromkeys(row.split for row in rows))
 
 
 def _listed(names: Iterable[object], most: int = 5) -> str:

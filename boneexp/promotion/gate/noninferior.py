@@ -10,10 +10,11 @@ from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.multiplicity import Estimate, above_reference
 from boneexp.evaluation.paired import Difference, check_same_images
 from boneexp.ledger.promotions import Standing, standing
+from boneexp.ledger.queries.experiments import ChosenRun
 from boneexp.ledger.queries.figures import test_figures
 from boneexp.ledger.queries.promotions import promotion_rows
 from boneexp.ledger.seals import Subject, seal_holds
-from boneexp.ledger.statements import Facts
+from boneexp.ledger.statements import record
 from boneexp.promotion.gate.conditions import Condition
 from boneexp.promotion.gate.tested import test_predictions
 from boneexp.study.settings import PromotionSettings
@@ -23,7 +24,10 @@ SEED = 42
 
 
 def not_inferior(
-    connection: sqlite3.Connection, runs: Sequence[Facts], comparison: Comparison, policy: PromotionSettings
+    connection: sqlite3.Connection,
+    runs: Sequence[ChosenRun],
+    comparison: Comparison,
+    policy: PromotionSettings,
 ) -> Iterator[Condition]:
     """Yield a condition for each figure that is held against the baseline; none without a margin."""
     if policy.non_inferiority_margin <= 0:
@@ -31,7 +35,7 @@ def not_inferior(
     stands = standing(promotion_rows(connection))
     for figure in policy.above_baseline:
         split, _ = split_of(figure)
-        run = next((run for run in runs if run["split"] == split), None)
+        run = next((run for run in runs if run.split == split), None)
         asked = f"{label(figure)}: less than {policy.non_inferiority_margin:g} below"
         if run is None:
             met, asked, found = None, f"{asked} the comparator", "there is no run of this split"
@@ -48,13 +52,13 @@ def not_inferior(
 
 
 def _pair(
-    connection: sqlite3.Connection, run: Facts, stands: Standing
+    connection: sqlite3.Connection, run: ChosenRun, stands: Standing
 ) -> tuple[Predictions, Predictions] | None:
     """Return what the promoted run and this one said of the same images; None where there is no such pair."""
     promoted = _promoted(run, stands)
     if promoted is None:
         return None
-    first, second = (test_predictions(connection, each) for each in (promoted, run["run"]))
+    first, second = (test_predictions(connection, each) for each in (promoted, run.run))
     try:
         check_same_images(first, second)
     except ValueError:
@@ -62,13 +66,13 @@ def _pair(
     return first, second
 
 
-def _promoted(run: Facts, stands: Standing) -> int | None:
+def _promoted(run: ChosenRun, stands: Standing) -> int | None:
     """Return the run of the split that is promoted now; None where it is this one."""
-    promoted = stands.stratified_run_id if run["split"] == "stratified" else stands.center_run_id
-    return None if promoted == run["run"] else promoted
+    promoted = stands.stratified_run_id if run.split == "stratified" else stands.center_run_id
+    return None if promoted == run.run else promoted
 
 
-def _broken(connection: sqlite3.Connection, run: Facts, stands: Standing) -> str:
+def _broken(connection: sqlite3.Connection, run: ChosenRun, stands: Standing) -> str:
     """Return what is wrong with the seal of the run that is promoted now; "" for nothing."""
     promoted = _promoted(run, stands)
     if promoted is None or seal_holds(connection, Subject("run", (promoted,))):
@@ -86,7 +90,7 @@ def _difference(first: Predictions, second: Predictions, figure: str) -> Differe
 
 def _against_baseline(
     connection: sqlite3.Connection,
-    run: Facts,
+    run: ChosenRun,
     comparison: Comparison,
     figure: str,
     policy: PromotionSettings,
@@ -94,13 +98,13 @@ def _against_baseline(
     baseline = comparison.baseline.get(figure)
     if baseline is None:
         return None, "nothing else is promoted, and the study names no baseline for it"
-    if warning := reference_warning(run, "baseline", [baseline]):
+    if warning := reference_warning(record(run), "baseline", [baseline]):
         return None, warning
-    figures, metric = test_figures(connection, run["run"]), split_of(figure)[1]
+    figures, metric = test_figures(connection, run.run), split_of(figure)[1]
     value, low, high = (figures.get(f"{metric}{end}") for end in ("", "_low", "_high"))
     if value is None or low is None or high is None:
         return _judged(None, None, None, policy)
-    estimate = Estimate(metric, value, low, high, run["confidence"])
+    estimate = Estimate(metric, value, low, high, run.confidence)
     found = above_reference(estimate, 1, baseline.value, baseline.images)
     if found is None:  # without width
         return _judged(value - baseline.value, low - baseline.value, low - baseline.value, policy)

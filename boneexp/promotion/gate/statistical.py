@@ -11,10 +11,10 @@ from boneexp.comparison.ranking import Comparison
 from boneexp.comparison.references import reference_warning
 from boneexp.evaluation.multiplicity import Estimate, above_reference
 from boneexp.ledger.queries.datasets import part_overlaps
+from boneexp.ledger.queries.experiments import ChosenRun, chosen_run
 from boneexp.ledger.queries.figures import test_figures
 from boneexp.ledger.queries.predictions import shared_by_parts
-from boneexp.ledger.queries.runs import chosen_run
-from boneexp.ledger.statements import Facts
+from boneexp.ledger.statements import Facts, record
 from boneexp.promotion.gate.calibration import calibration_condition
 from boneexp.promotion.gate.conditions import Condition
 from boneexp.promotion.gate.noninferior import not_inferior
@@ -49,21 +49,21 @@ def statistical_conditions(
         yield _labels_agree(runs)
 
 
-def _several_classes(runs: Sequence[Facts]) -> Condition:
+def _several_classes(runs: Sequence[ChosenRun]) -> Condition:
     """Judge whether a model does more than call every test image the same class."""
     asked = "more than one class is predicted on each test part"
-    only = [f"run {run['run']} calls every image {run['only_class']}" for run in runs if run["only_class"]]
+    only = [f"run {run.run} calls every image {run.only_class}" for run in runs if run.only_class]
     found = "; ".join(only) or "every run predicts several"
     return Condition("several-classes", "statistical", asked, not only, found)
 
 
 def _above_baseline(
-    connection: sqlite3.Connection, runs: Sequence[Facts], figure: str, comparison: Comparison
+    connection: sqlite3.Connection, runs: Sequence[ChosenRun], figure: str, comparison: Comparison
 ) -> Condition:
     name = f"above-baseline {figure}"
     asked = f"{label(figure)}: whole interval above the baseline"
     split, metric = split_of(figure)
-    run = next((run for run in runs if run["split"] == split), None)
+    run = next((run for run in runs if run.split == split), None)
     baseline, candidates = comparison.baseline.get(figure), comparison.candidates
     if run is None or baseline is None:
         missing = "there is no run of this split" if run is None else "the study names no baseline for it"
@@ -71,15 +71,15 @@ def _above_baseline(
     asked = f"{asked} of {baseline.value:.3f}"
     if candidates > 1:
         asked = f"{asked}, at the level for the best of {candidates} (each end 1 - 0.025/{candidates})"
-    if warning := reference_warning(run, "baseline", [baseline]):
+    if warning := reference_warning(record(run), "baseline", [baseline]):
         return Condition(name, "statistical", asked, None, warning)
-    figures = test_figures(connection, run["run"])
+    figures = test_figures(connection, run.run)
     value, low, high = (figures.get(f"{metric}{end}") for end in ("", "_low", "_high"))
     if value is None or low is None or high is None:
-        found = f"run {run['run']}: the figure or its interval is not reported"
+        found = f"run {run.run}: the figure or its interval is not reported"
         return Condition(name, "statistical", asked, None, found)
-    found = f"{value:.3f} ({low:.3f}-{high:.3f}), run {run['run']}"
-    estimate = Estimate(metric, value, low, high, run["confidence"])
+    found = f"{value:.3f} ({low:.3f}-{high:.3f}), run {run.run}"
+    estimate = Estimate(metric, value, low, high, run.confidence)
     difference = above_reference(estimate, candidates, baseline.value, baseline.images)
     if difference is None:
         found = f"{found}; an interval without width proves nothing"
@@ -93,11 +93,11 @@ def _above_baseline(
     return Condition(name, "statistical", asked, difference.low > 0, found)
 
 
-def _patients_apart(connection: sqlite3.Connection, runs: Sequence[Facts]) -> Condition:
+def _patients_apart(connection: sqlite3.Connection, runs: Sequence[ChosenRun]) -> Condition:
     """Judge by the counts of the queueing: training, validation and test against each other."""
     asked = "views of one patient lie in one part of each split"
-    columns = sorted({run["group_column"] or "" for run in runs})
-    overlaps = [row for run in runs for row in part_overlaps(connection, run["run"])]
+    columns = sorted({run.group_column or "" for run in runs})
+    overlaps = [row for run in runs for row in part_overlaps(connection, run.run)]
     if "" in columns:
         found = "no splits.group_column says who the patients are, so their views may lie on both sides"
         return Condition("leakage-patients", "statistical", asked, None, found)
@@ -120,22 +120,22 @@ def _patients_apart(connection: sqlite3.Connection, runs: Sequence[Facts]) -> Co
     return Condition("leakage-patients", "statistical", asked, True, found)
 
 
-def _parts_apart(connection: sqlite3.Connection, runs: Sequence[Facts]) -> Condition:
+def _parts_apart(connection: sqlite3.Connection, runs: Sequence[ChosenRun]) -> Condition:
     """Judge by the counts of the queueing, and validation against test by the rows of predictions as well."""
     asked = "no image, group or picture of one part is in another: training, validation, test"
     problems = []
     for run in runs:
-        shared = shared_by_parts(connection, run["run"])
+        shared = shared_by_parts(connection, run.run)
         if shared["images"] or shared["groups"]:
             predicted = f"{shared['images']} images and {shared['groups']} groups"
-            problems.append(f"run {run['run']}: {predicted} were predicted in validation and in test")
-        overlaps = part_overlaps(connection, run["run"])
+            problems.append(f"run {run.run}: {predicted} were predicted in validation and in test")
+        overlaps = part_overlaps(connection, run.run)
         for column, what in (
             ("images_of_shared_groups", "their group"),
             ("images_of_shared_pictures", "the picture"),
         ):
             if apart := [row for row in overlaps if row[column]]:
-                problems.append(f"run {run['run']}: {_shared(apart, column, what)}")
+                problems.append(f"run {run.run}: {_shared(apart, column, what)}")
     unknown = not problems and _uncounted(connection, runs)
     found = NOT_COUNTED if unknown else "; ".join(problems) or "none, by the counts of the queueing"
     return Condition("leakage-parts", "statistical", asked, None if unknown else not problems, found)
@@ -150,14 +150,14 @@ def _shared(rows: Sequence[Facts], column: str, what: str) -> str:
     return ", ".join(parts)
 
 
-def _uncounted(connection: sqlite3.Connection, runs: Sequence[Facts]) -> bool:
+def _uncounted(connection: sqlite3.Connection, runs: Sequence[ChosenRun]) -> bool:
     """Whether what the parts share is not in the ledger, of a split that was queued before it was counted."""
-    return any(len(part_overlaps(connection, run["run"])) < PAIRS_OF_PARTS for run in runs)
+    return any(len(part_overlaps(connection, run.run)) < PAIRS_OF_PARTS for run in runs)
 
 
-def _labels_agree(runs: Sequence[Facts]) -> Condition:
+def _labels_agree(runs: Sequence[ChosenRun]) -> Condition:
     asked = "no picture stands in the data twice under different classes"
-    name, counts = "leakage-duplicates", [run["contradicting_images"] for run in runs]
+    name, counts = "leakage-duplicates", [run.contradicting_images for run in runs]
     if any(counts):
         found = f"{max(count or 0 for count in counts)} images look the same as one of another class"
         return Condition(name, "statistical", asked, False, found)

@@ -10,8 +10,8 @@ import numpy as np
 from boneexp.evaluation.intervals import wilson_interval
 from boneexp.evaluation.paired import holm
 from boneexp.evaluation.power import correct, design_effect
+from boneexp.ledger.queries.experiments import ChosenRun
 from boneexp.ledger.queries.predictions import attribute_members
-from boneexp.ledger.statements import Facts
 from boneexp.promotion.gate.conditions import Condition
 from boneexp.promotion.gate.tested import test_predictions
 from boneexp.results import CLASS_NAMES
@@ -45,7 +45,7 @@ class _Judged:
 
 
 def worst_subgroups(
-    connection: sqlite3.Connection, runs: Sequence[Facts], policy: PromotionSettings
+    connection: sqlite3.Connection, runs: Sequence[ChosenRun], policy: PromotionSettings
 ) -> Iterator[Condition]:
     """Yield a condition for each figure that has a floor, over the subgroups of all test parts."""
     floors = (policy.least_accuracy, policy.least_malignant_sensitivity)
@@ -88,19 +88,19 @@ def _condition(found: Sequence[_Judged], metric: str, floor: float, policy: Prom
 
 
 def _of_run(
-    connection: sqlite3.Connection, run: Facts, attributes: Sequence[str]
+    connection: sqlite3.Connection, run: ChosenRun, attributes: Sequence[str]
 ) -> Iterator[tuple[str, _Judged]]:
     """Yield each figure of each subgroup of a run's test part; images of an unknown value form none."""
-    predictions = test_predictions(connection, run["run"])
+    predictions = test_predictions(connection, run.run)
     places = {image: place for place, image in enumerate(predictions.image_ids)}
     members: dict[tuple[str, str], list[int]] = {}
-    for row in attribute_members(connection, run["run"], "test"):
+    for row in attribute_members(connection, run.run, "test"):
         if row["attribute"] in attributes and row["value"] != "not known":
             members.setdefault((row["attribute"], row["value"]), []).append(places[row["image_id"]])
     right, units = correct(predictions).astype(float), predictions.unit_numbers
     malignant = predictions.labels == CLASS_NAMES.index("Malignant")
     for (attribute, value), images in members.items():
-        where = f"{attribute} {value} ({label(run['split'])})"
+        where = f"{attribute} {value} ({label(run.split)})"
         inside = np.array(images)
         for metric, chosen in zip(FIGURES, (inside, inside[malignant[inside]]), strict=True):
             if len(chosen):

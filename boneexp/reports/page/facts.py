@@ -1,16 +1,17 @@
 """What the page shows beyond the facts of the two documents, read at the same moment."""
 
-import json
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 from boneexp.comparison.ranking import Row
 from boneexp.ledger.chain import first_broken_event
+from boneexp.ledger.queries.events import Event
 from boneexp.ledger.queries.events import last_event as read_last_event
+from boneexp.ledger.queries.finished import Origin, current_origins
 from boneexp.ledger.queries.predictions import answer_rows, mistaken_rows
 from boneexp.ledger.queries.promotions import promotion_rows
-from boneexp.ledger.queries.runs import current_origins, run_rows
+from boneexp.ledger.queries.runs import RunStatus, run_rows
 from boneexp.reports.facts import Facts
 from boneexp.reports.page.forest import Panel, panels
 from boneexp.reports.page.run_charts import RunCharts, run_charts
@@ -22,7 +23,7 @@ MOST_CHARTED = 40  # runs whose curves are in the page; about 12 kB each
 class Mistakes:
     """The test images that a run of the subject called wrongly, the surest mistake first."""
 
-    run: Row
+    run: RunStatus
     images: int  # of the test part
     rows: tuple[Row, ...]
 
@@ -33,35 +34,33 @@ class PageFacts:
 
     facts: Facts
     comparable: bool  # whether baseline or targets may be held against anything here
-    runs: tuple[Row, ...]  # run_status, of every run
+    runs: tuple[RunStatus, ...]  # run_status, of every run
     forest: tuple[Panel, ...]
     charts: tuple[RunCharts, ...]  # the subject's own runs first
     mistakes: tuple[Mistakes, ...]  # by run of the subject
-    origins: tuple[Row, ...]
+    origins: tuple[Origin, ...]
     decisions: tuple[Row, ...]
-    last_event: Row | None
+    last_event: Event | None
     broken_event: int | None  # the first that does not fit into the chain
 
     @property
     def charted(self) -> frozenset[int]:
         """The runs that have charts here."""
-        return frozenset(charts.row["run"] for charts in self.charts)
+        return frozenset(charts.row.run for charts in self.charts)
 
     @property
     def finished_runs(self) -> int:
         """How many runs have charts at all, here or in their folders."""
-        return sum(row["state"] == "succeeded" for row in self.runs)
+        return sum(row.state == "succeeded" for row in self.runs)
 
 
 def gather_page(connection: sqlite3.Connection, facts: Facts) -> PageFacts:
     """Read the rest of what the page shows, within the `one_moment` in which `facts` were gathered."""
-    rows = {row["run"]: row for row in run_rows(connection)}
+    rows = {row.run: row for row in run_rows(connection)}
     origins = current_origins(connection)
-    for row in origins:
-        row["versions"] = json.loads(row["versions_json"] or "{}")
     chosen = facts.subject.chosen.values() if facts.subject else ()
-    first = [run.row["run"] for run in chosen]
-    to_chart = list(dict.fromkeys([*first, *(row["run"] for row in origins)]))
+    first = [run.row.run for run in chosen]
+    to_chart = list(dict.fromkeys([*first, *(row.run for row in origins)]))
     charts = (run_charts(connection, rows[run_id]) for run_id in to_chart[:MOST_CHARTED])
     return PageFacts(
         facts=facts,
@@ -77,8 +76,8 @@ def gather_page(connection: sqlite3.Connection, facts: Facts) -> PageFacts:
     )
 
 
-def _mistakes(connection: sqlite3.Connection, runs: list[Row]) -> Iterator[Mistakes]:
+def _mistakes(connection: sqlite3.Connection, runs: list[RunStatus]) -> Iterator[Mistakes]:
     for row in runs:
-        answers = answer_rows(connection, row["run"])
+        answers = answer_rows(connection, row.run)
         images = sum(each["images"] for each in answers if each["part"] == "test")
-        yield Mistakes(row, images, tuple(mistaken_rows(connection, row["run"])))
+        yield Mistakes(row, images, tuple(mistaken_rows(connection, row.run)))

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from boneexp.comparison.ranking import Row
 from boneexp.evaluation.curves import precision_recall_points, reliability, roc_points, thinned
 from boneexp.ledger.queries.figures import metric_rows
 from boneexp.ledger.queries.predictions import prediction_rows
+from boneexp.ledger.queries.runs import RunStatus
 from boneexp.reports.subject import Estimate
 from boneexp.results import CLASS_NAMES
 from boneexp.text.labels import split_label
@@ -66,7 +66,7 @@ class Cell:
 class RunCharts:
     """All that the page draws of one run's test part."""
 
-    row: Row
+    row: RunStatus
     metrics: dict[tuple[str, str], Estimate]
     curves: tuple[ClassCurves, ...]
     dots: tuple[Dot, ...]
@@ -77,23 +77,23 @@ class RunCharts:
     def title(self) -> str:
         """The run in words."""
         row = self.row
-        return f"Run {row['run']}: {row['experiment']}, {split_label(row['split'])}, seed {row['seed']}"
+        return f"Run {row.run}: {row.experiment}, {split_label(row.split)}, seed {row.seed}"
 
     def figure(self, metric: str, class_name: str = "") -> Estimate:
         """Return a figure of the ledger; an empty one where it has none."""
         return self.metrics.get((metric, class_name), Estimate())
 
 
-def run_charts(connection: sqlite3.Connection, row: Row) -> RunCharts | None:
-    """Return the charts of a run (a row of run_status); None where it has no test predictions."""
-    rows = [each for each in prediction_rows(connection, row["run"]) if each["part"] == "test"]
+def run_charts(connection: sqlite3.Connection, row: RunStatus) -> RunCharts | None:
+    """Return the charts of a run; None where it has no test predictions."""
+    rows = [each for each in prediction_rows(connection, row.run) if each["part"] == "test"]
     if not rows:
         return None
     labels = np.array([CLASS_NAMES.index(each["label"]) for each in rows])
     shares = np.array([[each[f"p_{name.lower()}"] for name in CLASS_NAMES] for each in rows])
     metrics = {
         (each["metric"], each["class_name"]): Estimate(each["value"], each["low"], each["high"])
-        for each in metric_rows(connection, row["run"])
+        for each in metric_rows(connection, row.run)
     }
     return RunCharts(
         row=row,

@@ -5,6 +5,7 @@ from typing import Any
 
 from boneexp.comparison.ranking import Row
 from boneexp.comparison.references import Target
+from boneexp.ledger.queries.runs import RunStatus
 from boneexp.reports.facts import Facts
 from boneexp.reports.page.cells import Cell
 from boneexp.reports.page.facts import Mistakes, PageFacts
@@ -62,11 +63,13 @@ def origins_table(page: PageFacts) -> Table:
     ]
     rows = (
         [
-            row["run"],
-            row["experiment"],
-            split_label(row["split"]),
-            row["seed"],
-            *(row[key] for key in ("config_hash", "split_digest", "checkpoint_sha256")),
+            row.run,
+            row.experiment,
+            split_label(row.split),
+            row.seed,
+            row.config_hash,
+            row.split_digest,
+            row.checkpoint_sha256,
         ]
         for row in page.origins
     )
@@ -77,9 +80,9 @@ def machines_table(page: PageFacts) -> Table:
     """Return devices and software, and which finished runs of the present grid they made."""
     made: dict[tuple[str, str], list[str]] = {}
     for row in page.origins:
-        versions = row["versions"]
+        versions = row.versions
         software = plain([f"{name} {versions[name]}" for name in sorted(versions)])
-        made.setdefault((plain(versions.get("gpu") or row["device"]), software), []).append(str(row["run"]))
+        made.setdefault((plain(versions.get("gpu") or row.device), software), []).append(str(row.run))
     return table(["Device", "Software", "Runs"], ([*what, runs] for what, runs in made.items()))
 
 
@@ -110,31 +113,31 @@ def decisions_table(page: PageFacts) -> Table:
     return table(header, rows)
 
 
-def _status_row(page: PageFacts, row: Row) -> Iterator[Any]:
-    run_id, done = row["run"], row["epochs_done"] or 0
+def _status_row(page: PageFacts, row: RunStatus) -> Iterator[Any]:
+    run_id, done = row.run, row.epochs_done or 0
     yield Cell(str(run_id), anchor=f"run-{run_id}" if run_id in page.charted else "")
-    yield from (row["experiment"], row["name"], split_label(row["split"]), row["seed"])
-    yield Cell(row["state"], state=row["state"])
-    yield Cell(f"{done} of {row['epochs_planned']}", order=done)
-    yield row["attempts"]
-    yield Cell(duration(row["training_s"]), order=row["training_s"])
+    yield from (row.experiment, row.name, split_label(row.split), row.seed)
+    yield Cell(row.state, state=row.state)
+    yield Cell(f"{done} of {row.epochs_planned}", order=done)
+    yield row.attempts
+    yield Cell(duration(row.training_s), order=row.training_s)
     yield from (
-        format_estimate(row[figure]) for figure in ("accuracy", "macro_auroc", "malignant_sensitivity")
+        format_estimate(value) for value in (row.accuracy, row.macro_auroc, row.malignant_sensitivity)
     )
     yield _notes(row)
 
 
-def _notes(row: Row) -> str:
+def _notes(row: RunStatus) -> str:
     notes = []
-    if row["state"] == "failed":
-        notes.append(f"{row['failure_kind']}: {row['failure']}")
-    if row["state"] == "running" and row["stop_requested"]:
+    if row.state == "failed":
+        notes.append(f"{row.failure_kind}: {row.failure}")
+    if row.state == "running" and row.stop_requested:
         notes.append("cancelled, and stopping")
-    if row["lease_expired"]:
+    if row.lease_expired:
         notes.append("its worker is gone; goes on with: boneexp run --all")
-    if row["micro_batch"] < row["batch_size"]:
-        notes.append(f"micro-batch {row['micro_batch']} of {row['batch_size']} (out of memory)")
-    if not row["is_current"]:
+    if row.micro_batch < row.batch_size:
+        notes.append(f"micro-batch {row.micro_batch} of {row.batch_size} (out of memory)")
+    if not row.is_current:
         notes.append("earlier settings")
     return "; ".join(notes) or "none"
 

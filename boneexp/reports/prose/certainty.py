@@ -161,7 +161,7 @@ def external_validation(facts: Facts) -> str:
 def few_malignant(facts: Facts) -> list[str]:
     """Return for each test part with few malignant images how much one of them weighs."""
     runs = facts.subject.chosen.values() if facts.subject else ()
-    counts = [(split_label(run.row["split"]), run.images("test", label="Malignant")) for run in runs]
+    counts = [(split_label(run.row.split), run.images("test", label="Malignant")) for run in runs]
     return [
         f"The {split} test part has only {counted(images, 'malignant image')}: one of them more or less "
         f"moves the malignant sensitivity by {1 / images:.3f}."

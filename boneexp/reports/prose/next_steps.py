@@ -20,7 +20,7 @@ def _in_this_study(facts: Facts) -> Iterator[str]:
             "Run the grid on the images of its baseline and targets, or name these images there "
             "(comparable_to): they say nothing about others."
         )
-    unfinished = sum(row["runs"] - row["finished_runs"] for row in facts.grid)
+    unfinished = sum(row.runs - row.finished_runs for row in facts.grid)
     if unfinished:
         yield f"Finish {counted(unfinished, 'run')} of the grid; boneexp status says how they stand."
     if facts.promotion is None:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from boneexp.comparison.leakage import leak_sentence
+from boneexp.ledger.statements import record
 from boneexp.reports.facts import Facts, Held
 from boneexp.reports.prose.decision import overridden
 from boneexp.reports.subject import IOU_THRESHOLD, Subject
@@ -186,11 +187,11 @@ def run_history(facts: Facts) -> str:
     """Return how many runs and attempts there were, and how they ended."""
     runs = facts.runs
     states = ("succeeded", "failed", "running", "queued", "cancelled")
-    ended = listed([f"{runs[state]} {state}" for state in states if runs[state]])
-    attempts = sum(row["attempts"] for row in facts.attempts)
-    failures = sum(row["attempts"] for row in facts.attempts if row["failure_kind"])
-    earlier = runs["runs"] - runs["current"]
-    said = f"The ledger has {counted(runs['runs'], 'run')} ({ended or 'none ended'}) in "
+    ended = listed([f"{count} {state}" for state in states if (count := getattr(runs, state))])
+    attempts = sum(row.attempts for row in facts.attempts)
+    failures = sum(row.attempts for row in facts.attempts if row.failure_kind)
+    earlier = runs.runs - runs.current
+    said = f"The ledger has {counted(runs.runs, 'run')} ({ended or 'none ended'}) in "
     said += f"{counted(attempts, 'attempt')}; failed or lost: {failures}."
     return (
         f"{said} {counted(earlier, 'run is', 'runs are')} of earlier settings or splits." if earlier else said
@@ -201,7 +202,7 @@ def split_leakage(facts: Facts) -> str:
     """Return what training and test of the splits share, as it was counted when they were queued."""
     runs = facts.subject.chosen.values() if facts.subject else ()
     splits = [
-        {**run.row, "group_column": run.split.get("group_column"), "images": run.row["test_images"]}
+        {**record(run.row), "group_column": run.split.get("group_column"), "images": run.row.test_images}
         for run in runs
     ]
     said = [(leak_sentence(split) or _apart(split)) for split in splits] or facts.comparison.leaks

@@ -167,7 +167,7 @@ def _calibrations(facts: Facts) -> list[tuple[str, Calibration]]:
     """Return the calibration of each chosen run with its split, in the documents' order."""
     by_run = {each.run: each for each in facts.analysed.calibration}
     chosen = facts.subject.chosen.items() if facts.subject else ()
-    found = ((split_label(split), by_run.get(run.row["run"])) for split, run in chosen)
+    found = ((split_label(split), by_run.get(run.row.run)) for split, run in chosen)
     return [(split, each) for split, each in found if each is not None]
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from boneexp.comparison.files import COLUMNS, shown
 from boneexp.comparison.ranking import Row
 from boneexp.comparison.references import Target
+from boneexp.ledger.queries.experiments import GridExperiment
 from boneexp.reports.facts import Facts, Held
 from boneexp.reports.prose.sentences import selection_rule
 from boneexp.reports.subject import setting_of
@@ -68,13 +69,13 @@ def grid_table(facts: Facts) -> Table:
 def recipe_table(facts: Facts) -> Table:
     """Return every setting that all experiments share, with its value."""
     shared = [key for key in _keys(facts) if key not in IN_THE_GRID and len(_values(facts, key)) == 1]
-    first = facts.grid[0]["settings"] if facts.grid else {}
+    first = facts.grid[0].settings if facts.grid else {}
     return table(["Setting", "Value"], ([RECIPE.get(key, key), setting_shown(first, key)] for key in shared))
 
 
 def results_table(facts: Facts) -> Table:
     """Return the ten columns of the comparison, with intervals; and the images, where they differ."""
-    images = {row["experiment"]: data_label(row["data_name"], row["data_kind"]) for row in facts.grid}
+    images = {row.experiment: data_label(row.data_name, row.data_kind) for row in facts.grid}
     mixed = len(facts.comparison.datasets) > 1
     rows = (
         [
@@ -165,9 +166,7 @@ def _first_by_rule(facts: Facts) -> str:
 def attempts_table(facts: Facts) -> Table:
     """Return how the attempts of all runs ended."""
     header = ["Attempts", "Ended", "Kind of failure"]
-    return table(
-        header, ([row["attempts"], row["outcome"], row["failure_kind"] or "none"] for row in facts.attempts)
-    )
+    return table(header, ([row.attempts, row.outcome, row.failure_kind or "none"] for row in facts.attempts))
 
 
 def setting_shown(settings: Mapping[str, Any], dotted: str) -> Any:
@@ -193,7 +192,7 @@ def _keys(facts: Facts) -> list[str]:
     present = dict.fromkeys(
         f"{section}.{key}"
         for row in facts.grid
-        for section, values in row["settings"].items()
+        for section, values in row.settings.items()
         if isinstance(values, Mapping)
         for key in values
     )
@@ -202,14 +201,14 @@ def _keys(facts: Facts) -> list[str]:
 
 
 def _values(facts: Facts, key: str) -> set[str]:
-    return {repr(setting_of(row["settings"], key)) for row in facts.grid}
+    return {repr(setting_of(row.settings, key)) for row in facts.grid}
 
 
-def _grid_row(row: Row, keys: Sequence[str]) -> list[Any]:
-    settings = [setting_shown(row["settings"], key) for key in keys]
-    data = data_label(row["data_name"], row["data_kind"])
-    finished = f"{row['finished_runs']} of {row['runs']}"
-    return [row["experiment"], row["name"], data, *settings, row["splits"], row["seeds"], finished]
+def _grid_row(row: GridExperiment, keys: Sequence[str]) -> list[Any]:
+    settings = [setting_shown(row.settings, key) for key in keys]
+    data = data_label(row.data_name, row.data_kind)
+    finished = f"{row.finished_runs} of {row.runs}"
+    return [row.experiment, row.name, data, *settings, row.splits, row.seeds, finished]
 
 
 def _difference(held: Held) -> str:

@@ -45,7 +45,7 @@ def deals_table(subject: Subject) -> Table:
 def software_table(subject: Subject) -> Table:
     """Return names and versions of what made each run's numbers."""
     rows = (
-        [run.row["run"], [f"{name} {run.versions[name]}" for name in sorted(run.versions)]]
+        [run.row.run, [f"{name} {run.versions[name]}" for name in sorted(run.versions)]]
         for run in subject.runs
     )
     return table(["Run", "Software"], rows)
@@ -145,7 +145,7 @@ def digests_table(subject: Subject) -> Table:
     """Return the subject's checkpoints with their digests, and what the runs are named by."""
     header = ["Run", "Checkpoint", "SHA-256 of the checkpoint", "Config hash"]
     rows = (
-        [run.row["run"], run.row["checkpoint"], run.row["checkpoint_sha256"], run.row["config_hash"]]
+        [run.row.run, run.row.checkpoint, run.row.checkpoint_sha256, run.row.config_hash]
         for run in subject.runs
     )
     return table(header, rows)
@@ -211,12 +211,12 @@ def _parts(subject: Subject, run: RunFacts) -> Iterator[list[Any]]:
     ]
     most = "at most " if holdout else ""
     yield [
-        split_label(run.row["split"]),
+        split_label(run.row.split),
         "training",
         *(f"{most}{count}" for count in _thousands(training)),
     ]
     for part, images in known.items():
-        yield [split_label(run.row["split"]), part_label(part), *_thousands(images)]
+        yield [split_label(run.row.split), part_label(part), *_thousands(images)]
 
 
 def _deal(settings: Mapping[str, Any]) -> str | None:
@@ -236,11 +236,11 @@ def _kept_together(group_column: str | None) -> str:
 
 def _run_row(subject: Subject, run: RunFacts) -> list[Any]:
     row = run.row
-    batch = f"{row['batch_size']}"
-    if row["micro_batch"] < row["batch_size"]:
-        batch = f"{batch}, in micro-batches of {row['micro_batch']}"
-    epochs = f"{row['epochs_done'] or UNKNOWN} of at most {row['epochs_planned']}"
-    device = run.versions.get("gpu") or row["device"]
+    batch = f"{row.batch_size}"
+    if row.micro_batch < row.batch_size:
+        batch = f"{batch}, in micro-batches of {row.micro_batch}"
+    epochs = f"{row.epochs_done or UNKNOWN} of at most {row.epochs_planned}"
+    device = run.versions.get("gpu") or row.device
     is_chosen = run in subject.chosen.values()
-    about = [row["run"], split_label(row["split"]), row["seed"], is_chosen, epochs, row["best_epoch"]]
-    return [*about, duration(row["training_s"]), batch, row["attempts"], device, moment(row["settled_at"])]
+    about = [row.run, split_label(row.split), row.seed, is_chosen, epochs, row.best_epoch]
+    return [*about, duration(row.training_s), batch, row.attempts, device, moment(row.settled_at)]
