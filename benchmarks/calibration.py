@@ -20,7 +20,7 @@ from simulated import SIZES, models_of, test_set, truth
 import boneexp
 from boneexp.evaluation.differences import Model, paired_differences, permuted_differences
 from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.metrics import evaluate, evaluated, metric_columns
+from boneexp.evaluation.metrics import evaluated, metric_columns
 from boneexp.evaluation.winner import Criterion, winners_curse
 from boneexp.results import CLASS_NAMES, INTERVAL_METHODS, MetricValue
 
@@ -272,9 +272,7 @@ def speed() -> str:
     generator = np.random.default_rng(0)
     first, second = models_of(generator, test_set(generator), (0.0, 0.0))
     for_run = {
-        method: fastest(
-            partial(evaluate, first.labels, first.probabilities, CLASS_NAMES, seed=0, method=method)
-        )
+        method: fastest(partial(evaluated, first, seed=0, method=method))
         for method in ("analytic", "percentile", "bca")
     }
     pair = Model((first,)), Model((second,))

@@ -161,8 +161,6 @@ STILL_LONG = {
     "boneexp.comparison.ranking",
     "boneexp.data.btxrd",
     "boneexp.data.table",
-    "boneexp.evaluation.differences",
-    "boneexp.evaluation.metrics",
     "boneexp.exports.mlflow_runs",
     "boneexp.exports.verify",
     "boneexp.learning.training",

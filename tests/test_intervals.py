@@ -17,7 +17,6 @@ from boneexp.evaluation.intervals import (
     log_interval,
     logit_interval,
     newcombe_difference,
-    newcombe_paired,
     proportion_design_effect,
     satterthwaite,
     small_sample_warnings,
@@ -194,18 +193,6 @@ def test_newcombes_difference_is_that_of_statsmodels(first, second):
     low, high = newcombe_difference(*second, *first, 0.95)
     assert (-high, -low) == pytest.approx(newcombe_difference(*first, *second, 0.95))
     assert newcombe_difference(*first, 0, 0, 0.95) == (None, None)
-
-
-def test_newcombes_paired_difference_is_as_published():
-    # Airway hyper-responsiveness before and after transplantation (Bentur et al. 2009), the worked example of
-    # Fagerland, Lydersen and Laake, Statistical Analysis of Contingency Tables, 2017, section 8.6.
-    low, high = newcombe_paired(1, 1, 7, 12, 0.95)
-    assert (low, high) == (pytest.approx(0.026, abs=5e-4), pytest.approx(0.507, abs=5e-4))
-    assert newcombe_paired(1, 7, 1, 12, 0.95) == pytest.approx((-high, -low))
-    assert newcombe_paired(0, 0, 0, 0, 0.95) == (None, None)
-    for counts in ((0, 0, 51, 0), (51, 0, 0, 0), (0, 0, 0, 51)):
-        low, high = newcombe_paired(*counts, 0.95)
-        assert -1 <= low < high <= 1
 
 
 def test_a_design_effect_is_the_variance_over_groups_against_independent_images():

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import sklearn
+from evaluating import evaluate, resample_counts
 from sklearn import metrics as sk
 
 from boneexp.evaluation import metrics
@@ -18,12 +19,10 @@ from boneexp.evaluation.metrics import (
     OVERALL,
     PER_CLASS,
     WITHOUT_INTERVAL,
-    evaluate,
     left_out_figures,
     metric_columns,
     metric_matrix,
 )
-from boneexp.evaluation.statistics import resample_counts
 from boneexp.results import CLASS_NAMES, INTERVAL_METHODS
 
 TOLERANCE = 1e-12

@@ -8,12 +8,12 @@ from pathlib import Path
 import matplotlib
 import numpy as np
 import pytest
+from evaluating import evaluate
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
 from boneexp.evaluation.confusions import confusion_matrix
-from boneexp.evaluation.metrics import evaluate
 from boneexp.figures import plots
 from boneexp.figures.plots import draw_confusion, draw_losses, draw_precision_recall, draw_roc
 from boneexp.results import CLASS_NAMES, EpochRecord

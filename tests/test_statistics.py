@@ -2,8 +2,9 @@
 
 import numpy as np
 import pytest
+from evaluating import resample_counts
 
-from boneexp.evaluation.statistics import percentile_interval, resample_blocks, resample_counts, unit_strata
+from boneexp.evaluation.statistics import percentile_interval, resample_blocks, unit_strata
 
 LABELS = np.random.default_rng(0).permutation(np.repeat([0, 1, 2], [40, 25, 5]))
 

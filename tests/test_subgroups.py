@@ -2,10 +2,11 @@
 
 import numpy as np
 import pytest
+from evaluating import evaluate
 from two_models import two_models
 
 from boneexp.evaluation.inputs import predictions_of, some_of
-from boneexp.evaluation.metrics import evaluate, metric_columns
+from boneexp.evaluation.metrics import metric_columns
 from boneexp.evaluation.subgroups import FEWEST, subgroups, support
 from boneexp.results import CLASS_NAMES, MetricValue
 

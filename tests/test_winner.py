@@ -4,11 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from evaluating import resample_counts
 from two_models import softmax, two_models
 
 from boneexp.evaluation.inputs import predictions_of
 from boneexp.evaluation.metrics import metric_columns, metric_matrix
-from boneexp.evaluation.statistics import resample_counts
 from boneexp.evaluation.winner import Criterion, winners_curse
 from boneexp.results import CLASS_NAMES
 

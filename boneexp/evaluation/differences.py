@@ -51,16 +51,16 @@ def paired_differences(
     """Return differences on the same images, each by the test that fits it best.
 
     With one seed each: mid-p McNemar for accuracy, sensitivity and specificity of independent images, DeLong
-    for the AUROCs, the jackknife for the rest. Over several seeds figures are means, tested by t.
-    What has a difference and no variance is tested by swaps of the two models' answers.
+    for the AUROCs, the jackknife for the rest. Over several seeds metrics are means, tested by t.
+    A difference without variance is tested by swapping the two models' answers.
 
     Args:
         first: with the predictions of its seeds.
         second: of the same images.
-        columns: those of `metric_columns` that are wanted.
+        columns: the wanted ones of `metric_columns`.
         seed: of the swaps, an int >= 0.
         swaps: how many.
-        confidence: the share that an interval covers.
+        confidence: of the intervals.
 
     Raises:
         ValueError: as `check_same_images`, and as `permuted_differences`.
@@ -145,9 +145,9 @@ def unpaired_differences(
 ) -> dict[Column, Difference]:
     """Return the difference of every metric between two test sets.
 
-    For the generalisation gap: first the stratified test part, second that of the centre holdout. Images that
-    are in both are taken as if they were different ones. Shares of images of a model with one seed have
-    Newcombe's interval and no p-value; the others a t test of the two jackknife variances.
+    For the generalisation gap: first the stratified test set, second that of the centre holdout. Images in
+    both are treated as different ones. Proportions of a model with one seed have Newcombe's interval and no
+    p-value; the other metrics a t test of the two jackknife variances.
 
     Raises:
         ValueError: the classes differ.
@@ -176,15 +176,14 @@ def permuted_differences(
 ) -> tuple[Difference, ...]:
     """Return the difference of every metric on the same images, tested by swapping the two models' answers.
 
-    If the two were alike, it would not matter which answer came from which. AUROC and average precision are
-    swapped as ranks within each model, since one model's probabilities may lie higher than the other's and
-    rank no better. Over several seeds the difference is the mean over all pairs of a seed of each, and an
-    image changes sides in all of them at once.
+    AUROC and average precision are swapped as ranks within each model, since one model's probabilities may be
+    higher and rank no better. Over several seeds the difference is the mean over all pairs of a seed of each,
+    and an image changes sides in all of them at once.
 
     Returns:
-        One `Difference` per column of `metric_columns`, without an interval. The p-value is the share of
-        swaps, the real one counted in, that differ at least as much in either direction; swaps in which the
-        metric is undefined are counted so, too.
+        One `Difference` per column of `metric_columns`, without an interval. The p-value is the fraction of
+        swaps, the real one included, that differ at least as much in either direction; swaps in which the
+        metric is undefined count as such.
 
     Raises:
         ValueError: as `check_same_images`, or the seed is negative.
@@ -221,10 +220,7 @@ def _both(first: Predictions, second: Predictions) -> tuple[np.ndarray, np.ndarr
 
 
 def _swapped_differences(answers: tuple[np.ndarray, np.ndarray, np.ndarray], swaps: np.ndarray) -> np.ndarray:
-    """Return every metric's difference where (b, n) `swaps` is 1 for the images whose answers change sides.
-
-    Which of an image's two answers is whose is a matter of weights.
-    """
+    """Return every metric's difference, (b, m) floats; (b, n) `swaps` is 1 where answers change sides."""
     labels, probabilities, ranks = answers
     stay = 1 - swaps
     as_first = metric_matrix(labels, probabilities, np.hstack([stay, swaps]), ranks)
@@ -236,7 +232,7 @@ def _swapped_differences(answers: tuple[np.ndarray, np.ndarray, np.ndarray], swa
 def _newcombe_differences(
     first: Predictions, second: Predictions, confidence: float
 ) -> dict[Column, Difference]:
-    """Return the differences of shares of images of two test sets, with as many images as are independent."""
+    """Return the differences of proportions of two test sets, from their effective numbers of images."""
     found = {}
     answers = proportions_of(first), proportions_of(second)
     for name in answers[0]:
@@ -262,13 +258,13 @@ def _is_unknown(difference: Difference) -> bool:
 class Model:
     """One experiment on one set of images: the predictions of each of its seeds, at least one.
 
-    Figures over several seeds are means.
+    Metrics over several seeds are means.
     """
 
     runs: tuple[Predictions, ...]
 
     def __post_init__(self) -> None:
-        """See that there is a run, and that all saw the same images."""
+        """Check that there is a run, and that all are of the same images."""
         if not self.runs:
             raise ValueError("there is no run to compare")
         for other in self.runs[1:]:
@@ -276,7 +272,7 @@ class Model:
 
     @property
     def columns(self) -> tuple[Column, ...]:
-        """(metric, class name) of each figure."""
+        """(metric, class name) of each metric."""
         return metric_columns(self.runs[0].class_names)
 
     @cached_property

@@ -116,44 +116,6 @@ def newcombe_difference(
     )
 
 
-def newcombe_paired(
-    both: float, only_first: float, only_second: float, neither: float, confidence: float
-) -> tuple[float | None, float | None]:
-    """Return the interval of the difference of two proportions of the same images: second minus first.
-
-    Args:
-        both: images that are hits of both.
-        only_first: those of the first alone.
-        only_second: those of the second alone.
-        neither: those of none.
-        confidence: the share, for example 0.95.
-
-    Returns:
-        (low, high) within [-1, 1]; (None, None) of no image.
-
-    Raises:
-        ValueError: a number is below 0, or `confidence` is not between 0 and 1.
-
-    Source: Newcombe, Stat. Med. 1998;17:2635, method 10: the two Wilson intervals, squared and added with
-    the correlation of the two answers, which is lowered where it is above 0.
-    """
-    total = both + only_first + only_second + neither
-    low1, high1 = wilson_interval(both + only_first, total, confidence)
-    low2, high2 = wilson_interval(both + only_second, total, confidence)
-    if low1 is None or high1 is None or low2 is None or high2 is None:
-        return None, None
-    first, second = (both + only_first) / total, (both + only_second) / total
-    together = both * neither - only_first * only_second
-    if together > 0:
-        together = max(together - total / 2, 0.0)
-    apart = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
-    alike = together / math.sqrt(apart) if apart else 0.0
-    return (
-        max(-1.0, second - first - _squared_and_added(second - low2, high1 - first, alike)),
-        min(1.0, second - first + _squared_and_added(high2 - second, first - low1, alike)),
-    )
-
-
 def t_interval(value: float, error: float, freedom: float, confidence: float) -> tuple[float, float]:
     """Return value ± t * error.
 
@@ -275,10 +237,6 @@ def _end(before: Callable[[float], bool], low: float, high: float) -> float:
         middle = (low + high) / 2
         low, high = (middle, high) if before(middle) else (low, middle)
     return (low + high) / 2
-
-
-def _squared_and_added(one: float, other: float, correlation: float) -> float:
-    return math.sqrt(max(one**2 - 2 * correlation * one * other + other**2, 0.0))
 
 
 def _expit(logit: float) -> float:

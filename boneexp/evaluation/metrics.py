@@ -1,12 +1,11 @@
-"""What a model's probabilities are worth: every metric, computed for weighted images.
+"""Every metric of a model's probabilities, computed for weighted images.
 
 A weight is how often a resample drew an image. `metric_matrix` takes many resamples at once, and the
-figure itself is the same computation with every weight one. What is undefined is nan inside and None
+metric itself is the same computation with every weight one. What is undefined is nan inside and None
 outside, never a made-up 0.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any
 
 import numpy as np
 
@@ -14,7 +13,7 @@ from boneexp.evaluation.bca import acceleration, bca_interval, leave_one_out_blo
 from boneexp.evaluation.calibration import calibration_cells, calibration_metrics
 from boneexp.evaluation.confusions import confusion_cells, confusion_metrics
 from boneexp.evaluation.estimates import Ends, analytic_intervals
-from boneexp.evaluation.inputs import Predictions, predictions_of
+from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.ranks import left_out_ranked, ranked_metrics
 from boneexp.evaluation.statistics import percentile_interval, resample_blocks
 from boneexp.results import MetricValue
@@ -40,14 +39,10 @@ METHODS = ("analytic", "percentile", "bca")
 BLOCK_CELLS = 50_000  # resamples x images worked on at once: small enough for the processor's cache
 
 
-def evaluate(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    class_names: Sequence[str],
+def evaluated(
+    predictions: Predictions,
     *,
     seed: int,
-    image_ids: Sequence[str] | None = None,
-    groups: Sequence[str] | None = None,
     resamples: int = 2000,
     confidence: float = 0.95,
     method: str = "analytic",
@@ -58,14 +53,10 @@ def evaluate(
     probable one, the first of equals.
 
     Args:
-        labels: (n,) ints, positions in `class_names`.
-        probabilities: (n, classes) floats; each row sums to 1 within 1e-3.
-        class_names: at least two different names.
+        predictions: of one set of images.
         seed: of the resamples, an int >= 0; the analytic intervals draw none.
-        image_ids: n different ids; with them the result does not depend on the order of the images.
-        groups: n names; images of one group, such as all views of one patient, are not independent.
         resamples: how many; with 0 every bootstrap interval is None.
-        confidence: the share that an interval covers.
+        confidence: of the intervals.
         method: one of METHODS; "analytic" is that of each metric in `boneexp.evaluation.estimates`.
 
     Returns:
@@ -73,29 +64,12 @@ def evaluate(
         average precision and AUROC without an image of the class, its specificity and AUROC without one of
         another, its precision where nothing is predicted as the class. Balanced accuracy and macro F1 are
         means over the classes present; macro AUROC (one-vs-rest) is None unless every class is present; the
-        Matthews correlation is None if all images are of one class or are predicted as one.
-
-        scikit-learn says 0 for what is None here, but nan for an AUROC. Its macro F1 counts a class that is
-        predicted and absent as 0; here the mean is over the classes present. Its Brier score of two classes
-        is half of this one. All of it: docs/statistics.md.
+        Matthews correlation is None if all images are of one class or are predicted as one. Where
+        scikit-learn defines a metric otherwise: docs/statistics.md.
 
     Raises:
-        ValueError: shapes, labels, probabilities, ids, groups, names, seed, confidence or method are not as
-            said above.
+        ValueError: seed, resamples, confidence or method are not as said above.
     """
-    predictions = predictions_of(labels, probabilities, class_names, image_ids, groups)
-    return evaluated(predictions, seed=seed, resamples=resamples, confidence=confidence, method=method)
-
-
-def evaluated(
-    predictions: Predictions,
-    *,
-    seed: int,
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    method: str = "analytic",
-) -> tuple[MetricValue, ...]:
-    """Do what `evaluate` does, for images that are checked and in order."""
     if method not in METHODS:
         raise ValueError(f"method is {method!r}, not one of {METHODS}")
     columns, values = metric_columns(predictions.class_names), figures_of(predictions)
@@ -104,7 +78,8 @@ def evaluated(
         left_out = left_out_figures(predictions)
         intervals = analytic_intervals(predictions, columns, values, left_out, confidence)
     else:
-        intervals = _bootstrap_intervals(predictions, values, (seed, resamples), confidence, method)
+        drawn = resampled_figures(predictions, resamples, seed)
+        intervals = _bootstrap_intervals(predictions, values, drawn, confidence, method)
     named = zip(columns, values, intervals, strict=True)
     return tuple(
         MetricValue(*name, defined(value), low, high, method) for name, value, (low, high, method) in named
@@ -112,10 +87,8 @@ def evaluated(
 
 
 def _bootstrap_intervals(
-    predictions: Predictions, values: np.ndarray, drawing: tuple[int, int], confidence: float, method: str
+    predictions: Predictions, values: np.ndarray, drawn: np.ndarray, confidence: float, method: str
 ) -> Iterator[Ends]:
-    seed, resamples = drawing
-    drawn = resampled_figures(predictions, resamples, seed)
     intervals = percentile_intervals(predictions.class_names, drawn, confidence)
     if method == "bca":
         skews = accelerations(predictions)
@@ -241,6 +214,6 @@ def _rows(labels: np.ndarray) -> int:
     return max(BLOCK_CELLS // len(labels), 1)
 
 
-def defined(value: np.floating[Any] | float) -> float | None:
+def defined(value: np.float64 | float) -> float | None:
     """Return a float, or None for nan."""
     return None if np.isnan(value) else float(value)

@@ -10,31 +10,12 @@ from collections.abc import Iterator
 import numpy as np
 
 
-def resample_counts(images: int, resamples: int, seed: int) -> np.ndarray:
-    """Draw images with replacement, (resamples, images) ints >= 0; each row sums to the number of images.
-
-    The draws belong to positions: image 7 of one order is not image 7 of another. Give the images in a
-    canonical order (sorted by id) where results must not depend on the order of the files.
-
-    Args:
-        images: how many there are, at least 1.
-        resamples: how many times to draw.
-        seed: an int >= 0.
-
-    Raises:
-        ValueError: there is no image, or the seed or `resamples` is negative.
-
-    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6.
-    """
-    blocks = list(resample_blocks(np.arange(images), resamples, seed, rows=max(resamples, 1)))
-    return np.concatenate([np.empty((0, images), np.int32), *blocks])
-
-
 def resample_blocks(units: np.ndarray, resamples: int, seed: int, rows: int) -> Iterator[np.ndarray]:
     """Yield how often each image is drawn, in blocks of at most `rows` rows, to bound memory.
 
     All images are drawn from, whatever their class, as another test set would have other numbers of each
-    class. The random stream goes on from block to block, so the size of the blocks changes nothing.
+    class. The draws belong to positions (image 7 of one order is not image 7 of another), and the size of the
+    blocks does not change them.
 
     Args:
         units: (n,) ints that number the images' groups from 0; whole groups are drawn, so that a patient's
@@ -49,7 +30,8 @@ def resample_blocks(units: np.ndarray, resamples: int, seed: int, rows: int) -> 
     Raises:
         ValueError: there is no image, or the seed or `resamples` is negative.
 
-    Source: Davison and Hinkley, Bootstrap Methods and their Application, 1997, section 3.8 for groups.
+    Source: Efron and Tibshirani, An Introduction to the Bootstrap, 1993, chapter 6; for groups Davison and
+    Hinkley, Bootstrap Methods and their Application, 1997, section 3.8.
     """
     if len(units) == 0:
         raise ValueError("there is no image to draw")
