@@ -67,7 +67,7 @@ def test_the_card_has_both_checklists_as_they_are_answered_and_calls_them_an_aid
     for name, items in (("claim", CLAIM), ("tripod-ai", TRIPOD_AI)):
         rows = re.findall(r"^\| (\d+[a-g]?) \| (.+) \| (.+) \|$", blocks[name], re.MULTILINE)
         assert [(number, answer) for number, _, answer in rows] == list(answers(items, facts).items())
-        assert "An aid written by a program, and no substitute for the checklist" in blocks[name]
+        assert "A program-generated aid, not a substitute for the checklist" in blocks[name]
 
 
 def test_what_is_said_to_be_reported_is_in_a_section_that_exists(facts):
@@ -78,7 +78,7 @@ def test_what_is_said_to_be_reported_is_in_a_section_that_exists(facts):
                 document, section = place.split(", ", 1)
                 assert section in there[document], place
         else:
-            assert re.fullmatch(r"not reported(; yours to tell under .+)?", answer)
+            assert re.fullmatch(r"not reported(; left to you, under .+)?", answer)
 
 
 def test_every_heading_that_is_a_persons_is_in_a_document_and_has_a_placeholder(facts):
@@ -93,14 +93,16 @@ def test_every_heading_that_is_a_persons_is_in_a_document_and_has_a_placeholder(
 def test_a_persons_item_is_not_reported_until_words_stand_under_its_heading(facts, heading):
     facts = replace(facts, verdict=replace(facts.verdict, detectable=()))
     asked = [
-        item for item in ITEMS if heading in item.own and all(told.rule(facts) is None for told in item.told)
+        item
+        for item in ITEMS
+        if heading in item.own and all(source.rule(facts) is None for source in item.sources)
     ]
     assert asked
     for document in (CARD, REPORT):
         own = own_words(document, f"## {heading}\n\nWe say so.\n")
         for item in asked:
-            assert item.answer(facts, NOBODY) == f"not reported; yours to tell under {heading}"
-            assert item.answer(facts, own).startswith(f"reported in {document}, {heading} (your words")
+            assert item.answer(facts, NOBODY) == f"not reported; left to you, under {heading}"
+            assert item.answer(facts, own).startswith(f"reported in {document}, {heading} (your text")
 
 
 def test_words_count_only_outside_of_blocks_and_placeholders_and_under_their_own_heading():
@@ -124,14 +126,14 @@ def test_writing_a_section_and_taking_it_out_again_flips_the_answer(facts, tmp_p
             path.write_text(text, encoding="utf-8")
         return blocks_of((tmp_path / MODEL_CARD).read_text(encoding="utf-8"))["claim"]
 
-    assert "| not reported; yours to tell under Funding |" in written()
+    assert "| not reported; left to you, under Funding |" in written()
     report = (tmp_path / POC_REPORT).read_text(encoding="utf-8")
     (tmp_path / POC_REPORT).write_text(
         report.replace("### Funding\n", "### Funding\n\nNobody paid.\n"), encoding="utf-8"
     )
-    assert "| reported in the report, Funding (your words: check that they tell it) |" in written()
+    assert "| reported in the report, Funding (your text: check that it covers the item) |" in written()
     (tmp_path / POC_REPORT).write_text(report, encoding="utf-8")
-    assert "| not reported; yours to tell under Funding |" in written()
+    assert "| not reported; left to you, under Funding |" in written()
 
 
 def test_the_level_of_the_parts_follows_the_group_column(facts):
@@ -164,25 +166,25 @@ def test_seeds_heat_maps_and_software_are_reported_only_where_there_are_some(fac
 
 def test_tests_subgroups_demographics_and_calibration_are_reported_only_where_they_are_known(facts):
     claim, tripod = answers(CLAIM, facts), answers(TRIPOD_AI, facts)
-    assert claim["29"].endswith("the report, Which differences are real")
+    assert claim["29"].endswith("the report, Differences between experiments")
     assert (
         claim["30"]
         == "reported in the report, Subgroups and other centres: by centre, site, sex and age band"
     )
     assert (
         claim["36"]
-        == "reported in the model card, Quantitative analyses: by age band and sex, of the test parts"
+        == "reported in the model card, Quantitative analyses: by age band and sex, for the test sets"
     )
-    assert tripod["15"].endswith("the report, Calibration and thresholds")
+    assert tripod["15"].endswith("the report, Calibration and operating points")
     assert (
-        claim["21"] == tripod["10"] == "reported in the report, Which differences are real: "
-        "the smallest difference shown with 80 % power, not how the size was decided"
+        claim["21"] == tripod["10"] == "reported in the report, Differences between experiments: "
+        "smallest difference detectable with 80 % power, not how the size was decided"
     )
     alone = replace(facts, analysed=Analysed(), verdict=replace(facts.verdict, tests=(), detectable=()))
     alone = with_runs(alone, metrics={})
     claim, tripod = answers(CLAIM, alone), answers(TRIPOD_AI, alone)
     assert claim["29"] == claim["30"] == "not reported"
-    assert claim["36"] == "not reported; yours to tell under Data collection"
+    assert claim["36"] == "not reported; left to you, under Data collection"
     assert tripod["15"] == "reported in the model card, Metrics"
 
 
@@ -200,9 +202,9 @@ def test_other_data_than_btxrd_have_no_source_and_a_phantom_has_no_past(facts, t
         "reported in the report, Summary: retrospective",
         "reported in the model card, Training data",
     )
-    assert (found["5"], found["7"]) == ("not reported", "not reported; yours to tell under Data collection")
+    assert (found["5"], found["7"]) == ("not reported", "not reported; left to you, under Data collection")
     assert "retrospective" not in poc_report(phantom)
-    assert answers(TRIPOD_AI, phantom)["18e"].startswith("not reported; yours")
+    assert answers(TRIPOD_AI, phantom)["18e"].startswith("not reported; left to you")
 
 
 def test_without_a_model_to_describe_only_the_fixed_parts_are_reported(facts):

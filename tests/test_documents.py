@@ -57,9 +57,9 @@ def test_the_report_tells_the_whole_study(settled):
 
 def test_both_say_how_the_images_were_decoded(settled):
     for text in both(settled[1]):
-        assert re.search(r"^\| Decoding.* \| at full size, CLAHE there \|$", text, re.MULTILINE)
+        assert re.search(r"^\| Decoding.* \| at full size, then CLAHE \|$", text, re.MULTILINE)
     scaled = {"data": {"decoding": "scaled"}}
-    assert setting_shown(scaled, "data.decoding").startswith("large JPEGs at a half, quarter or eighth")
+    assert setting_shown(scaled, "data.decoding").startswith("large JPEGs at 1/2, 1/4 or 1/8")
 
 
 def test_both_open_with_research_use_only(settled):
@@ -81,7 +81,7 @@ def test_every_metric_of_the_promoted_runs_is_in_the_card_as_the_ledger_has_it(s
 def test_the_class_tables_have_the_ledgers_figures_in_the_right_cells(settled):
     ledger, facts = settled
     block = blocks_of(model_card(facts))["quantitative-analyses"]
-    first = block[block.index("Test part, by class") :]
+    first = block[block.index("Test set, by class") :]
     with reading(ledger) as connection:
         rows = {(row["metric"], row["class_name"]): row for row in metric_rows(connection, 3)}
     for name, images in zip(CLASS_NAMES, (30, 20, 10), strict=True):
@@ -135,7 +135,7 @@ def test_methods_name_every_shared_setting_and_the_grid_every_one_that_differs(s
     assert "| Learning rate (AdamW) | 0.0003 |" in rows
     # Six are columns of the grid; name and folder of the data and the time limit decide nothing.
     assert len(rows) - 1 == keys - 6 - 3
-    assert "| Images accepted although damaged inside | none |" in rows
+    assert "| Accepted images with damaged data | none |" in rows
     assert (
         "| E2 | b0_annotated | BTXRD | efficientnet_b0 | 224 | 32 | 0.2 | none | yes | 2 | 1 | 2 of 2 |"
         in blocks["experiments"]
@@ -166,25 +166,25 @@ def test_a_choice_against_the_rule_is_called_one(tmp_path):
         best = compared(connection).best
     other, runs = ("E1", (1, 2)) if best == "E2" else ("E2", (3, 4))
     report = poc_report(facts_of(ledger, experiment=other, runs=runs))
-    assert f"The rule ranks {best} first" in report
-    assert f"{other} was chosen all the same, by a person's decision." in report
+    assert f"The selection rule ranks {best} first" in report
+    assert f"A person chose {other} instead." in report
 
 
 def test_no_improvement_is_said_with_every_number(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", baseline=dict.fromkeys(BASELINE, 0.999))
     facts = facts_of(ledger)
     for text in both(facts):
-        assert "**No figure of E2 lies above the baseline**: stratified accuracy " in text
+        assert "**No metric of E2 exceeds the baseline**: stratified accuracy " in text
         for held in facts.held:
             if held.delta is not None:
-                assert f"{held.estimate.shown} against 0.999 ({signed(held.delta)})" in text
-    said = "For no figure does the whole interval of the difference, at the level for the best of 2"
+                assert f"{held.estimate.shown} vs 0.999 ({signed(held.delta)})" in text
+    said = "For no metric does the whole interval of the difference, adjusted for selecting the best of 2"
     assert said in poc_report(facts)
 
 
 def test_improvement_in_everything_is_said_too(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", baseline=dict.fromkeys(BASELINE, 0.001))
-    assert "**E2 lies above the baseline in all 7 figures**" in poc_report(facts_of(ledger))
+    assert "**E2 exceeds the baseline in all 7 metrics**" in poc_report(facts_of(ledger))
 
 
 def test_a_kept_baseline_names_who_why_and_what_the_best_candidate_reached(tmp_path):
@@ -197,15 +197,20 @@ def test_a_kept_baseline_names_who_why_and_what_the_best_candidate_reached(tmp_p
             in text
         )
         assert "Reason: no gain." in text
-        assert f"What follows describes {best} (" in text
-        assert f"**No figure of {best} lies above the baseline**: stratified accuracy " in text
+        assert f"The following describes {best} (" in text
+        assert f"**No metric of {best} exceeds the baseline**: stratified accuracy " in text
 
 
 @pytest.mark.parametrize(
     ("action", "experiment", "runs", "words"),
     [
         ("rollback", "E1", (1, 2), "**E1 (b0_baseline) is promoted again; decided by mara"),
-        ("rollback", None, (), "**The last promotion was undone, and no model of this grid is promoted;"),
+        (
+            "rollback",
+            None,
+            (),
+            "**The last promotion was rolled back, and no model of this grid is promoted;",
+        ),
         (None, None, (), "**No decision has been taken: no model of this grid is promoted.**"),
     ],
 )
@@ -225,8 +230,8 @@ def test_numbers_of_other_data_stand_under_a_banner_and_are_not_compared(tmp_pat
             assert first_number is None or inside.index(BANNER) < first_number.start()
         assert "YOLOv8s" not in text
         assert "Guangxi" not in text
-        assert "lies above the baseline" not in text
-        assert "The figures of E2 are not comparable with the baseline" in text
+        assert "exceeds the baseline" not in text
+        assert "The results of E2 are not comparable with the baseline" in text
     report = poc_report(facts)
     assert "| stratified accuracy | 0.679 |" in report
     assert len(re.findall(r"\| not comparable \| not comparable \|", report)) == len(BASELINE) + 3
@@ -235,4 +240,4 @@ def test_numbers_of_other_data_stand_under_a_banner_and_are_not_compared(tmp_pat
 def test_btxrd_itself_has_no_banner_and_says_why_the_papers_figures_differ(settled):
     for text in both(settled[1]):
         assert "NOT BTXRD" not in text
-        assert "These figures are **not comparable** with the ones here" in text
+        assert "These results are **not comparable** with the ones here" in text

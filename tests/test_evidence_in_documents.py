@@ -99,7 +99,7 @@ def test_of_very_many_runs_neither_pairs_nor_subgroups_are_computed_and_that_is_
     for text in both(facts):
         assert "this grid has more" in text
         assert "No two experiments" not in text
-        assert "Figures of subgroups: not reported" in text
+        assert "Subgroup results: not reported" in text
         assert_tables_hold(text)
 
 
@@ -123,7 +123,7 @@ def test_subgroups_of_the_subject_have_their_number_and_interval_or_are_suppress
         assert line in card["quantitative-analyses"]
     assert "| not reported |" in report["subgroups"]
     assert "A figure is shown where it rests on 10 images or more" in report["subgroups"]
-    assert "Figures by centre, site, sex and age band, as the dataset's table has them" in card["factors"]
+    assert "Results by centre, site, sex and age band, as recorded in the dataset's table" in card["factors"]
 
 
 def test_calibration_decisions_and_predictive_values_stand_in_both_documents(facts, report, card):
@@ -131,7 +131,7 @@ def test_calibration_decisions_and_predictive_values_stand_in_both_documents(fac
     for text in (report["operating"], card["quantitative-analyses"]):
         for split, each in zip(("stratified", "centre-holdout"), facts.analysed.calibration, strict=True):
             for how, tested, brier in (
-                ("as they are", each.plain, format_estimate(each.scaled_brier)),
+                ("uncalibrated", each.plain, format_estimate(each.scaled_brier)),
                 ("after temperature scaling", each.scaled, format_estimate(each.scaled_brier_tempered)),
             ):
                 figures = " | ".join(
@@ -152,7 +152,7 @@ def test_calibration_decisions_and_predictive_values_stand_in_both_documents(fac
             assert f"| {point.threshold:g} | {' | '.join(cells)} |" in text.replace("&#43;", "+").replace(
                 "&#45;", "-"
             )
-        assert "(of the test part)" in text
+        assert "(of the test set)" in text
     assert facts.verdict.power() in report["differences"]
 
 
@@ -197,14 +197,14 @@ def test_several_seeds_have_their_spread_and_compares_notes(tmp_path):
 def test_what_is_not_true_any_more_is_not_said(facts, tmp_path):
     for text in both(facts):
         assert "have not been calibrated" not in text
-        assert "Nothing is corrected" not in text
+        assert "Nothing is adjusted" not in text
         assert "(Holm)" in text
         assert_tables_hold(text)
     old = with_runs(facts, lambda run: replace(run, metrics={}))
     old = replace(old, analysed=Analysed(), verdict=replace(old.verdict, tests=()))
     for text in both(old):
         assert "The probabilities have not been calibrated" in text
-        assert "Nothing is corrected for the number of comparisons" in text
+        assert "Nothing is adjusted for multiple comparisons" in text
         assert_tables_hold(text)
 
 
@@ -213,30 +213,30 @@ def test_groups_that_are_drawn_together_are_said_to_be_by_runs_that_draw_them(fa
         return replace(run, split={**run.split, "group_column": "patient"})
 
     for text in both(with_runs(facts, grouped)):
-        assert "groups of images of equal patient as independent" in text
-        assert "take every image as independent" not in text
-        assert "are Wilson's, with the design effect of the groups" in text
+        assert "groups of images with the same patient as independent" in text
+        assert "treat every image as independent" not in text
+        assert "are Wilson intervals, with the design effect of the groups" in text
     for text in both(with_runs(facts, lambda run: replace(grouped(run), metrics={}))):
-        assert "take every image as independent" in text
+        assert "treat every image as independent" in text
     for text in both(facts):
-        assert "take every image as independent" in text
+        assert "treat every image as independent" in text
 
 
 def test_a_held_out_centre_is_spoken_of_only_where_there_is_one(facts, tmp_path):
     alone = facts_of(settled_ledger(tmp_path / "ledger.db", splits=("stratified",)), None)
     for text in both(alone):
-        assert "no centre was kept out, and nothing here is an external validation" in text
+        assert "no centre was held out, and nothing here is an external validation" in text
     for text in both(facts):
-        assert "The centre-holdout split changes their source; it is not an external" in text
+        assert "The centre-holdout split tests on other centres; it is not an external" in text
 
 
 def test_a_choice_on_validation_is_not_called_optimistic_on_the_test_part(facts):
     chosen = replace(facts, comparison=replace(facts.comparison, selected_on="val"))
     report = blocks_of(poc_report(chosen))
-    assert "chosen by figures of the validation part" in report["limitations"]
-    assert "on the test part the choice adds no optimism" in report["limitations"]
-    assert "on the validation part. |" in report["decision"]
-    assert "chosen by figures of the test part itself" in poc_report(facts)
+    assert "selected on the validation set" in report["limitations"]
+    assert "the selection adds no optimism to its test results" in report["limitations"]
+    assert "on the validation set. |" in report["decision"]
+    assert "selected on the test set itself" in poc_report(facts)
 
 
 def test_a_model_of_former_settings_has_no_subgroups_and_that_is_said(tmp_path):
@@ -245,7 +245,7 @@ def test_a_model_of_former_settings_has_no_subgroups_and_that_is_said(tmp_path):
     facts = facts_of(ledger, experiment="E1", runs=(1, 2))
     assert facts.analysed.subgroups == facts.analysed.gaps == ()
     for text in both(facts):
-        assert "Figures of subgroups: not reported; they are made from runs of the grid" in text
+        assert "Subgroup results: not reported; they need runs of the most recently queued grid" in text
         assert "No two experiments can be compared on the same images." in text
         assert_tables_hold(text)
 

@@ -33,7 +33,7 @@ def test_several_seeds_show_mean_and_spread_and_no_interval(tmp_path):
     row = facts.comparison.row("E2")
     assert f"| {row['stratified_accuracy']:.3f} (2 seeds: " in report
     figures = facts.comparison.figures["E2", "stratified"]
-    spread = f"{figures['accuracy']:.3f}, from {figures['accuracy_min']:.3f} to {figures['accuracy_max']:.3f}"
+    spread = f"{figures['accuracy']:.3f} (range {figures['accuracy_min']:.3f}-{figures['accuracy_max']:.3f})"
     assert f"| E2 | stratified | 2 | {spread} |" in report
     assert "single seed" not in report
     assert "| 5 | stratified | 1 | yes |" in report
@@ -74,7 +74,7 @@ def test_a_ledger_without_a_finished_run_makes_documents_that_say_so(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", settle=False)
     for text in both(facts_of(ledger, None)):
         assert "No experiment has finished the runs that the selection rule needs" in text
-        assert not re.search(r"\d\.\d{3} \(|None|say nothing about", text)
+        assert not re.search(r"\d\.\d{3} \(|None|do not apply", text)
         assert_tables_hold(text)
     assert "(4 queued)" in poc_report(facts_of(ledger, None))
 
@@ -99,7 +99,7 @@ def test_a_promotion_of_former_settings_keeps_its_own_figures_and_says_that_the_
     assert [held.estimate for held in after.held] == [held.estimate for held in before.held]
     assert after.comparison.row("E2") != before.comparison.row("E2")
     for text in both(after):
-        assert "The grid was queued anew since" in text
+        assert "The grid has been queued again since" in text
 
 
 def test_out_of_memory_shows_as_failure_and_as_micro_batches(tmp_path):

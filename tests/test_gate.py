@@ -444,13 +444,14 @@ def test_an_override_is_recorded_and_every_document_shows_who_why_and_what(study
     override = evidence(study)["gate"]["override"]
     assert (override["conditions"], override["by"]) == (names, event["decided_by"])
     for text in documents(study):
-        assert "> **PROMOTED BY OVERRIDE.** 3 conditions that bound were not met" in text
+        assert "> **PROMOTED BY OVERRIDE.** 3 binding conditions were not met" in text
         assert (
-            f"{event['decided_by']} went on all the same; reason: &#60;b&#62;we need&#60;/b&#62; &#124; it"
-            in text
+            f"Overridden by {event['decided_by']}; reason: &#60;b&#62;we need&#60;/b&#62; &#124; it" in text
         )
-        assert "E2 (b0_annotated) is promoted over 3 unmet conditions, by override;" in text
-        assert len(re.findall(r"not (?:met|known) \| .* \| binding, overridden \|$", text, re.MULTILINE)) == 3
+        assert "E2 (b0_annotated) is promoted despite 3 unmet conditions (override);" in text
+        assert (
+            len(re.findall(r"(?:not met|unknown) \| .* \| binding, overridden \|$", text, re.MULTILINE)) == 3
+        )
     (row,) = study.json("promote", "--history")
     assert row["overridden"] == ", ".join(names)
     with reading(study.ledger) as connection:
@@ -546,10 +547,8 @@ def test_a_decision_of_before_there_were_conditions_is_told_without_them(study):
     seal_again(study.ledger)
     study("report")
     for text in documents(study):
-        assert (
-            "### Conditions of promotion\n\nThe ledger has no conditions of this decision.\n\nnot reported"
-            in text
-        )
+        section = text[text.index("### Conditions of promotion\n\n") :]
+        assert "\n\nThe ledger records no conditions for this decision.\n\nnot reported" in section[:120]
     assert "not reported" in study("promote", "--history").stdout
     (row,) = study.json("promote", "--history")
     assert (row["unmet"], row["overridden"]) == (None, None)
@@ -575,12 +574,12 @@ def test_undoing_brings_the_conditions_and_the_override_back_that_were_recorded_
     assert evidence(study)["gate"] == before[1]
     assert conditions_in(study) == before[0]
     for text in documents(study):
-        assert "is promoted again over 3 unmet conditions, by override;" in text
-        assert "as they were recorded when it was first promoted" in text
+        assert "is promoted again despite 3 unmet conditions (override);" in text
+        assert "as recorded when it was first promoted" in text
     assert len(events(study, "override")) == 1
     study("promote", "--rollback", "--yes")
     assert evidence(study)["gate"] is None
-    assert "The ledger has no conditions of this decision." in documents(study)[0]
+    assert "The ledger records no conditions for this decision." in documents(study)[0]
 
 
 def test_undoing_a_promotion_over_a_kept_baseline_tells_again_what_it_was_kept_over(study):
@@ -588,8 +587,8 @@ def test_undoing_a_promotion_over_a_kept_baseline_tells_again_what_it_was_kept_o
     study("promote", "E2", "--yes")
     study("promote", "--rollback", "--yes")
     for text in documents(study):
-        assert "**Something was better, and the baseline was kept all the same: E1 in" in text
-        assert "Held against E1, the candidate then; nothing is promoted" in text
+        assert "**The baseline was kept although clearly exceeded (whole interval above it): E1 in" in text
+        assert "Checked for E1, the candidate at the time; nothing is promoted" in text
 
 
 # Keeping the baseline.
@@ -598,16 +597,16 @@ def test_undoing_a_promotion_over_a_kept_baseline_tells_again_what_it_was_kept_o
 @pytest.mark.parametrize(
     ("baseline", "said"),
     [
-        ({"stratified_accuracy": 0.999}, "Nothing was better than the baseline: no figure of any experiment"),
+        ({"stratified_accuracy": 0.999}, "No experiment was better than the baseline in any metric."),
         (
             {"stratified_accuracy": 0.75},
-            "Nothing was surely better than the baseline; above it, but not surely: E1 in",
+            "No experiment clearly exceeded the baseline; above it by point estimate only: E1 in",
         ),
         (
             {"stratified_accuracy": 0.1},
-            "Something was better, and the baseline was kept all the same: E1 in stratified",
+            "The baseline was kept although clearly exceeded (whole interval above it): E1 in stratified",
         ),
-        ({}, "Whether anything was better than the baseline is not known"),
+        ({}, "Whether an experiment was better than the baseline is unknown"),
     ],
 )
 def test_a_kept_baseline_is_told_with_the_numbers_whatever_they_are(tmp_path, baseline, said):
@@ -622,12 +621,12 @@ def test_a_kept_baseline_is_told_with_the_numbers_whatever_they_are(tmp_path, ba
             low, high = found.interval("E1", figure)
             reached = f"| {value:.3f} | E1 | {best:.3f} ({low:.3f}-{high:.3f}) | {best - value:+.3f} |"
             assert f"| stratified accuracy {reached}" in text
-        assert "Held against E1, the candidate then; nothing is promoted" in text
+        assert "Checked for E1, the candidate at the time; nothing is promoted" in text
 
 
 def test_of_other_images_nobody_says_whether_they_are_better(tmp_path):
     study = settled_study(tmp_path / "study", kind="phantom")
     study("promote", "--keep-baseline", "--yes")
     for text in documents(study):
-        assert "Whether anything was better than the baseline cannot be said: it is of other images." in text
+        assert "No experiment can be compared with the baseline: it was measured on other images." in text
         assert "| not comparable |" in text

@@ -94,7 +94,7 @@ def test_the_page_is_whole_and_opens_with_research_use_only(page):
 def test_the_comparison_has_the_ledgers_figures_in_its_ten_columns(study, page):
     with reading(study.ledger) as connection:
         comparison = compared(connection)
-    rows = page.tables["Figures of the test parts, with intervals"]
+    rows = page.tables["Results on the test sets, with intervals"]
     assert len(rows[0]) == 10
     for row, cells in zip(comparison.rows, rows[1:], strict=True):
         assert cells[0] == row["experiment_id"]
@@ -213,11 +213,11 @@ def test_paired_tests_and_the_gap_are_those_of_compare(study, page):
         assert cells[2:4] == [test.first, test.second]
         assert cells[5] == f"{test.difference:+.3f} ({test.low:+.3f} to {test.high:+.3f})"
         assert cells[-1] == test.verdict
-    assert len(page.tables["Centre-holdout test part less stratified test part"]) == 1 + 3
+    assert len(page.tables["Centre-holdout test set minus stratified test set"]) == 1 + 3
 
 
 def test_subgroups_are_those_of_the_model_described_and_small_ones_have_no_figures(page):
-    rows = page.tables["Subgroups of the stratified test part, with intervals"][1:]
+    rows = page.tables["Subgroups of the stratified test set, with intervals"][1:]
     assert {cells[0] for cells in rows} >= {"centre"}
     for cells in rows:
         assert (cells[4] == "not reported") == (int(cells[2]) < FEWEST)
@@ -227,4 +227,4 @@ def test_of_a_grid_too_large_for_every_pair_the_best_is_held_against_each_other(
     monkeypatch.setattr("boneexp.reports.analyses.MOST_PAIRED", 3)
     page = Page(page_of(study))
     assert "boneexp compare --paired" in page.text
-    assert len(page.tables["The best and each other experiment, in the figure that decides"]) == 1 + 3
+    assert len(page.tables["The best against each other experiment, in the metric that decides"]) == 1 + 3

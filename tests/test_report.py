@@ -29,7 +29,7 @@ def test_without_a_decision_the_documents_describe_the_candidate_and_say_that_no
     assert settled("report").stdout.split() == [*(f"docs/{name}" for name in NAMES), *WITH_THEM]
     for text in texts(settled).values():
         assert "**No decision has been taken: no model of this grid is promoted.**" in text
-        assert f"What follows describes {best} (" in text
+        assert f"The following describes {best} (" in text
     assert "Our own words." in texts(settled)["model_card.md"]
 
 

@@ -55,7 +55,7 @@ FUNCTIONS = (
     model.class_table,
     model.confusion_table,
     model.center_table,
-    model.deals_table,
+    model.splits_table,
     model.overlap_table,
     checklist_table,
     markdown.bullets,

@@ -1,4 +1,4 @@
-"""Which parts of the two documents a person has written, by the headings over their words."""
+"""Which sections of the two documents a person has written, by the headings above their text."""
 
 import re
 
@@ -13,10 +13,10 @@ _NO_WORDS = re.compile(r"\*\(Your words\b.*?\)\*|<!--.*?-->", re.DOTALL)
 
 
 def own_words(document: str, text: str) -> Own:
-    """Return the headings of a document that have words of a person under them, up to the next heading.
+    """Return the headings of a document with a person's text under them, up to the next heading.
 
-    What the templates put there to be replaced, "*(Your words: ...)*", is nobody's word yet. Words behind a
-    block stand under the block's heading.
+    The templates' placeholders, "*(Your words: ...)*", do not count. Text after a block belongs to the
+    block's heading.
 
     Args:
         document: CARD or REPORT.

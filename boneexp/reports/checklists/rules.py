@@ -1,7 +1,7 @@
-"""Reporting checklists: where the two documents tell what an item asks for, if they do.
+"""Reporting checklists: where the two documents report what an item asks for, if they do.
 
-An item is answered from the facts, or by a person, under a heading of the document that is theirs. Nothing is
-claimed for them: as long as only the template's placeholder stands there, the item is not reported.
+An item is answered from the facts, or by a person under one of their own headings. Nothing is claimed for the
+person: while only the template's placeholder is there, the item is not reported.
 """
 
 from collections.abc import Callable, Iterable
@@ -14,17 +14,17 @@ from boneexp.text.labels import UNKNOWN
 from boneexp.text.markdown import Table, table
 from boneexp.text.numbers import listed
 
-Rule = Callable[[Facts], str | None]  # what to add to "reported in ..."; None where the facts do not tell it
+Rule = Callable[[Facts], str | None]  # what to add to "reported in ..."; None if not reported
 
 
 def always(_: Facts) -> str | None:
-    """Tell that the documents say it whatever the ledger has."""
+    """The documents report it whatever the ledger has."""
     return ""
 
 
 @dataclass(frozen=True)
-class Told:
-    """A place that the program writes, and the rule of when it tells what an item asks for."""
+class Source:
+    """A section that the program writes, and the rule of when it reports what an item asks for."""
 
     place: str
     rule: Rule
@@ -32,16 +32,16 @@ class Told:
 
 @dataclass(frozen=True)
 class Item:
-    """One item of a checklist; `topic` is in our words, not the checklist's."""
+    """One item of a checklist; `topic` is a paraphrase."""
 
     number: str
     topic: str
-    told: tuple[Told, ...]
-    own: tuple[str, ...]  # headings under which a person can tell it
+    sources: tuple[Source, ...]
+    own: tuple[str, ...]  # headings under which a person can report it
 
     def answer(self, facts: Facts, own: Own) -> str:
-        """Return "reported in ...", or "not reported" and under which heading it is a person's to tell."""
-        details = {told.place: told.rule(facts) for told in self.told}
+        """Return "reported in ...", or "not reported" and the headings under which a person can report it."""
+        details = {source.place: source.rule(facts) for source in self.sources}
         known = [f"{place}: {more}" if more else place for place, more in details.items() if more is not None]
         if known:
             return f"reported in {'; '.join(known)}"
@@ -52,55 +52,55 @@ class Item:
             if (document, heading.lower()) in own
         ]
         if places:
-            return f"reported in {'; '.join(places)} (your words: check that they tell it)"
-        return f"{UNKNOWN}; yours to tell under {listed(self.own)}" if self.own else UNKNOWN
+            return f"reported in {'; '.join(places)} (your text: check that it covers the item)"
+        return f"{UNKNOWN}; left to you, under {listed(self.own)}" if self.own else UNKNOWN
 
 
-def item(number: str, topic: str, *told: Told, own: tuple[str, ...] = ()) -> Item:
-    """Return an item that is told in these places, or by a person under these headings."""
-    return Item(number, topic, told, own)
+def item(number: str, topic: str, *sources: Source, own: tuple[str, ...] = ()) -> Item:
+    """Return an item that is reported in these sections, or by a person under these headings."""
+    return Item(number, topic, sources, own)
 
 
-def card(section: str, rule: Rule = always) -> Told:
-    """Return a place in the model card, by its heading."""
-    return Told(f"{CARD}, {section}", rule)
+def card(section: str, rule: Rule = always) -> Source:
+    """Return a section of the model card, by its heading."""
+    return Source(f"{CARD}, {section}", rule)
 
 
-def report(section: str, rule: Rule = always) -> Told:
-    """Return a place in the report, by its heading."""
-    return Told(f"{REPORT}, {section}", rule)
+def report(section: str, rule: Rule = always) -> Source:
+    """Return a section of the report, by its heading."""
+    return Source(f"{REPORT}, {section}", rule)
 
 
 def checklist_table(items: Iterable[Item], facts: Facts, own: Own) -> Table:
     """Return a checklist with an answer for each item."""
     return table(
-        ["Item", "About", "Answer"], ([each.number, each.topic, each.answer(facts, own)] for each in items)
+        ["Item", "Topic", "Answer"], ([each.number, each.topic, each.answer(facts, own)] for each in items)
     )
 
 
 def described(facts: Facts) -> str | None:
-    """Tell whether the documents describe a model at all."""
+    """Whether the documents describe a model at all."""
     return "" if facts.subject and facts.subject.chosen else None
 
 
 def has_grid(facts: Facts) -> str | None:
-    """Tell whether there are experiments whose settings can be listed."""
+    """Whether there are experiments whose settings can be listed."""
     return "" if facts.grid else None
 
 
 def of_images_at_hand(facts: Facts) -> str | None:
-    """Tell whether the images existed before the study; synthetic ones were made for it."""
+    """Whether the images existed before the study; synthetic ones were made for it."""
     real = facts.subject is not None and facts.subject.dataset["kind"] != "phantom"
     return "retrospective" if real else None
 
 
 def of_btxrd(facts: Facts) -> str | None:
-    """Tell whether the images are BTXRD, whose source the documents know."""
+    """Whether the images are BTXRD, whose source the documents know."""
     return described(facts) if facts.of_btxrd else None
 
 
-def level_of_parts(facts: Facts) -> str | None:
-    """Return at which level the parts are disjoint."""
+def level_of_sets(facts: Facts) -> str | None:
+    """At which level the sets are disjoint."""
     if described(facts) is None or facts.subject is None:
         return None
     columns = {str(run.split.get("group_column") or "") for run in facts.subject.chosen.values()}
@@ -109,71 +109,69 @@ def level_of_parts(facts: Facts) -> str | None:
 
 
 def software_known(facts: Facts) -> str | None:
-    """Tell whether the software of the runs is known."""
+    """Whether the software of the runs is known."""
     runs = facts.subject.runs if facts.subject else ()
     return "" if any(run.versions for run in runs) else None
 
 
 def has_intervals(facts: Facts) -> str | None:
-    """Tell whether the figures of the model have intervals."""
+    """Whether the metrics of the model have intervals."""
     known = [held.estimate.low for held in facts.held if held.estimate.low is not None]
     return "" if known else None
 
 
 def several_seeds(facts: Facts) -> str | None:
-    """Tell with how many seeds the experiments were trained, where these are several."""
+    """With how many seeds the experiments were trained, if several."""
     seeds = most_seeds(facts)
     return f"over {seeds} seeds" if seeds > 1 else None
 
 
 def paired_tests(facts: Facts) -> str | None:
-    """Tell whether experiments were tested against each other."""
+    """Whether experiments were tested against each other."""
     return "" if facts.analysed.paired or facts.verdict.tests else None
 
 
 def smallest_difference(facts: Facts) -> str | None:
-    """Tell whether it is known what the test parts can show; why they are so large is a person's to tell."""
+    """Whether the power of the test sets is known; the reason for their size is for a person to give."""
     known = any(each.difference is not None for each in facts.verdict.detectable)
-    return "the smallest difference shown with 80 % power, not how the size was decided" if known else None
+    return "smallest difference detectable with 80 % power, not how the size was decided" if known else None
 
 
 def in_subgroups(facts: Facts) -> str | None:
-    """Return of which subgroups there are figures."""
+    """By which attributes there are subgroup results."""
     known = list(dict.fromkeys(each.attribute for each in facts.analysed.subgroups))
     return f"by {listed(known)}" if known else None
 
 
 def demographics(facts: Facts) -> str | None:
-    """Tell whether numbers by sex or age are known, which are those of test parts."""
+    """Whether numbers by sex or age are known; they are those of the test sets."""
     known = {each.attribute for each in facts.analysed.subgroups} & {"sex", "age band"}
-    return f"by {listed(sorted(known))}, of the test parts" if known else None
+    return f"by {listed(sorted(known))}, for the test sets" if known else None
 
 
 def calibrated(facts: Facts) -> str | None:
-    """Tell whether figures at thresholds and with a temperature are known."""
+    """Whether results at operating points and after temperature scaling are known."""
     runs = facts.subject.chosen.values() if facts.subject else ()
     known = [run.estimate("test", "temperature").value is not None for run in runs]
     return "" if known and all(known) else None
 
 
 def heat_maps_measured(facts: Facts) -> str | None:
-    """Tell whether heat maps were held against annotated lesions."""
+    """Whether heat maps were compared with annotated lesions."""
     return "" if facts.subject and facts.subject.has_overlap else None
 
 
 def other_centres(facts: Facts) -> str | None:
-    """Tell whether centres were kept out of training; no other dataset is ever tested."""
+    """Whether centres were held out of training; no other dataset is ever tested."""
     held_out = facts.subject is not None and "center_holdout" in facts.subject.chosen
-    return (
-        "on centres kept out of training, of the same dataset, and on no other dataset" if held_out else None
-    )
+    return "on held-out centres of the same dataset, and on no other dataset" if held_out else None
 
 
-def wrong_calls(facts: Facts) -> str | None:
-    """Tell that wrong calls are counted."""
-    return None if described(facts) is None else "counted in confusion matrices, no case is discussed"
+def misclassified_counted(facts: Facts) -> str | None:
+    """Misclassified images are counted."""
+    return None if described(facts) is None else "counted in confusion matrices; no case is discussed"
 
 
 def images_not_patients(facts: Facts) -> str | None:
-    """Tell that numbers are of images."""
-    return None if described(facts) is None else "as numbers of images, by class"
+    """Numbers are of images."""
+    return None if described(facts) is None else "as numbers of images by class"

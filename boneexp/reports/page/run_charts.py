@@ -46,7 +46,7 @@ class Dot:
     radius: int
     images: int
     confidence: float
-    right: float
+    correct: float
 
 
 @dataclass(frozen=True)
@@ -145,7 +145,7 @@ def _dots(labels: np.ndarray, shares: np.ndarray) -> tuple[Dot, ...]:
             radius=max(9, round(LARGEST_DOT * (each.images / most) ** 0.5)),
             images=each.images,
             confidence=each.confidence,
-            right=each.right,
+            correct=each.right,
         )
         for each in bins
     )

@@ -17,7 +17,7 @@ MOST_ERRORS = 200  # rows for each run
 
 
 def runs_overview_table(page: PageFacts) -> Table:
-    """Return every run: how far it is, what came out, and why it failed."""
+    """Return every run with its progress, results and failure."""
     header = ["Run", "Experiment", "Name", "Split", "Seed", "State", "Epochs", "Attempts", "Training time"]
     figures = ["Accuracy", "Macro AUROC", "Malignant sensitivity"]
     return table([*header, *figures, "Notes"], (_status_row(page, row) for row in page.runs))
@@ -32,8 +32,8 @@ def against_table(page: PageFacts) -> Table:
 
 
 def errors_table(mistakes: Mistakes) -> Table:
-    """Return the images that were called wrongly, the surest mistakes first; at most MOST_ERRORS."""
-    header = ["Image", "Centre", "Is", "Called", "Probability of the call"]
+    """Return the misclassified test images, the most confident errors first; at most MOST_ERRORS."""
+    header = ["Image", "Centre", "True class", "Predicted class", "Predicted probability"]
     rows = (
         [row["image_id"], row["center"], row["label"], row["predicted"], format_estimate(row["p_called"])]
         for row in mistakes.rows[:MOST_ERRORS]
@@ -42,16 +42,16 @@ def errors_table(mistakes: Mistakes) -> Table:
 
 
 def datasets_table(page: PageFacts) -> Table:
-    """Return the datasets behind the figures, with their fingerprints."""
+    """Return the datasets behind the results, with their fingerprints."""
     rows = (
         [data_label(each["name"], each["kind"]), each["images"], each["fingerprint"]]
         for each in page.facts.comparison.datasets
     )
-    return table(["Images", "How many", "Fingerprint"], rows)
+    return table(["Dataset", "Images", "Fingerprint"], rows)
 
 
 def origins_table(page: PageFacts) -> Table:
-    """Return what each finished run of the present grid is named by, and what it left."""
+    """Return the hashes of each finished run of the current grid."""
     header = [
         "Run",
         "Experiment",
@@ -77,7 +77,7 @@ def origins_table(page: PageFacts) -> Table:
 
 
 def machines_table(page: PageFacts) -> Table:
-    """Return devices and software, and which finished runs of the present grid they made."""
+    """Return devices and software, and the finished runs of the current grid that used them."""
     made: dict[tuple[str, str], list[str]] = {}
     for row in page.origins:
         versions = row.versions
@@ -87,8 +87,8 @@ def machines_table(page: PageFacts) -> Table:
 
 
 def uses_table(page: PageFacts) -> Table:
-    """Return how often each test part was evaluated, and used to choose."""
-    header = ["Split", "By finished runs", "By refused late results", "Experiments", "Seeds", "Decisions"]
+    """Return how often each test set was evaluated and used for a decision."""
+    header = ["Split", "Finished runs", "Rejected late results", "Experiments", "Seeds", "Decisions"]
     keys = ("finished_runs", "late_results", "experiments", "seeds", "decisions")
     return table(
         header, ([split_label(row["split"]), *(row[key] for key in keys)] for row in page.facts.verdict.uses)
@@ -97,7 +97,7 @@ def uses_table(page: PageFacts) -> Table:
 
 def decisions_table(page: PageFacts) -> Table:
     """Return every decision, oldest first."""
-    header = ["Decision", "What", "Experiment", "When", "By", "Reason", "Undoes"]
+    header = ["Decision", "Action", "Experiment", "Date", "By", "Reason", "Reverts"]
     rows = (
         [
             row["id"],
@@ -132,9 +132,9 @@ def _notes(row: RunStatus) -> str:
     if row.state == "failed":
         notes.append(f"{row.failure_kind}: {row.failure}")
     if row.state == "running" and row.stop_requested:
-        notes.append("cancelled, and stopping")
+        notes.append("cancelled, stopping")
     if row.lease_expired:
-        notes.append("its worker is gone; goes on with: boneexp run --all")
+        notes.append("its worker is gone; resume with: boneexp run --all")
     if row.micro_batch < row.batch_size:
         notes.append(f"micro-batch {row.micro_batch} of {row.batch_size} (out of memory)")
     if not row.is_current:
@@ -158,12 +158,12 @@ def _against_row(facts: Facts, row: Row, figures: Sequence[str]) -> Iterator[str
     yield experiment
     for figure in figures:
         target = targets.get(figure)
-        said = "" if target is None or target.value is None else _met(target)
+        met = "" if target is None or target.value is None else _met(target)
         delta = deltas.get(figure)
         if delta is None:
-            yield said
+            yield met
         else:
-            yield f"{signed(delta)} ({said})" if said else signed(delta)
+            yield f"{signed(delta)} ({met})" if met else signed(delta)
 
 
 def _met(target: Target) -> str:

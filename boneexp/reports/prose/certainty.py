@@ -1,4 +1,4 @@
-"""Facts -> how sure the figures are: intervals, differences, the choice, calibration, seeds, few images."""
+"""Facts -> how certain the results are: intervals, tests, selection, calibration, seeds, few images."""
 
 from boneexp.comparison.verdict import MOST_RUNS
 from boneexp.evaluation.subgroups import FEWEST_NEEDED
@@ -8,68 +8,69 @@ from boneexp.results import is_at_bound
 from boneexp.text.labels import UNKNOWN, split_label
 from boneexp.text.numbers import counted, listed
 
-FEW_IMAGES = 200  # below this, one image moves a class's sensitivity by half a point or more
+FEW_IMAGES = 200  # below this, one image changes a sensitivity by half a percentage point or more
 
 
 def interval_method(facts: Facts) -> str:
-    """Return how the intervals were made."""
-    subject, said = facts.subject, facts.comparison.intervals_sentence()
+    """Return how the intervals were computed."""
+    subject, method = facts.subject, facts.comparison.intervals_sentence()
     confidence = subject.setting("evaluation.confidence") if subject else None
-    if confidence is None or not said:
+    if confidence is None or not method:
         return f"Intervals: {UNKNOWN}."
-    return f"Intervals cover {confidence * 100:g} %. {said}"
+    return f"Confidence level of the intervals: {confidence * 100:g} %. {method}"
 
 
 def independence_assumption(facts: Facts) -> str:
-    """Return what the intervals and tests take for independent."""
+    """Return what the intervals and tests assume to be independent."""
     if columns := _groups(facts):
         return (
-            f"The intervals take groups of images of equal {listed(columns)} as independent, and the images "
-            "of one group as not."
+            f"Intervals treat groups of images with the same {listed(columns)} as independent, and images "
+            "within a group as correlated."
         )
     return (
-        "The intervals take every image as independent. Views of one patient are not, so the intervals are "
-        "too narrow."
+        "Intervals treat every image as independent. Views of the same patient are not, so the intervals "
+        "are too narrow."
     )
 
 
 def multiplicity_correction(facts: Facts) -> str:
-    """Return what is corrected for the number of comparisons."""
+    """Return what is adjusted for multiple comparisons."""
     if facts.analysed.paired or facts.verdict.tests:
         return (
-            "The p-values of paired tests are adjusted for the number of pairs in the same figure on the "
-            "same split (Holm), and the claims to be above the baseline or a target for the number of "
-            "experiments; other intervals, subgroups and the number of figures are not."
+            "P-values of paired tests are adjusted over all pairs for the same metric and split (Holm). "
+            "Comparisons with the baseline and the targets are adjusted for the number of experiments. Other "
+            "intervals, subgroups and the number of metrics are not adjusted for."
         )
-    return "Nothing is corrected for the number of comparisons."
+    return "Nothing is adjusted for multiple comparisons."
 
 
 def scope_of_tests(facts: Facts) -> str:
-    """Return what no test on the images can tell."""
+    """Return what the paired tests cover: other images, and other seeds only where several were run."""
     if most_seeds(facts) > 1:
         return (
-            "Between experiments of several seeds these tests ask whether other images or other seeds would "
-            "change the result; between those of one seed, whether other images would."
+            "Between experiments with several seeds these tests ask whether other images or other seeds "
+            "would change the result; between experiments with one seed, whether other images would."
         )
     return (
-        "These tests are about these trained models: whether other images would change the result. Whether "
-        "another seed would is not known before several were run."
+        "These tests are about the trained models themselves: whether other images would change the result. "
+        "Whether another seed would is unknown until several have been run."
     )
 
 
 def selection_optimism(facts: Facts) -> str:
-    """Return what choosing the best has cost; "" where there was nothing to choose from."""
+    """Return how optimistic selecting the best makes its results; "" where there was nothing to select."""
     ranked = len(facts.comparison.leaderboard)
     if ranked < 2:
         return ""
     if facts.comparison.selected_on == "val":
         return (
-            f"The best of {ranked} experiments is chosen by figures of the validation part, which also chose "
-            "the epochs: there its figures are optimistic, and on the test part the choice adds no optimism."
+            f"The best of {ranked} experiments is selected on the validation set, which also selected the "
+            "epochs: its validation results are optimistic, but the selection adds no optimism to its test "
+            "results."
         )
     return (
-        f"The best of {ranked} experiments is chosen by figures of the test part itself, which makes its "
-        "figures optimistic."
+        f"The best of {ranked} experiments is selected on the test set itself, which makes its test results "
+        "optimistic."
     )
 
 
@@ -78,23 +79,24 @@ def calibration_note(facts: Facts) -> str:
     runs = facts.subject.chosen.values() if facts.subject else ()
     if runs and all(_has_temperature(run) for run in runs):
         return (
-            "The class called is the most probable one, and the probabilities are the network's own. Figures "
-            "at thresholds and with a temperature that validation chose stand beside them; that both were "
-            "chosen on few images is not in their intervals."
+            "The predicted class is the most probable one, and the probabilities are those of the network, "
+            "not recalibrated. Results at operating points and after temperature scaling, both fitted on "
+            "validation, are given as well; their intervals do not include the uncertainty of that fit."
         )
     return (
-        "The probabilities have not been calibrated, and no threshold was tuned: the class is the most "
-        "probable one."
+        "The probabilities have not been calibrated and no threshold was tuned: the predicted class is the "
+        "most probable one."
     )
 
 
 def consistency_note(facts: Facts) -> str:
     """Return how to read the consistency test."""
-    said = (
-        "The expected calibration error of a model whose probabilities are true is not 0 on so few images; "
-        "beside it stands its mean if each label were drawn from its image's probabilities. p is the chance "
-        "of an error as large then (consistency resampling). The scaled Brier score is 1 at best, and 0 for "
-        "the class frequencies alone."
+    note = (
+        "Even a perfectly calibrated model has an expected calibration error above 0 on so few images. The "
+        "table therefore also gives its expected value under perfect calibration (labels drawn from the "
+        "predicted probabilities) and p, the probability of an error at least as large (consistency "
+        "resampling). The scaled Brier score is 1 for perfect predictions and 0 for predicting the class "
+        "frequencies."
     )
     at_bound = [
         split_label(split)
@@ -102,78 +104,78 @@ def consistency_note(facts: Facts) -> str:
         if is_at_bound("temperature", run.estimate("test", "temperature").value)
     ]
     if not at_bound:
-        return said
+        return note
     return (
-        f"{said} The temperature of the {listed(at_bound)} split lies at the bound of its search: validation "
-        "would have it more extreme still, so what it gives is no calibration."
+        f"{note} The temperature of the {listed(at_bound)} split lies at the bound of its search: validation "
+        "favours a more extreme value still, so temperature scaling does not calibrate this model."
     )
 
 
 def uses_of_test_sets(facts: Facts) -> str:
-    """Return how often the test parts were evaluated, and decided upon."""
-    return facts.verdict.looks() or "No test part has been evaluated yet."
+    """Return how often the test sets were evaluated, and used for a decision."""
+    return facts.verdict.looks() or "No test set has been evaluated yet."
 
 
 def drawn_by_groups(facts: Facts) -> bool:
-    """Tell whether the intervals of all chosen runs draw whole groups of images."""
+    """Return True if the intervals of all chosen runs resample whole groups of images."""
     return bool(_groups(facts))
 
 
 def factors_reported(facts: Facts) -> str:
-    """Return of which factors there are figures."""
+    """Return the factors that results are given for."""
     known = list(dict.fromkeys(each.attribute for each in facts.analysed.subgroups))
     if not known:
-        return f"Figures by centre and class are under Quantitative analyses; by other factors: {UNKNOWN}."
+        return f"Results by centre and class are under Quantitative analyses; by other factors: {UNKNOWN}."
     return (
-        f"Figures by {listed(known)}, as the dataset's table has them, are under Quantitative analyses. The "
-        "size of the lesion and the machine are not among them."
+        f"Results by {listed(known)}, as recorded in the dataset's table, are under Quantitative analyses. "
+        "Lesion size and X-ray device are not among them."
     )
 
 
 def subgroups_note(facts: Facts) -> str:
-    """Return how to read the subgroups; why there are none, where there are none."""
+    """Return how to read the subgroup results, or why there are none."""
     if not facts.analysed.subgroups:
         return (
-            f"Figures of subgroups: {UNKNOWN}; they are made from runs of the grid that was queued last, of "
-            f"up to {MOST_RUNS} of an experiment."
+            f"Subgroup results: {UNKNOWN}; they need runs of the most recently queued grid, at most "
+            f"{MOST_RUNS} per experiment."
         )
     return (
         f"{FEWEST_NEEDED}. "
-        "Many subgroups are many chances to find something: a gap in one of twenty is no finding."
+        "Among many subgroups some differ by chance: a gap in one of twenty is not a finding."
     )
 
 
 def most_seeds(facts: Facts) -> int:
-    """Return with how many seeds the experiments were trained, at most."""
+    """Return the largest number of seeds that an experiment was trained with."""
     return max((row["finished_runs"] for row in facts.comparison.figures.values()), default=0)
 
 
 def external_validation(facts: Facts) -> str:
-    """Return that no test is external."""
+    """Return that no test is an external validation."""
     splits = {split for (_, split), row in facts.comparison.figures.items() if row["finished_runs"]}
     splits |= set(facts.subject.chosen) if facts.subject else set()
-    said = "Every test part comes from the same dataset as the training images"
+    source = "All test sets come from the same dataset as the training images"
     if "center_holdout" not in splits:
-        return f"{said}; no centre was kept out, and nothing here is an external validation."
-    return f"{said}. The centre-holdout split changes their source; it is not an external validation."
+        return f"{source}; no centre was held out, and nothing here is an external validation."
+    return f"{source}. The centre-holdout split tests on other centres; it is not an external validation."
 
 
 def few_malignant(facts: Facts) -> list[str]:
-    """Return for each test part with few malignant images how much one of them weighs."""
+    """Return for each test set with few malignant images how much one of them weighs."""
     runs = facts.subject.chosen.values() if facts.subject else ()
     counts = [(split_label(run.row.split), run.images("test", label="Malignant")) for run in runs]
     return [
-        f"The {split} test part has only {counted(images, 'malignant image')}: one of them more or less "
-        f"moves the malignant sensitivity by {1 / images:.3f}."
+        f"The {split} test set has only {counted(images, 'malignant image')}: one more or one fewer detected "
+        f"changes malignant sensitivity by {1 / images:.3f}."
         for split, images in counts
         if 0 < images < FEW_IMAGES
     ]
 
 
 def _groups(facts: Facts) -> list[str]:
-    """Return the columns whose groups the intervals of all chosen runs were drawn by; [] where one has none.
+    """Return the columns whose groups the intervals of all chosen runs resample; [] if one has none.
 
-    Runs of before drew single images whatever the column; they have no temperature either.
+    Older runs, which have no temperature, resampled single images whatever the column.
     """
     runs = facts.subject.chosen.values() if facts.subject else ()
     columns = [str(run.split.get("group_column") or "") if _has_temperature(run) else "" for run in runs]

@@ -1,6 +1,6 @@
 """Facts -> what a decision rested on: its conditions, an override, and what a kept baseline was kept over.
 
-All of it was recorded with the decision, and is told as it was then, whatever has been run since.
+All of it was recorded with the decision and is reported as recorded, whatever has been run since.
 """
 
 from collections.abc import Iterable, Mapping
@@ -12,7 +12,7 @@ from boneexp.text.markdown import Table, table
 from boneexp.text.numbers import counted, format_estimate, listed, signed
 
 NOT_COMPARABLE = "not comparable"
-VERDICTS = {True: "met", False: "not met", None: "not known"}
+VERDICTS = {True: "met", False: "not met", None: "unknown"}
 EFFECTS = {
     "binds": "binding",
     "warns": "a warning",
@@ -22,7 +22,7 @@ EFFECTS = {
 
 
 def conditions_table(facts: Facts) -> Table:
-    """Return each condition with what was found and what followed; "not reported" by older decisions."""
+    """Return each condition with its finding and effect; "not reported" for older decisions."""
     rows = (
         [
             each.get("asked"),
@@ -37,19 +37,23 @@ def conditions_table(facts: Facts) -> Table:
 
 
 def conditions_note(facts: Facts) -> str:
-    """Return what the conditions were held against, and whether the statistical ones bound."""
+    """Return what the conditions were checked for, and whether the statistical ones were binding."""
     gate, promotion = _gate(facts), facts.promotion or {}
     if not gate:
-        return "The ledger has no conditions of this decision."
+        return "The ledger records no conditions for this decision."
     experiment = gate.get("experiment") or "no experiment"
     if promotion["experiment"] is None:
-        return f"Held against {experiment}, the candidate then; nothing is promoted, so little of it binds."
-    as_then = (
-        ", as they were recorded when it was first promoted" if promotion["action"] == "rollback" else ""
-    )
+        return (
+            f"Checked for {experiment}, the candidate at the time; nothing is promoted, so few conditions "
+            "are binding."
+        )
+    as_then = ", as recorded when it was first promoted" if promotion["action"] == "rollback" else ""
     enforced = gate.get("policy", {}).get("enforce")
-    statistical = "bound" if enforced else "were warnings (promotion.enforce is false)"
-    return f"Held against {experiment}{as_then}. Integrity always binds; the statistical ones {statistical}."
+    statistical = "binding" if enforced else "warnings (promotion.enforce is false)"
+    return (
+        f"Checked for {experiment}{as_then}. Integrity conditions are always binding; statistical conditions "
+        f"were {statistical}."
+    )
 
 
 def overridden(facts: Facts) -> list[str]:
@@ -58,33 +62,33 @@ def overridden(facts: Facts) -> list[str]:
 
 
 def override_note(facts: Facts) -> str:
-    """Return who went on although conditions that bind were not met, and why; "" where nobody did."""
+    """Return who overrode binding conditions that were not met, and why; "" if nobody did."""
     found, names = _gate(facts).get("override") or {}, overridden(facts)
     if not names:
         return ""
-    bound = f"{counted(len(names), 'condition')} that bound {'was' if len(names) == 1 else 'were'} not met"
-    return f"{bound} ({listed(names)}). {found.get('by')} went on all the same; reason: {found.get('reason')}"
+    unmet = f"{counted(len(names), 'binding condition')} {'was' if len(names) == 1 else 'were'} not met"
+    return f"{unmet} ({listed(names)}). Overridden by {found.get('by')}; reason: {found.get('reason')}"
 
 
 def kept_note(facts: Facts) -> str:
-    """Return whether anything was better than the baseline that was kept; "" for other decisions."""
+    """Return whether an experiment was better than the baseline that was kept; "" for other decisions."""
     rows = _gate(facts).get("reached")
     if rows is None:
         return ""
     if not rows:
-        return "Whether anything was better than the baseline is not known: no figure is known of both sides."
+        return "Whether an experiment was better than the baseline is unknown: no metric is known for both."
     rows = [row for row in rows if row["above"] is not None]
     if not rows:
-        return "Whether anything was better than the baseline cannot be said: it is of other images."
+        return "No experiment can be compared with the baseline: it was measured on other images."
     if sure := [row for row in rows if row["surely"]]:
-        return f"Something was better, and the baseline was kept all the same: {_who(sure)}."
+        return f"The baseline was kept although clearly exceeded (whole interval above it): {_who(sure)}."
     if above := [row for row in rows if row["above"]]:
-        return f"Nothing was surely better than the baseline; above it, but not surely: {_who(above)}."
-    return "Nothing was better than the baseline: no figure of any experiment lies above it."
+        return f"No experiment clearly exceeded the baseline; above it by point estimate only: {_who(above)}."
+    return "No experiment was better than the baseline in any metric."
 
 
 def kept_table(facts: Facts) -> Table:
-    """Return, for each figure of the baseline, the experiment that came highest, and how far."""
+    """Return, for each metric of the baseline, the experiment with the highest value."""
     highest: dict[str, Mapping[str, Any]] = {}
     for row in _gate(facts).get("reached") or ():
         former = highest.setdefault(row["figure"], row)
@@ -100,7 +104,7 @@ def kept_table(facts: Facts) -> Table:
         ]
         for figure, row in highest.items()
     )
-    return table(["Figure", "Baseline", "Highest", "Reached", "Difference"], rows)
+    return table(["Metric", "Baseline", "Best experiment", "Value", "Difference"], rows)
 
 
 def _who(rows: Iterable[Mapping[str, Any]]) -> str:
@@ -111,7 +115,7 @@ def _who(rows: Iterable[Mapping[str, Any]]) -> str:
 
 
 def _gate(facts: Facts) -> Mapping[str, Any]:
-    """Return what was recorded of the decision's conditions; empty for decisions of before there were any."""
+    """Return what was recorded of the decision's conditions; empty for decisions older than these."""
     evidence = (facts.promotion or {}).get("evidence") or {}
     found: Mapping[str, Any] = evidence.get("gate") or {}
     return found

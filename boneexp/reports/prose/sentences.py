@@ -1,6 +1,6 @@
-"""Facts -> what the documents say in words: the decision, the distance to the baseline, the limitations.
+"""Facts -> the sentences of the documents: the decision, the comparison with the baseline, the targets.
 
-Good news and bad news take the same form: the figures stand beside every claim.
+Good news and bad news take the same form: every claim is followed by its numbers.
 """
 
 from collections.abc import Mapping, Sequence
@@ -31,15 +31,15 @@ def decision_taken(facts: Facts) -> str:
     if promotion["action"] == "keep-baseline":
         return f"The baseline is kept, and no model of this grid is promoted; {by}."
     if promotion["experiment"] is None:
-        return f"The last promotion was undone, and no model of this grid is promoted; {by}."
+        return f"The last promotion was rolled back, and no model of this grid is promoted; {by}."
     verb = "is promoted again" if promotion["action"] == "rollback" else "is promoted"
     over = overridden(facts)
-    how = f" over {counted(len(over), 'unmet condition')}, by override" if over else ""
+    how = f" despite {counted(len(over), 'unmet condition')} (override)" if over else ""
     return f"{titled(facts.subject)} {verb}{how}; {by}."
 
 
 def reason_given(facts: Facts) -> str:
-    """Return why it was decided so, as the person put it."""
+    """Return the reason that the person gave."""
     given = str((facts.promotion or {}).get("reason") or UNKNOWN).strip()
     return f"Reason: {given}" if given.endswith((".", "!", "?")) else f"Reason: {given}."
 
@@ -49,138 +49,138 @@ def subject_described(facts: Facts) -> str:
     if facts.subject is None:
         return "No experiment has finished the runs that the selection rule needs, so none is described."
     if facts.promotion and facts.promotion["experiment"]:
-        return f"What follows describes {titled(facts.subject)}, the promoted experiment."
+        return f"The following describes {titled(facts.subject)}, the promoted experiment."
     if len(facts.comparison.leaderboard) == 1:
-        return f"What follows describes {titled(facts.subject)}, the only experiment that can be ranked."
+        return f"The following describes {titled(facts.subject)}, the only experiment that can be ranked."
     why = (
-        "the candidate that the rule ranks first"
+        "the experiment ranked first by the selection rule"
         if facts.comparison.best and not facts.comparison.equal_to
-        else "one of several equal candidates"
+        else "one of several experiments that rank first equally"
     )
-    return f"What follows describes {titled(facts.subject)}, {why}."
+    return f"The following describes {titled(facts.subject)}, {why}."
 
 
 def study_design(facts: Facts) -> str:
-    """Return in one sentence what kind of study this is, and of how many experiments on which images."""
-    said = (
-        "Development and internal testing of deep-learning classifiers (convolutional networks) that call "
-        "a bone radiograph Normal, Benign or Malignant"
+    """Return in one sentence the kind of study, the number of experiments and the images."""
+    kind = (
+        "Development and internal testing of deep-learning classifiers (convolutional networks) that "
+        "classify bone radiographs as Normal, Benign or Malignant"
     )
     if facts.subject is None:
-        return f"{said}; {counted(len(facts.grid), 'experiment')}."
+        return f"{kind}; {counted(len(facts.grid), 'experiment')}."
     dataset, splits = facts.subject.dataset, [split_label(split) for split in facts.subject.chosen]
     images = f"{dataset['images']:,} images, {data_label(dataset['name'], dataset['kind'])}"
-    past = "" if dataset["kind"] == "phantom" else ", taken before the study (retrospective)"
-    deals = f"dealt out in {counted(len(splits), 'way')} ({listed(splits)})"
-    return f"{said}; {counted(len(facts.grid), 'experiment')} on {images}{past}, {deals}."
+    past = "" if dataset["kind"] == "phantom" else ", collected before the study (retrospective)"
+    evaluated = f"evaluated on {counted(len(splits), 'split')} ({listed(splits)})"
+    return f"{kind}; {counted(len(facts.grid), 'experiment')} on {images}{past}, {evaluated}."
 
 
 def selection_rule(facts: Facts) -> str:
     """Return the study's selection rule."""
     order = facts.comparison.order
-    on = " on the validation part" if facts.comparison.selected_on == "val" else ""
-    return f"The highest {', then '.join(label(figure) for figure in order)}{on}." if order else f"{UNKNOWN}."
+    on = " on the validation set" if facts.comparison.selected_on == "val" else ""
+    return f"Highest {', then '.join(label(figure) for figure in order)}{on}." if order else f"{UNKNOWN}."
 
 
 def ranking(facts: Facts) -> str:
-    """Return what the rule says, and whether the person's decision is another."""
+    """Return what the selection rule says, and whether the person decided otherwise."""
     best, equals, why = facts.comparison.best, facts.comparison.equal_to, facts.comparison.why
-    says = f"The rule ranks {listed([str(best), *equals])} first: {why}."
+    says = f"The selection rule ranks {listed([str(best), *equals])} first: {why}."
     if best is None:
-        says = f"The rule names no best experiment: {why}."
+        says = f"The selection rule names no best experiment: {why}."
     elif len(facts.comparison.leaderboard) == 1:
         says = f"{best} is {why}."
     promotion = facts.promotion
     if promotion is None:
-        return f"{says} The decision is a person's, and none has been taken."
+        return f"{says} A person decides; no decision has been taken."
     if promotion["action"] == "keep-baseline":
-        return f"{says} The baseline was kept all the same, by a person's decision." if best else says
+        return f"{says} A person decided to keep the baseline instead." if best else says
     if promotion["experiment"] is None or best is None:
-        return f"{says} The decision was a person's."
+        return f"{says} A person decided."
     if promotion["experiment"] == best and not equals:
-        return f"{says} The person's decision is the same."
+        return f"{says} The person's decision agrees."
     if promotion["experiment"] in (best, *equals):
-        return f"{says} A person decided for {promotion['experiment']}."
-    return f"{says} {promotion['experiment']} was chosen all the same, by a person's decision."
+        return f"{says} A person chose {promotion['experiment']}."
+    return f"{says} A person chose {promotion['experiment']} instead."
 
 
 def baseline_headline(facts: Facts) -> str:
-    """Return in one clause whether the subject is better than the baseline; `differences` has the figures."""
+    """Return whether the subject is better than the baseline; `baseline_differences` gives the numbers."""
     above, others = _above_and_others(facts)
     if facts.subject is None or not above + others:
-        return "No figure can be held against the baseline"
+        return "No metric can be compared with the baseline"
     name = facts.subject.experiment
     if not facts.comparable:
-        return f"The figures of {name} are not comparable with the baseline"
+        return f"The results of {name} are not comparable with the baseline"
     if not above:
-        return f"No figure of {name} lies above the baseline"
+        return f"No metric of {name} exceeds the baseline"
     how_many = f"{len(above)} of {len(above + others)}" if others else f"all {len(above)}"
-    return f"{name} lies above the baseline in {how_many} figures"
+    return f"{name} exceeds the baseline in {how_many} metrics"
 
 
 def baseline_differences(facts: Facts) -> str:
-    """Return figure by figure what `headline` says; why not, where it says that nothing is comparable."""
+    """Return metric by metric what `baseline_headline` says, or why nothing is comparable."""
     above, others = _above_and_others(facts)
     if facts.subject is None or not above + others:
-        return "none is known of both sides."
+        return "none is known for both."
     if not facts.comparable:
         return f"the images are {data_label(facts.subject.dataset['name'], facts.subject.dataset['kind'])}."
     if above and others:
-        return f"{_differences(above)}. At or below it: {_differences(others)}."
+        return f"{_differences(above)}. At or below the baseline: {_differences(others)}."
     return f"{_differences(above + others)}."
 
 
 def baseline_certainty(facts: Facts) -> str:
-    """Return for which figures the whole interval lies above the baseline; "" where nothing is comparable."""
+    """Return for which metrics the whole interval lies above the baseline; "" where none is comparable."""
     known = [held for held in facts.held if held.delta is not None]
     if not facts.comparable or not known:
         return ""
     clear = [label(held.figure) for held in known if held.clears]
     open_ = [label(held.figure) for held in known if held.clears is None]
-    said = (
+    found = (
         f"The whole interval of the difference{_best_of(facts)} lies above 0 for {listed(clear)}."
         if clear
-        else f"For no figure does the whole interval of the difference{_best_of(facts)} lie above 0."
+        else f"For no metric does the whole interval of the difference{_best_of(facts)} lie above 0."
     )
-    said = f"{said} No interval is known for {listed(open_)}." if open_ else said
-    return f"{said} {_of_the_baseline(facts)}".strip()
+    found = f"{found} No interval is known for {listed(open_)}." if open_ else found
+    return f"{found} {_of_the_baseline(facts)}".strip()
 
 
 def _best_of(facts: Facts) -> str:
-    """Return how the level allows for having picked one of several, as part of a sentence."""
+    """Return how the interval is adjusted for selecting one of several, as part of a sentence."""
     candidates = facts.comparison.candidates
     return (
-        f", at the level for the best of {candidates} (each end 1 - 0.025/{candidates}),"
+        f", adjusted for selecting the best of {candidates} (each bound at 1 - 0.025/{candidates}),"
         if candidates > 1
         else ""
     )
 
 
 def _of_the_baseline(facts: Facts) -> str:
-    """Return whether the baseline's own uncertainty is in the differences."""
+    """Return whether the differences include the baseline's own uncertainty."""
     known = [held for held in facts.held if held.difference is not None]
     fixed = [label(held.figure) for held in known if held.difference and not held.difference.with_reference]
     if not known:
         return ""
     if not fixed:
-        return "The baseline's own uncertainty is in them."
-    which = "" if len(fixed) == len(known) else f" of {listed(fixed)}"
-    return f"The baseline's own uncertainty{which} is not known, and it is taken as a fixed number."
+        return "The baseline's own uncertainty is included."
+    which = "" if len(fixed) == len(known) else f" for {listed(fixed)}"
+    return f"The baseline's own uncertainty is unknown{which}; there it is treated as a fixed number."
 
 
 def targets_met(facts: Facts) -> str:
     """Return how many targets are met."""
     held = [each.target for each in facts.held if each.target is not None]
     if not held:
-        return "The study names no target."
+        return "The study sets no targets."
     if not facts.targets_comparable:
-        return "The study's targets are for other images and say nothing about these."
+        return "The study's targets were set for other images and do not apply to these."
     met = [label(each.figure) for each in held if each.met]
     sure = [label(each.figure) for each in held if each.met_by_interval]
     unknown = [label(each.figure) for each in held if each.met is None]
-    said = f"Targets met by the figure itself: {len(met)} of {len(held)}{_in_brackets(met)}; "
-    said += f"by the lower end of its interval too{_best_of(facts)} {len(sure)}{_in_brackets(sure)}."
-    return f"{said} Not known: {listed(unknown)}." if unknown else said
+    found = f"Targets met by the point estimate: {len(met)} of {len(held)}{_in_brackets(met)}; "
+    found += f"by the lower bound of the interval{_best_of(facts)} {len(sure)}{_in_brackets(sure)}."
+    return f"{found} Unknown: {listed(unknown)}." if unknown else found
 
 
 def run_history(facts: Facts) -> str:
@@ -191,38 +191,37 @@ def run_history(facts: Facts) -> str:
     attempts = sum(row.attempts for row in facts.attempts)
     failures = sum(row.attempts for row in facts.attempts if row.failure_kind)
     earlier = runs.runs - runs.current
-    said = f"The ledger has {counted(runs.runs, 'run')} ({ended or 'none ended'}) in "
-    said += f"{counted(attempts, 'attempt')}; failed or lost: {failures}."
-    return (
-        f"{said} {counted(earlier, 'run is', 'runs are')} of earlier settings or splits." if earlier else said
-    )
+    found = f"The ledger has {counted(runs.runs, 'run')} ({ended or 'none ended'}) in "
+    found += f"{counted(attempts, 'attempt')}; failed or lost: {failures}."
+    if not earlier:
+        return found
+    return f"{found} {counted(earlier, 'run belongs', 'runs belong')} to earlier settings or splits."
 
 
 def split_leakage(facts: Facts) -> str:
-    """Return what training and test of the splits share, as it was counted when they were queued."""
+    """Return what training and test sets share, as counted when they were queued."""
     runs = facts.subject.chosen.values() if facts.subject else ()
     splits = [
         {**record(run.row), "group_column": run.split.get("group_column"), "images": run.row.test_images}
         for run in runs
     ]
-    said = [(leak_sentence(split) or _apart(split)) for split in splits] or facts.comparison.leaks
-    return " ".join(dict.fromkeys(filter(None, said)))
+    found = [(leak_sentence(split) or _apart(split)) for split in splits] or facts.comparison.leaks
+    return " ".join(dict.fromkeys(filter(None, found)))
 
 
 def _apart(split: Mapping[str, Any]) -> str:
-    """Return that no group lies on both sides; "" for a split without groups."""
+    """Return that training and test share no group; "" for a split without groups."""
     column = split["group_column"]
     if not column:
         return ""
     return (
         f"None of the {split['images']} {split_label(split['split'])} test images shares its {column} with a "
-        "training image. Whether that column tells patients apart is for whoever filled it in to say; if it "
-        "does not, the figures are optimistic."
+        "training image. If that column does not identify patients, the results are optimistic."
     )
 
 
 def other_warnings(facts: Facts) -> list[str]:
-    """Return the comparison's own warnings, without those that the documents say elsewhere."""
+    """Return the comparison's own warnings, without those that the documents give elsewhere."""
     elsewhere = {*facts.comparison.leaks, *facts.banners}
     return [warning for warning in facts.comparison.warnings if warning not in elsewhere]
 
@@ -236,8 +235,8 @@ def lesion_overlap(facts: Facts) -> str:
         for row in run.overlaps
         if abs(row["threshold"] - IOU_THRESHOLD) < 1e-9
     ]
-    said = f"Mean IoU at threshold {IOU_THRESHOLD}"
-    return f"{said}: {listed(found)}." if found else f"{said}: {UNKNOWN}; boneexp gradcam measures it."
+    mean = f"Mean IoU at threshold {IOU_THRESHOLD}"
+    return f"{mean}: {listed(found)}." if found else f"{mean}: {UNKNOWN}; measure it with: boneexp gradcam."
 
 
 def _in_brackets(names: Sequence[str]) -> str:
@@ -251,7 +250,7 @@ def _above_and_others(facts: Facts) -> tuple[list[Held], list[Held]]:
 
 def _differences(held: Sequence[Held]) -> str:
     return "; ".join(
-        f"{label(each.figure)} {each.estimate.shown} against {format_estimate(each.baseline)} "
+        f"{label(each.figure)} {each.estimate.shown} vs {format_estimate(each.baseline)} "
         f"({signed(each.delta)})"
         for each in held
     )

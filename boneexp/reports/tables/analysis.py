@@ -18,15 +18,15 @@ Row = Mapping[str, Any]
 
 
 def paired_table(facts: Facts, experiment: str = "") -> Table:
-    """Return the paired tests of `compare --paired`; with an experiment only those that it has part in."""
+    """Return the paired tests of `compare --paired`, of all pairs or of those with one experiment."""
     rows = facts.analysed.paired.rows if facts.analysed.paired else []
-    header = ["Split", "Figure", "First", "Second", "Images", "Second less first"]
+    header = ["Split", "Metric", "First", "Second", "Images", "Second minus first"]
     wanted = (row for row in rows if experiment in ("", row["first"], row["second"]))
     return table([*header, "Test", "p", "p_holm", "False claim", "Verdict"], (_pair(row) for row in wanted))
 
 
 def best_table(facts: Facts) -> Table:
-    """Return the best by the rule, tested against each other experiment in the figure that decides."""
+    """Return the paired tests of the best against each other experiment, in the metric that decides."""
     verdict = facts.verdict
     rows = (
         [
@@ -42,12 +42,12 @@ def best_table(facts: Facts) -> Table:
         ]
         for each in verdict.tests
     )
-    header = ["Split", "Figure", "First", "Second", "Images", "Second less first", "Test", "p", "p_holm"]
+    header = ["Split", "Metric", "First", "Second", "Images", "Second minus first", "Test", "p", "p_holm"]
     return table(header, rows)
 
 
 def subgroup_table(facts: Facts, split: str) -> Table:
-    """Return the subject's figures in every subgroup of a test part; too few images have none."""
+    """Return the subject's metrics in every subgroup of a test set; those of too few images are left out."""
     rows = [each for each in facts.analysed.subgroups if each.split == split]
     figures = (
         [label(Figure(value.metric, value.class_name).name) for value in rows[0].figures] if rows else []
@@ -69,7 +69,7 @@ def subgroup_table(facts: Facts, split: str) -> Table:
 
 
 def gap_table(facts: Facts) -> Table:
-    """Return what the subject loses or gains from the stratified to the centre-holdout test part."""
+    """Return the subject's difference between the centre-holdout and the stratified test set."""
     rows = (
         [
             label(gap.figure),
@@ -79,11 +79,11 @@ def gap_table(facts: Facts) -> Table:
         ]
         for gap in facts.analysed.gaps
     )
-    return table(["Figure", "Stratified", "Centre-holdout", "Centre-holdout less stratified"], rows)
+    return table(["Metric", "Stratified", "Centre-holdout", "Centre-holdout minus stratified"], rows)
 
 
 def calibration_table(subject: Subject) -> Table:
-    """Return calibration on the test part before and after the temperature that validation chose."""
+    """Return calibration on the test set, before and after temperature scaling fitted on validation."""
     rows = (
         [
             split_label(split),
@@ -95,11 +95,11 @@ def calibration_table(subject: Subject) -> Table:
         for split, run in subject.chosen.items()
         for metric in LOWER_IS_BETTER
     )
-    return table(["Split", "Figure", "As they are", "After temperature scaling", "Temperature"], rows)
+    return table(["Split", "Metric", "Uncalibrated", "After temperature scaling", "Temperature"], rows)
 
 
 def consistency_table(facts: Facts) -> Table:
-    """Return the expected calibration error beside its mean if the probabilities were true."""
+    """Return the expected calibration error and its expected value under perfect calibration."""
     rows = (
         [
             split,
@@ -111,11 +111,11 @@ def consistency_table(facts: Facts) -> Table:
         ]
         for split, each in _calibrations(facts)
         for how, tested, brier in (
-            ("as they are", each.plain, format_estimate(each.scaled_brier)),
+            ("uncalibrated", each.plain, format_estimate(each.scaled_brier)),
             ("after temperature scaling", each.scaled, format_estimate(each.scaled_brier_tempered)),
         )
     )
-    header = ["Split", "Probabilities", "Expected calibration error", "Its mean if they were true"]
+    header = ["Split", "Probabilities", "Expected calibration error", "Under perfect calibration"]
     return table([*header, "p", "Scaled Brier score"], rows)
 
 
@@ -136,11 +136,11 @@ def recalibration_table(facts: Facts) -> Table:
 
 
 def net_benefit_table(facts: Facts) -> Table:
-    """Return the net benefit of acting on malignant images, by threshold probability."""
+    """Return the net benefit of treating images as malignant, by threshold probability (decision curve)."""
     found = _calibrations(facts)
     header = ["Threshold"]
     for split, _ in found:
-        header += [f"{split}: model", f"{split}: act on all"]
+        header += [f"{split}: model", f"{split}: treat all"]
     rows = []
     for points in zip(*(each.curve for _, each in found if each.curve), strict=True):
         cells = [cell for point in points for cell in (f"{point.model:+.4f}", f"{point.treat_all:+.4f}")]
@@ -153,7 +153,7 @@ def predictive_table(facts: Facts) -> Table:
     rows = (
         [
             split,
-            f"{one.prevalence:.3f}{' (of the test part)' if one.prevalence == each.prevalence else ''}",
+            f"{one.prevalence:.3f}{' (of the test set)' if one.prevalence == each.prevalence else ''}",
             format_estimate(one.ppv, one.ppv_low, one.ppv_high),
             format_estimate(one.npv, one.npv_low, one.npv_high),
         ]
@@ -172,8 +172,8 @@ def _calibrations(facts: Facts) -> list[tuple[str, Calibration]]:
 
 
 def operating_table(subject: Subject) -> Table:
-    """Return malignant sensitivity and specificity on the test part, at thresholds that validation chose."""
-    header = ["Malignant, test part", *(split_label(split) for split in subject.chosen)]
+    """Return malignant sensitivity and specificity at operating points, evaluated on the test set."""
+    header = ["Malignant, test set", *(split_label(split) for split in subject.chosen)]
     rows = (
         [
             metric_label(metric),
@@ -185,10 +185,10 @@ def operating_table(subject: Subject) -> Table:
 
 
 def variance_table(facts: Facts) -> Table:
-    """Return where the spread of a figure comes from, seeds or experiments."""
+    """Return how much of the variance of each metric comes from seeds and how much from experiments."""
     rows = list(facts.analysed.seeds.tables.values())[1] if facts.analysed.seeds else ()
-    header = ["Split", "Figure", "SD between seeds", "SD between experiments"]
-    header += ["Experiment's share of the variance", "Best less next", "Its standard error"]
+    header = ["Split", "Metric", "SD between seeds", "SD between experiments"]
+    header += ["Fraction of variance between experiments", "Best minus runner-up", "Standard error"]
     columns = ("between_seeds_sd", "between_experiments_sd", "experiment_share", "gap", "gap_error")
     return table(
         header,

@@ -1,4 +1,4 @@
-"""Facts -> the tables about the grid: its experiments, their figures, the baseline and the targets."""
+"""Facts -> the tables about the grid: its experiments, their results, the baseline and the targets."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
@@ -25,41 +25,41 @@ IN_THE_GRID = {
     "training.annotations": "Lesion annotations in training",
 }
 RECIPE = {
-    "model.pretrained": "Weights at the start",
+    "model.pretrained": "Initial weights",
     "training.learning_rate": "Learning rate (AdamW)",
     "training.weight_decay": "Weight decay",
-    "training.warmup_epochs": "Warm-up epochs (linear; then half a cosine down to 0)",
-    "training.epochs": "Epochs at most",
-    "training.patience": "Epochs without a lower validation loss before a run stops",
+    "training.warmup_epochs": "Warm-up epochs (linear, then cosine decay to 0)",
+    "training.epochs": "Maximum epochs",
+    "training.patience": "Early stopping: epochs without a lower validation loss",
     "training.label_smoothing": "Label smoothing",
     "training.class_weights": "Cross-entropy weighted by inverse class frequency",
-    "training.flip_probability": "Horizontal flip, probability",
-    "training.rotation_degrees": "Rotation at most, degrees either way",
-    "training.dim_factor": "Left of the pixels outside the lesion, in annotated copies",
+    "training.flip_probability": "Horizontal flip (probability)",
+    "training.rotation_degrees": "Maximum rotation (degrees, either direction)",
+    "training.dim_factor": "Brightness factor outside the lesion, in annotated copies",
     "data.decoding": "Decoding",
     "data.lesion": "Lesion",
-    "data.accept": "Images accepted although damaged inside",
+    "data.accept": "Accepted images with damaged data",
     "data.clahe_clip_limit": "CLAHE clip limit",
     "data.clahe_tiles": "CLAHE tiles per side",
-    "data.mean": "Channel means taken off",
-    "data.std": "Channel deviations divided by",
-    "evaluation.resamples": "Resamples and swaps",
-    "evaluation.confidence": "Confidence of the intervals",
+    "data.mean": "Channel means subtracted",
+    "data.std": "Channel standard deviations divided by",
+    "evaluation.resamples": "Bootstrap resamples and permutations",
+    "evaluation.confidence": "Confidence level of the intervals",
 }
 DECODING = {
-    "full": "at full size, CLAHE there",
-    "scaled": "large JPEGs at a half, quarter or eighth of their size, CLAHE there",
+    "full": "at full size, then CLAHE",
+    "scaled": "large JPEGs at 1/2, 1/4 or 1/8 of their size, then CLAHE",
 }
 LESIONS = {
-    "outline": "its outline; a bounding box only where no outline lies in it",
-    "box": "its bounding box",
-    "union": "every shape of its annotation, bounding boxes included",
+    "outline": "outline; a bounding box only if it contains no outline",
+    "box": "bounding box",
+    "union": "union of all annotated shapes, bounding boxes included",
 }
 _NAMES_AND_PLACES = ("data.root", "data.name")
 
 
 def grid_table(facts: Facts) -> Table:
-    """Return the experiments with what sets each apart; any setting that differs gets a column."""
+    """Return the experiments with their design; any other setting that differs gets a column."""
     apart = [key for key in _keys(facts) if key not in IN_THE_GRID and len(_values(facts, key)) > 1]
     titles = [*IN_THE_GRID.values(), *(RECIPE.get(key, key) for key in apart)]
     header = ["Experiment", "Name", "Images", *titles, "Splits", "Seeds", "Finished runs"]
@@ -99,11 +99,11 @@ def seeds_table(facts: Facts) -> Table:
 
 
 def against_baseline_table(facts: Facts) -> Table:
-    """Return each figure's difference to the baseline; "not comparable" where that is of other images.
+    """Return each metric's difference to the baseline; "not comparable" if that is of other images.
 
-    The intervals of the differences allow for having picked the best of the candidates.
+    The intervals of the differences are adjusted for selecting the best of the candidates.
     """
-    header = ["Figure", "Baseline", _subject_name(facts), "Difference", "Whole interval above 0"]
+    header = ["Metric", "Baseline", _subject_name(facts), "Difference", "Whole interval above 0"]
     rows = (
         [
             label(held.figure),
@@ -119,13 +119,13 @@ def against_baseline_table(facts: Facts) -> Table:
 
 
 def targets_table(facts: Facts) -> Table:
-    """Return which targets are met, by the figure itself and by the lower end of its interval."""
+    """Return which targets are met, by the point estimate and by the lower bound of its interval."""
     header = [
-        "Figure",
+        "Metric",
         "Target",
         _subject_name(facts),
-        "Met by the figure",
-        "Met by its interval's lower end",
+        "Met by point estimate",
+        "Met by lower bound",
     ]
     rows = (
         [
@@ -144,16 +144,16 @@ def targets_table(facts: Facts) -> Table:
 def decision_table(facts: Facts) -> Table:
     """Return who decided what, and why."""
     promotion = facts.promotion or {}
-    what = {"promote": "promote", "keep-baseline": "keep the baseline", "rollback": "undo a promotion"}
+    what = {"promote": "promote", "keep-baseline": "keep the baseline", "rollback": "roll back a promotion"}
     action = promotion.get("action")
     rows: list[list[object]] = [
-        ["Decision", what.get(action, action) if action else "none has been taken"],
+        ["Decision", what.get(action, action) if action else "none taken"],
         ["Experiment", promotion.get("experiment") or "none"],
         ["Decided by", promotion.get("decided_by")],
         ["Decided on", moment(promotion.get("decided_at"))],
         ["Reason", promotion.get("reason")],
         ["Selection rule", selection_rule(facts)],
-        ["Best by the rule", _first_by_rule(facts)],
+        ["Ranked first by the rule", _first_by_rule(facts)],
     ]
     return table(["Fact", "Value"], rows)
 
@@ -170,10 +170,10 @@ def attempts_table(facts: Facts) -> Table:
 
 
 def setting_shown(settings: Mapping[str, Any], dotted: str) -> Any:
-    """Return a setting as a reader says it; of a weights file only the name."""
+    """Return a setting in words; of a weights file only the name."""
     value = setting_of(settings, dotted)
     if dotted == "model.pretrained" and isinstance(value, bool):
-        return "ImageNet, through timm" if value else "random"
+        return "ImageNet (timm)" if value else "random"
     if dotted == "model.pretrained" and isinstance(value, str):
         return f"the file {PurePath(value).name}"
     if dotted == "data.decoding":
@@ -184,7 +184,7 @@ def setting_shown(settings: Mapping[str, Any], dotted: str) -> Any:
 
 
 def _subject_name(facts: Facts) -> str:
-    return facts.subject.experiment if facts.subject else "Reached"
+    return facts.subject.experiment if facts.subject else "Value"
 
 
 def _keys(facts: Facts) -> list[str]:
@@ -225,4 +225,4 @@ def _met_by_interval(target: Target) -> Any:
 def _spreads(row: Row) -> Iterator[str]:
     for metric in ("accuracy", "macro_auroc", "malignant_sensitivity"):
         low, high = row[f"{metric}_min"], row[f"{metric}_max"]
-        yield UNKNOWN if low is None else f"{row[metric]:.3f}, from {low:.3f} to {high:.3f}"
+        yield UNKNOWN if low is None else f"{row[metric]:.3f} (range {low:.3f}-{high:.3f})"

@@ -1,4 +1,4 @@
-"""Facts -> the tables about one experiment: its figures, its images, its runs."""
+"""Facts -> the tables about one experiment: its results, its images, its runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
@@ -13,7 +13,7 @@ from boneexp.text.markdown import Table, table
 from boneexp.text.numbers import duration, format_estimate, listed, moment
 
 ALSO = {
-    "model.pretrained": "Weights at the start",
+    "model.pretrained": "Initial weights",
     "data.decoding": "Decoding of the images",
     "data.lesion": "Lesion",
 }
@@ -28,22 +28,22 @@ def details_table(subject: Subject) -> Table:
     return table(["Fact", "Value"], rows.items())
 
 
-def deals_table(subject: Subject) -> Table:
-    """Return how each split deals the images out."""
+def splits_table(subject: Subject) -> Table:
+    """Return how each split assigns the images to training, validation and test."""
     rows = (
         [
             split_label(split),
-            _deal(run.split.get("settings", {})),
+            _assignment(run.split.get("settings", {})),
             run.split.get("seed"),
             _kept_together(run.split.get("group_column")),
         ]
         for split, run in subject.chosen.items()
     )
-    return table(["Split", "Training / validation / test", "Seed of the deal", "Kept together"], rows)
+    return table(["Split", "Training / validation / test", "Seed of the split", "Kept together"], rows)
 
 
 def software_table(subject: Subject) -> Table:
-    """Return names and versions of what made each run's numbers."""
+    """Return the software versions of each run."""
     rows = (
         [run.row.run, [f"{name} {run.versions[name]}" for name in sorted(run.versions)]]
         for run in subject.runs
@@ -52,7 +52,7 @@ def software_table(subject: Subject) -> Table:
 
 
 def overall_table(subject: Subject) -> Table:
-    """Return the figures over all classes of the chosen runs, test and validation."""
+    """Return the metrics over all classes of the chosen runs, test and validation."""
     columns = [(split, part) for split in subject.chosen for part in ("test", "val")]
     header = ["Metric", *(f"{split_label(split)}, {part_label(part)}" for split, part in columns)]
     return table(
@@ -68,7 +68,7 @@ def overall_table(subject: Subject) -> Table:
 
 
 def class_table(run: RunFacts, part: str) -> Table:
-    """Return every figure per class of one part."""
+    """Return every metric per class of one set."""
     rows = (
         [
             name,
@@ -81,13 +81,13 @@ def class_table(run: RunFacts, part: str) -> Table:
 
 
 def center_table(run: RunFacts) -> Table:
-    """Return the test images of each centre: how many, and how many were recognised."""
+    """Return how many test images of each centre were classified correctly."""
     centers = sorted({row["center"] for row in run.answers if row["part"] == "test"})
     rows = (
         [
             center,
-            _right(run, center=center),
-            *(_right(run, center=center, label=name) for name in CLASS_NAMES),
+            _correct(run, center=center),
+            *(_correct(run, center=center, label=name) for name in CLASS_NAMES),
         ]
         for center in centers
     )
@@ -100,7 +100,7 @@ def confusion_table(run: RunFacts) -> Table:
         [name, *(run.images("test", label=name, predicted=predicted) for predicted in CLASS_NAMES)]
         for name in CLASS_NAMES
     )
-    return table(["Class", *(f"called {name}" for name in CLASS_NAMES)], rows if run.answers else [])
+    return table(["Class", *(f"predicted {name}" for name in CLASS_NAMES)], rows if run.answers else [])
 
 
 def counts_table(dataset: Row) -> Table:
@@ -124,7 +124,7 @@ def parts_table(subject: Subject) -> Table:
 
 
 def runs_table(subject: Subject) -> Table:
-    """Return how each of the subject's runs was trained."""
+    """Return the training of each of the subject's runs."""
     header = [
         "Run",
         "Split",
@@ -142,7 +142,7 @@ def runs_table(subject: Subject) -> Table:
 
 
 def digests_table(subject: Subject) -> Table:
-    """Return the subject's checkpoints with their digests, and what the runs are named by."""
+    """Return the subject's checkpoints with their digests and config hashes."""
     header = ["Run", "Checkpoint", "SHA-256 of the checkpoint", "Config hash"]
     rows = (
         [run.row.run, run.row.checkpoint, run.row.checkpoint_sha256, run.row.config_hash]
@@ -175,17 +175,17 @@ def overlap_table(subject: Subject) -> Table:
         "Annotated images",
         "Mean IoU",
         "Mean energy inside",
-        "Peak on lesion",
+        "Peak inside lesion",
     ]
     return table(header, rows)
 
 
-def _right(run: RunFacts, **where: object) -> str:
-    """Return how many of the test images were given their own class: "45 of 51"."""
+def _correct(run: RunFacts, **where: object) -> str:
+    """Return how many of the test images were classified correctly: "45 of 51"."""
     images = run.images("test", **where)
     names = [where["label"]] if "label" in where else CLASS_NAMES
-    right = sum(run.images("test", **{**where, "label": name, "predicted": name}) for name in names)
-    return f"{right} of {images}" if images else "no image"
+    correct = sum(run.images("test", **{**where, "label": name, "predicted": name}) for name in names)
+    return f"{correct} of {images}" if images else "no image"
 
 
 def _counts(dataset: Row) -> list[tuple[str, Mapping[str, int]]]:
@@ -219,19 +219,19 @@ def _parts(subject: Subject, run: RunFacts) -> Iterator[list[Any]]:
         yield [split_label(run.row.split), part_label(part), *_thousands(images)]
 
 
-def _deal(settings: Mapping[str, Any]) -> str | None:
+def _assignment(settings: Mapping[str, Any]) -> str | None:
     ratios = " / ".join(f"{ratio * 100:g} %" for ratio in settings.get("ratios", ()))
     if "train_centers" not in settings:
-        return f"{ratios} of each class, all centres mixed" if ratios else None
+        return f"{ratios}, stratified by class, all centres" if ratios else None
     training, test = (
         listed([str(center) for center in settings[key]]) for key in ("train_centers", "test_centers")
     )
-    return f"{ratios} of centre {training}; test is centre {test}"
+    return f"{ratios} of centre {training}; test: centre {test}"
 
 
 def _kept_together(group_column: str | None) -> str:
-    same = "images of equal perceptual hash"
-    return f"{same}, and of equal {group_column}" if group_column else same
+    same = "images with the same perceptual hash"
+    return f"{same} or the same {group_column}" if group_column else same
 
 
 def _run_row(subject: Subject, run: RunFacts) -> list[Any]:
