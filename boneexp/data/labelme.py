@@ -9,9 +9,10 @@ import math
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Annotated, Any, Self
 
 import numpy as np
+from pydantic import BaseModel, BeforeValidator, Field, ValidationError, model_validator
 
 from boneexp.data.drawn_shapes import Ring, box, circle, ellipse, is_upright, mask_rings
 
@@ -45,24 +46,14 @@ def read_labelme(content: bytes) -> "Annotation":
             much of all.
     """
     document = _document(content)
-    shapes = document.get("shapes") if isinstance(document, dict) else None
-    shapes = [shapes] if isinstance(shapes, dict) else shapes  # a converter that knows of one shape
-    if not isinstance(shapes, list):
-        raise ValueError("no list of shapes in it, so it is no LabelMe annotation")
-    if len(shapes) > MOST_SHAPES:
-        raise ValueError(f"{len(shapes):,} shapes, and {MOST_SHAPES:,} are the most that is read")
-    frame = _side(document.get("imageHeight")), _side(document.get("imageWidth"))
-    kept: list[Shape] = []
-    left_out: Counter[str] = Counter()
-    for place, shape in enumerate(shapes, 1):
-        kind = _kind(shape, f"shape {place}")
-        drawn = None if kind in _LEFT_OUT else _shape(shape, kind, f"shape {place}", frame)
-        if drawn is None:
-            left_out[kind] += 1
-        else:
-            kept.append(drawn)
-    _check_points(shapes)
-    return Annotation(*frame, tuple(kept), left_out)
+    try:
+        file = LabelmeFile.model_validate(document)
+    except ValidationError as error:
+        raise ValueError(_first_sentence(error)) from None
+    frame = file.height_px, file.width_px
+    drawn = [(shape, _drawn(shape, f"shape {place}", frame)) for place, shape in enumerate(file.shapes, 1)]
+    left_out = Counter(shape.kind for shape, area in drawn if area is None)
+    return Annotation(*frame, tuple(area for _, area in drawn if area is not None), left_out)
 
 
 def _document(content: bytes) -> Any:
@@ -104,60 +95,76 @@ def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return found
 
 
+def _first_sentence(error: ValidationError) -> str:
+    first = error.errors(include_url=False)[0]
+    message = first["msg"].removeprefix("Value error, ")
+    where = first["loc"]
+    return f"shape {where[1] + 1} {message}" if len(where) > 1 and isinstance(where[1], int) else message
+
+
+def _drawn(shape: "LabelmeShape", where: str, frame: tuple[float | None, float | None]) -> "Shape | None":
+    """Return one shape in pixels of the frame; None for what has no area."""
+    points = np.array(shape.points, dtype=np.float64).reshape(-1, 2)
+    try:
+        if shape.kind in _LEFT_OUT:
+            return None
+        if shape.kind == "mask":
+            rings = mask_rings(shape.mask, points, frame)
+            return Shape(rings) if rings else None
+        if shape.kind in BOXES:
+            return Shape((box(points),), is_box=True, is_turned=not is_upright(points))
+        return Shape(({"circle": circle, "ellipse": ellipse}.get(shape.kind, np.asarray)(points),))
+    except ValueError as error:
+        raise ValueError(f"{where} {error}") from error
+
+
 def _side(value: object) -> float | None:
     """Return a side of the frame in pixels; None where the file does not say it."""
     side = _number(value)
     return side if side is not None and 1 <= side <= LONGEST_FRAME_PX else None
 
 
-def _kind(shape: Any, where: str) -> str:
+def _shapes(found: object) -> list[Any]:
+    shapes = [found] if isinstance(found, dict) else found  # a converter that knows of one shape
+    if not isinstance(shapes, list):
+        raise ValueError("no list of shapes in it, so it is no LabelMe annotation")
+    if len(shapes) > MOST_SHAPES:
+        raise ValueError(f"{len(shapes):,} shapes, and {MOST_SHAPES:,} are the most that is read")
+    listed = [shape.get("points") for shape in shapes if isinstance(shape, dict)]
+    points = sum(len(each) for each in listed if isinstance(each, list))
+    if points > MOST_POINTS:
+        raise ValueError(f"{points:,} points, and {MOST_POINTS:,} are the most that is read")
+    return shapes
+
+
+def _kind(shape: dict[str, object]) -> str:
     """Return what a shape is: a shape_type by its usual name, or the label that leaves it out."""
-    if not isinstance(shape, dict):
-        raise ValueError(f"{where} is {_short(shape)}, which is no shape")
-    label = shape.get("label")
+    label, named = shape.get("label"), shape.get("shape_type") or "polygon"  # LabelMe's own default
     if isinstance(label, str) and label.strip().casefold() in LEFT_OUT_LABELS:
         return label.strip().casefold()
-    said = shape.get("shape_type") or "polygon"  # LabelMe's own default
-    name = said.strip().casefold().replace("-", "_").replace(" ", "_") if isinstance(said, str) else ""
+    name = named.strip().casefold().replace("-", "_").replace(" ", "_") if isinstance(named, str) else ""
     kind = ALSO_CALLED.get(name, name)
     if kind not in LEAST_POINTS and kind not in WITHOUT_AREA:
-        raise ValueError(
-            f"{where} has the unknown shape_type {_short(said)}; known are {', '.join(LEAST_POINTS)}"
-        )
+        raise ValueError(f"has the unknown shape_type {_short(named)}; known are {', '.join(LEAST_POINTS)}")
     return kind
 
 
-def _shape(shape: dict[str, Any], kind: str, where: str, frame: tuple[float | None, ...]) -> "Shape | None":
-    """Return one shape in pixels of the frame; None for a mask without a pixel."""
-    points = _points(shape.get("points"), where)
-    if len(points) < LEAST_POINTS[kind]:
-        raise ValueError(f"{where} is a {kind} with {len(points)} points, and needs {LEAST_POINTS[kind]}")
-    try:
-        if kind == "mask":
-            rings = mask_rings(shape.get("mask"), points, frame)
-            return Shape(rings) if rings else None
-        if kind in BOXES:
-            return Shape((box(points),), is_box=True, is_turned=not is_upright(points))
-        return Shape(({"circle": circle, "ellipse": ellipse}.get(kind, np.asarray)(points),))
-    except ValueError as error:
-        raise ValueError(f"{where} {error}") from error
-
-
-def _points(points: Any, where: str) -> Ring:
-    """Return (n, 2) pixels of the frame; x and y may be numbers, texts, named, or one after the other."""
+def _points(points: object) -> list[Any]:
+    """Return a list of points, of which x and y may come one after the other."""
     listed = points if isinstance(points, list) else []
     if listed and len(listed) % 2 == 0 and not any(isinstance(each, list | dict) for each in listed):
-        listed = [list(pair) for pair in zip(listed[::2], listed[1::2], strict=True)]
-    return np.array([_point(point, where) for point in listed], dtype=np.float64).reshape(-1, 2)
+        return [list(pair) for pair in zip(listed[::2], listed[1::2], strict=True)]
+    return listed
 
 
-def _point(point: Any, where: str) -> tuple[float, float]:
+def _point(point: object) -> tuple[float, float]:
+    """Return x and y, which may be numbers, texts, or named."""
     pair = [point.get("x"), point.get("y")] if isinstance(point, dict) else point
     numbers = [_number(number) for number in pair] if isinstance(pair, list) else []
     if len(numbers) not in (2, 3) or numbers[0] is None or numbers[1] is None:  # a third would be depth
-        raise ValueError(f"{where} has a point that is not two finite numbers: {_short(point)}")
+        raise ValueError(f"has a point that is not two finite numbers: {_short(point)}")
     if max(abs(numbers[0]), abs(numbers[1])) > FARTHEST_PX:
-        raise ValueError(f"{where} has a point more than a whole image outside the image: {_short(point)}")
+        raise ValueError(f"has a point more than a whole image outside the image: {_short(point)}")
     return numbers[0], numbers[1]
 
 
@@ -170,19 +177,49 @@ def _number(value: object) -> float | None:
         return None
 
 
-def _check_points(shapes: list[dict[str, Any]]) -> None:
-    listed = (shape.get("points") for shape in shapes)
-    points = sum(len(each) for each in listed if isinstance(each, list))
-    if points > MOST_POINTS:
-        raise ValueError(f"{points:,} points, and {MOST_POINTS:,} are the most that is read")
-
-
 def _short(value: object) -> str:
     text = repr(value)
     return text if len(text) <= 40 else f"{text[:37]}..."
 
 
 _LEFT_OUT = (*WITHOUT_AREA, *LEFT_OUT_LABELS)
+Side = Annotated[float | None, BeforeValidator(_side)]
+Point = Annotated[tuple[float, float], BeforeValidator(_point)]
+
+
+class LabelmeShape(BaseModel):
+    """One shape as the file has it; one that is left out has its kind alone."""
+
+    kind: str
+    points: Annotated[list[Point], BeforeValidator(_points)] = []
+    mask: Any = None
+
+    @model_validator(mode="before")
+    @classmethod
+    def _kind_first(cls, shape: object) -> dict[str, Any]:
+        if not isinstance(shape, dict):
+            raise ValueError(f"is {_short(shape)}, which is no shape")
+        kind = _kind(shape)
+        return {"kind": kind} if kind in _LEFT_OUT else {**shape, "kind": kind}
+
+    @model_validator(mode="after")
+    def _has_enough_points(self) -> Self:
+        if len(self.points) < (least := LEAST_POINTS.get(self.kind, 0)):
+            raise ValueError(f"is a {self.kind} with {len(self.points)} points, and needs {least}")
+        return self
+
+
+class LabelmeFile(BaseModel):
+    """What is used of a LabelMe file."""
+
+    height_px: Side = Field(None, alias="imageHeight")
+    width_px: Side = Field(None, alias="imageWidth")
+    shapes: Annotated[list[LabelmeShape], BeforeValidator(_shapes)] = Field(None, validate_default=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _is_an_object(cls, document: object) -> object:
+        return document if isinstance(document, dict) else {}
 
 
 @dataclass(frozen=True)
