@@ -109,8 +109,8 @@ def epochs_on(device: Any, folder: Path, backbone: str, size: int, epochs: int) 
 
     taken: dict[str, list[float]] = {"fed": [], "unfed": []}
     for turn in range(3):
-        for name, feed in (("fed", training.feed_of), ("unfed", SyntheticFeed)):
-            with patch.object(training, "feed_of", feed):
+        for name, source in (("fed", training.batch_source), ("unfed", SyntheticFeed)):
+            with patch.object(training, "batch_source", source):
                 where = folder / f"training-{name}-{turn}"
                 taken[name] += seconds_of_epochs(device, where, backbone, size, epochs)
     return {name: statistics.median(seconds) for name, seconds in taken.items()}
@@ -187,18 +187,18 @@ def _fed(prepared: Any) -> Call:
     import torch
 
     from boneexp.learning.batches import batch_slices, samples_of
-    from boneexp.learning.feeding import Diet, HostFeed
+    from boneexp.learning.feeding import BatchConfig, HostBatches
     from boneexp.study.settings import DataSettings, TrainingSettings
 
     samples = samples_of(np.arange(FED), np.arange(FED) % 3, prepared, annotations=False)
-    diet = Diet(prepared, samples, DataSettings(), TrainingSettings(), seed=1)
-    feed, epochs = HostFeed(diet, torch.device("cpu")), iter(range(10**6))
+    config = BatchConfig(prepared, samples, DataSettings(), TrainingSettings(), seed=1)
+    source, epochs = HostBatches(config, torch.device("cpu")), iter(range(10**6))
 
     def call() -> None:
         epoch = next(epochs)
-        order = feed.order(epoch)
+        order = source.order(epoch)
         for part in batch_slices(FED, BATCH[prepared.pixels.shape[1]]):
-            feed.images(order[part], epoch), feed.labels(order[part])
+            source.images(order[part], epoch), source.labels(order[part])
 
     return call
 

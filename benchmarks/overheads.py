@@ -26,7 +26,7 @@ from boneexp.evaluation.reported import run_figures
 from boneexp.files.folders import RunFolder
 from boneexp.learning import training
 from boneexp.learning.saving import Saving
-from boneexp.learning.training import Course, Signals, train
+from boneexp.learning.training import Callbacks, TrainingInputs, train
 from boneexp.results import CLASS_NAMES, Computing
 from boneexp.runs.children.process import Child
 from boneexp.runs.children.work import work
@@ -55,7 +55,7 @@ def saving_rows(key: str) -> list[Row]:
     recipe = settings.training.model_copy(update=changed)
     with tempfile.TemporaryDirectory() as home:
         made = Steps(settings.model_copy(update={"training": recipe}), device, steps, folder=Path(home))
-        waited_s, written_s, step_s = _watched(made.model().to(device), made.course())
+        waited_s, written_s, step_s = _watched(made.model().to(device), made.inputs())
     epoch_s = step_s * math.ceil(EPOCH_IMAGES / batch)
     about = f"{key} on {device.type}, {settings.data.image_size} px"
     note = f"an epoch of {EPOCH_IMAGES:,} images takes {epoch_s:.3g} s here, {step_s:.3g} s a step of {batch}"
@@ -67,7 +67,7 @@ def saving_rows(key: str) -> list[Row]:
     ]
 
 
-def _watched(model: Any, course: Course) -> tuple[float, float, float]:
+def _watched(model: Any, inputs: TrainingInputs) -> tuple[float, float, float]:
     """Train; return the median seconds that an epoch waits for saving, that writing takes, and of a step."""
     Watched.waited_s, Watched.written_s = [], []
     told: list[tuple[int, float]] = []
@@ -78,7 +78,7 @@ def _watched(model: Any, course: Course) -> tuple[float, float, float]:
 
     training.Saving = Watched  # type: ignore[misc]
     model = model.to(memory_format=torch.channels_last)
-    train(model, course, Signals(lambda records: True, step, lambda record: True))
+    train(model, inputs, Callbacks(lambda records: True, step, lambda record: True))
     steps = [
         after[1] - before[1] for before, after in zip(told, told[1:], strict=False) if before[0] == after[0]
     ]

@@ -26,13 +26,13 @@ from boneexp.learning.checkpoint import Progress
 from boneexp.learning.devices import use_kernels
 from boneexp.learning.models import build
 from boneexp.learning.saving import Saving
-from boneexp.learning.training import Course, Signals, class_weights, learning_rate
+from boneexp.learning.training import Callbacks, TrainingInputs, class_weights, learning_rate
 from boneexp.study.grid import load_grid
 from boneexp.study.settings import ExperimentSettings
 
 BF16_PEAK = {"H100": 989e12, "H200": 989e12, "A100": 312e12, "L40S": 362e12}  # dense, as their makers say
 NETWORKS = {"E1, E2": "E1", "E3": "E3", "E4": "E4"}  # E2 differs from E1 in its images
-GO_ON = Signals(lambda records: True, lambda *place: True, lambda record: True)
+GO_ON = Callbacks(lambda records: True, lambda *place: True, lambda record: True)
 
 
 def measured(full: bool) -> list[Row]:
@@ -163,7 +163,7 @@ class Steps:
         for epoch in range(self.settings.training.epochs):
             progress = Progress(epoch=epoch)
             loop.train_epoch(progress, GO_ON)
-            found.append(progress.loss_sum / len(loop.course.samples))
+            found.append(progress.loss_sum / len(loop.inputs.samples))
         return found
 
     def plain_losses(self) -> list[float]:
@@ -178,29 +178,29 @@ class Steps:
 
         loop = self._loop()
         with FlopCounterMode(display=False) as counter:
-            loop._step(loop.feed.order(0)[: self.settings.training.batch_size], 0)
+            loop._step(loop.source.order(0)[: self.settings.training.batch_size], 0)
         return float(counter.get_total_flops())
 
     def _loop(self) -> training._Loop:
         model = self.model().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        course = self.course()
-        weights = class_weights(course.samples.labels, True).to(self.device)
-        tools = (training._optimizer(model, course.training), training._scaler(self.device))
-        saving = Saving(course.folder, "", None)  # type: ignore[arg-type]
-        loop = training._Loop(model, course, weights, *tools, saving)
-        loop.feed = _Remembering(loop.feed)  # type: ignore[assignment]
+        inputs = self.inputs()
+        weights = class_weights(inputs.samples.labels, True).to(self.device)
+        tools = (training.optimizer(model, inputs.training), training.scaler(self.device))
+        saving = Saving(inputs.folder, "", None)  # type: ignore[arg-type]
+        loop = training._Loop(model, inputs, weights, *tools, saving)
+        loop.source = _Remembering(loop.source)  # type: ignore[assignment]
         return loop
 
     def _plain_loop(self) -> PlainTraining:
-        course = self.course()
-        weights = class_weights(course.samples.labels, True).to(self.device)
-        return PlainTraining(self.model().to(self.device), weights, course.training.label_smoothing)
+        inputs = self.inputs()
+        weights = class_weights(inputs.samples.labels, True).to(self.device)
+        return PlainTraining(self.model().to(self.device), weights, inputs.training.label_smoothing)
 
     def model(self) -> Any:
         """Return the network with random weights."""
         return build(self.settings.model, self.seed)
 
-    def course(self) -> Course:
+    def inputs(self) -> TrainingInputs:
         """Return a training on noise with a bright corner that tells the class."""
         count, size = self.steps * self.settings.training.batch_size, self.settings.data.image_size
         labels = np.arange(count) % 3
@@ -208,7 +208,7 @@ class Steps:
         for row, label in enumerate(labels):
             pixels[row, : size // 2, label * size // 3 : (label + 1) * size // 3] += 100
         prepared = Prepared(pixels, np.zeros((0, size, size), bool), np.full(count, -1), self.folder)
-        return Course(
+        return TrainingInputs(
             prepared=prepared,
             samples=samples_of(np.arange(count), labels, prepared, annotations=False),
             val_rows=np.arange(3),
@@ -223,29 +223,29 @@ class Steps:
 
     def _plain_batches(self, epoch: int) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
         loop = self._loop()
-        order = loop.feed.order(epoch)
+        order = loop.source.order(epoch)
         for part in batch_slices(len(order), self.settings.training.batch_size):
-            images = loop.feed.images(order[part], epoch).contiguous(memory_format=torch.contiguous_format)
-            yield images.clone(), loop.feed.labels(order[part])
+            images = loop.source.images(order[part], epoch).contiguous(memory_format=torch.contiguous_format)
+            yield images.clone(), loop.source.labels(order[part])
 
     def _rates(self, epoch: int) -> list[float]:
         return [learning_rate(self.settings.training, epoch, step, self.steps) for step in range(self.steps)]
 
 
 class _Remembering:
-    """A feed whose batches are made once and kept, so that a step is timed and not its input."""
+    """A source whose batches are made once and kept, so that a step is timed and not its input."""
 
-    def __init__(self, feed: Any) -> None:
-        self._feed, self._kept = feed, {}
+    def __init__(self, source: Any) -> None:
+        self._source, self._kept = source, {}
 
     def order(self, epoch: int) -> Any:
-        return self._kept.setdefault(epoch, self._feed.order(epoch))
+        return self._kept.setdefault(epoch, self._source.order(epoch))
 
     def labels(self, positions: Any) -> torch.Tensor:
-        return self._made("labels", self._feed.labels, positions)
+        return self._made("labels", self._source.labels, positions)
 
     def images(self, positions: Any, epoch: int) -> torch.Tensor:
-        return self._made(epoch, self._feed.images, positions, epoch)
+        return self._made(epoch, self._source.images, positions, epoch)
 
     def _made(self, kind: Any, make: Any, positions: Any, *more: Any) -> torch.Tensor:
         key = (kind, positions.data_ptr() if torch.is_tensor(positions) else positions.ctypes.data)

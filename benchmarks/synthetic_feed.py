@@ -10,9 +10,9 @@ import torch
 from boneexp.data.prepared import Prepared
 from boneexp.files.folders import RunFolder
 from boneexp.learning.batches import samples_of
-from boneexp.learning.feeding import Diet
+from boneexp.learning.feeding import BatchConfig
 from boneexp.learning.models import build
-from boneexp.learning.training import Course, Signals, train
+from boneexp.learning.training import Callbacks, TrainingInputs, train
 from boneexp.study.settings import DataSettings, ModelSettings, TrainingSettings
 
 TRAINED, VALIDATED = 1024, 128
@@ -21,12 +21,12 @@ TRAINED, VALIDATED = 1024, 128
 class SyntheticFeed:
     """Gives the same images for every batch, and does nothing for them."""
 
-    def __init__(self, diet: Diet, device: torch.device) -> None:
+    def __init__(self, config: BatchConfig, device: torch.device) -> None:
         """Make one batch of noise."""
-        size = diet.prepared.pixels.shape[1]
-        noise = torch.randn(max(diet.training.batch_size, VALIDATED), 3, size, size, device=device)
+        size = config.prepared.pixels.shape[1]
+        noise = torch.randn(max(config.training.batch_size, VALIDATED), 3, size, size, device=device)
         self.noise = noise.contiguous(memory_format=torch.channels_last)
-        self.classes = torch.from_numpy(diet.samples.labels).to(device)
+        self.classes = torch.from_numpy(config.samples.labels).to(device)
 
     def order(self, epoch: int) -> torch.Tensor:
         """Return the positions as they come."""
@@ -53,7 +53,7 @@ def seconds_of_epochs(device: Any, folder: Path, backbone: str, size: int, epoch
     lesion_row = np.full(len(pixels), -1)
     prepared = Prepared(pixels, np.zeros((0, size, size), np.bool_), lesion_row, folder)
     labels = np.arange(len(pixels)) % 3
-    course = Course(
+    inputs = TrainingInputs(
         prepared=prepared,
         samples=samples_of(np.arange(TRAINED), labels, prepared, annotations=False),
         val_rows=np.arange(TRAINED, len(pixels)),
@@ -74,5 +74,5 @@ def seconds_of_epochs(device: Any, folder: Path, backbone: str, size: int, epoch
 
     model = build(ModelSettings(backbone=backbone, pretrained=False), 1)
     model = model.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    train(model, course, Signals(restored=lambda _: True, step=lambda *_: True, epoch=kept))
+    train(model, inputs, Callbacks(restored=lambda _: True, step=lambda *_: True, epoch=kept))
     return taken[1:]

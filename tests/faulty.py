@@ -38,7 +38,7 @@ def hungry_when_annotated(spec, *rest):
     real = training._Loop._step
 
     def step(loop, positions, epoch):
-        if loop.course.micro_batch > 2 and loop.course.training.annotations:
+        if loop.inputs.micro_batch > 2 and loop.inputs.training.annotations:
             raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20.00 MiB")
         return real(loop, positions, epoch)
 

@@ -163,7 +163,6 @@ STILL_LONG = {
     "boneexp.data.table",
     "boneexp.exports.mlflow_runs",
     "boneexp.exports.verify",
-    "boneexp.learning.training",
     "boneexp.ledger.database",
     "boneexp.ledger.enqueue",
     "boneexp.ledger.tables",

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 import torch
-from test_training import TINY, Watcher, course, losses, same, weights_of
+from test_training import TINY, Watcher, inputs, losses, same, weights_of
 from writers import AtOnce, AtTheLastMoment
 
 from boneexp.experiment.failures import failure_of
@@ -45,17 +45,17 @@ class Listener(Watcher):
 
 @EVERY_WRITER
 def test_an_epoch_is_reported_once_it_is_on_the_disk_and_by_the_thread_that_trains(tmp_path, writer):
-    where = course(tmp_path)
+    where = inputs(tmp_path)
     listener = Listener(where.folder)
-    assert train(build(TINY, 7), where, listener.signals, writer()).done
+    assert train(build(TINY, 7), where, listener.callbacks, writer()).done
     assert [what for what in listener.heard if "epoch" in what] == [("epoch", 0), ("epoch", 1), ("epoch", 2)]
     assert listener.threads == {threading.get_ident()}
 
 
 def test_the_next_epoch_trains_while_a_slow_disk_takes_the_former(tmp_path):
-    where = course(tmp_path)
+    where = inputs(tmp_path)
     listener = Listener(where.folder)
-    train(build(TINY, 7), where, listener.signals, AtTheLastMoment())
+    train(build(TINY, 7), where, listener.callbacks, AtTheLastMoment())
     steps = max(done for epoch, done in listener.heard if epoch == 0)
     every_epoch = [[(epoch, step + 1) for step in range(steps)] for epoch in range(3)]
     expected = [*every_epoch[0], *every_epoch[1], ("epoch", 0), *every_epoch[2], ("epoch", 1), ("epoch", 2)]
@@ -66,11 +66,11 @@ def test_the_next_epoch_trains_while_a_slow_disk_takes_the_former(tmp_path):
 @pytest.mark.parametrize("stop", [{"epochs": 1}, {"steps": 7}], ids=str)
 def test_whenever_it_is_written_a_run_that_stops_goes_on_to_the_same_weights(tmp_path, writer, stop):
     unbroken, watcher = tmp_path / "unbroken", Watcher()
-    done = train(build(TINY, 7), course(unbroken), watcher.signals, AtOnce())
-    broken, first, last = course(tmp_path / "broken"), Watcher(**stop), Watcher()
-    assert train(build(TINY, 7), broken, first.signals, writer()) is None
+    done = train(build(TINY, 7), inputs(unbroken), watcher.callbacks, AtOnce())
+    broken, first, last = inputs(tmp_path / "broken"), Watcher(**stop), Watcher()
+    assert train(build(TINY, 7), broken, first.callbacks, writer()) is None
     assert load_last(broken.folder.last, "h")[0].history == first.records  # nothing is saved and not reported
-    resumed = train(build(TINY, 7), broken, last.signals, writer())
+    resumed = train(build(TINY, 7), broken, last.callbacks, writer())
     assert losses(last) == losses(watcher)
     assert same(weights_of(tmp_path / "broken"), weights_of(unbroken))
     assert resumed.best_sha256 == done.best_sha256
@@ -95,7 +95,7 @@ def test_a_full_disk_ends_the_run_and_its_epoch_is_not_reported(tmp_path, monkey
     full_after(count, monkeypatch)
     watcher = Watcher()
     with pytest.raises(OSError, match="No space left on device") as caught:
-        train(build(TINY, 7), course(tmp_path), watcher.signals, writer())
+        train(build(TINY, 7), inputs(tmp_path), watcher.callbacks, writer())
     failed = failure_of(caught.value)
     assert failed.kind == "disk"
     assert failed.message == "OSError: [Errno 28] No space left on device"
@@ -106,7 +106,7 @@ def test_a_full_disk_ends_the_run_and_its_epoch_is_not_reported(tmp_path, monkey
 def test_a_full_disk_that_a_stop_meets_is_not_taken_for_a_stop(tmp_path, monkeypatch):
     full_after(2, monkeypatch)
     with pytest.raises(OSError, match="No space left"):
-        train(build(TINY, 7), course(tmp_path), Watcher(steps=7).signals, AtTheLastMoment())
+        train(build(TINY, 7), inputs(tmp_path), Watcher(steps=7).callbacks, AtTheLastMoment())
 
 
 def out_of_memory_in(epoch_wanted, monkeypatch):
@@ -125,10 +125,10 @@ def test_an_error_in_the_next_epoch_waits_until_the_former_is_saved_and_reported
     tmp_path, monkeypatch, writer
 ):
     out_of_memory_in(1, monkeypatch)
-    where = course(tmp_path)
+    where = inputs(tmp_path)
     listener = Listener(where.folder)
     with pytest.raises(torch.OutOfMemoryError):
-        train(build(TINY, 7), where, listener.signals, writer())
+        train(build(TINY, 7), where, listener.callbacks, writer())
     assert [record.epoch for record in listener.records] == [0]
 
 
@@ -136,7 +136,7 @@ def test_a_full_disk_counts_before_an_error_in_the_next_epoch_as_if_written_at_o
     out_of_memory_in(1, monkeypatch)
     full_after(1, monkeypatch)
     with pytest.raises(OSError, match="No space left") as caught:
-        train(build(TINY, 7), course(tmp_path), Watcher().signals, AtTheLastMoment())
+        train(build(TINY, 7), inputs(tmp_path), Watcher().callbacks, AtTheLastMoment())
     assert isinstance(caught.value.__context__, torch.OutOfMemoryError)
 
 

@@ -23,14 +23,14 @@ from boneexp.learning.batches import (
     turned,
 )
 from boneexp.learning.checkpoint import load_best, load_last
-from boneexp.learning.feeding import DeviceFeed
+from boneexp.learning.feeding import DeviceBatches
 from boneexp.learning.models import build
 from boneexp.learning.predicting import predict
 from boneexp.learning.saving import Saving
 from boneexp.learning.training import (
-    Course,
+    Callbacks,
     NotFinite,
-    Signals,
+    TrainingInputs,
     class_weights,
     evaluation_batch,
     learning_rate,
@@ -61,12 +61,12 @@ def images(count=24, size=32):
     return Prepared(pixels, lesions, lesion_row, folder=None), labels
 
 
-def course(folder, annotations=True, micro_batch=6, count=24, **changes):
+def inputs(folder, annotations=True, micro_batch=6, count=24, **changes):
     prepared, labels = images(count)
     values = {"epochs": 3, "batch_size": 6, "warmup_epochs": 1, "annotations": annotations, "patience": 9}
     settings = TrainingSettings(**(values | changes))
     train_rows, val_rows = np.arange(count - 6), np.arange(count - 6, count)
-    return Course(
+    return TrainingInputs(
         prepared=prepared,
         samples=samples_of(train_rows, labels, prepared, annotations),
         val_rows=val_rows,
@@ -101,8 +101,8 @@ class Watcher:
         return self.epochs > 0
 
     @property
-    def signals(self):
-        return Signals(self.restored, self.step, self.epoch)
+    def callbacks(self):
+        return Callbacks(self.restored, self.step, self.epoch)
 
 
 def losses(watcher):
@@ -123,13 +123,13 @@ def same(one, other):
 def test_stopped_and_resumed_equals_unbroken_bit_for_bit(tmp_path, settings):
     """Dropout, augmentation, annotated copies and BatchNorm on; stopped after an epoch, then within one."""
     unbroken, watcher = tmp_path / "unbroken", Watcher()
-    done = train(build(settings, 7), course(unbroken, count=15), watcher.signals)
+    done = train(build(settings, 7), inputs(unbroken, count=15), watcher.callbacks)
     broken = tmp_path / "broken"
-    assert train(build(settings, 7), course(broken, count=15), Watcher(epochs=1).signals, AtOnce()) is None
-    assert train(build(settings, 7), course(broken, count=15), Watcher(steps=1).signals, AtOnce()) is None
+    assert train(build(settings, 7), inputs(broken, count=15), Watcher(epochs=1).callbacks, AtOnce()) is None
+    assert train(build(settings, 7), inputs(broken, count=15), Watcher(steps=1).callbacks, AtOnce()) is None
     assert load_last(broken / "run" / "last.pt", "h")[0].step == 1
     last = Watcher()
-    resumed = train(build(settings, 7), course(broken, count=15), last.signals)
+    resumed = train(build(settings, 7), inputs(broken, count=15), last.callbacks)
     assert last.resumed == 1
     assert losses(last) == losses(watcher)
     assert same(weights_of(broken), weights_of(unbroken))
@@ -138,11 +138,11 @@ def test_stopped_and_resumed_equals_unbroken_bit_for_bit(tmp_path, settings):
 
 def test_fed_from_the_device_it_learns_the_same_and_resumes_as_exactly(tmp_path, monkeypatch):
     hosted, unbroken, last = Watcher(), Watcher(), Watcher()
-    train(build(TINY, 7), course(tmp_path / "host", count=15), hosted.signals)
-    monkeypatch.setattr(training, "feed_of", DeviceFeed)
-    train(build(TINY, 7), course(tmp_path / "device", count=15), unbroken.signals)
-    assert train(build(TINY, 7), course(tmp_path / "broken", count=15), Watcher(steps=4).signals) is None
-    train(build(TINY, 7), course(tmp_path / "broken", count=15), last.signals)
+    train(build(TINY, 7), inputs(tmp_path / "host", count=15), hosted.callbacks)
+    monkeypatch.setattr(training, "batch_source", DeviceBatches)
+    train(build(TINY, 7), inputs(tmp_path / "device", count=15), unbroken.callbacks)
+    assert train(build(TINY, 7), inputs(tmp_path / "broken", count=15), Watcher(steps=4).callbacks) is None
+    train(build(TINY, 7), inputs(tmp_path / "broken", count=15), last.callbacks)
     assert losses(last) == losses(unbroken)
     assert same(weights_of(tmp_path / "broken"), weights_of(tmp_path / "device"))
     for one, other in zip(hosted.records, unbroken.records, strict=True):
@@ -151,17 +151,17 @@ def test_fed_from_the_device_it_learns_the_same_and_resumes_as_exactly(tmp_path,
 
 def test_without_the_last_checkpoint_the_weights_would_differ(tmp_path):
     """The test above can fail: another seed gives other weights."""
-    first, other = course(tmp_path / "a"), replace(course(tmp_path / "b"), seed=8)
-    train(build(TINY, 7), first, Watcher().signals)
-    train(build(TINY, 7), other, Watcher().signals)
+    first, other = inputs(tmp_path / "a"), replace(inputs(tmp_path / "b"), seed=8)
+    train(build(TINY, 7), first, Watcher().callbacks)
+    train(build(TINY, 7), other, Watcher().callbacks)
     assert not same(weights_of(tmp_path / "a"), weights_of(tmp_path / "b"))
 
 
 def test_training_learns_the_bright_corner(tmp_path):
-    where = course(tmp_path, epochs=25, learning_rate=3e-3, flip_probability=0.0, rotation_degrees=0.0)
+    where = inputs(tmp_path, epochs=25, learning_rate=3e-3, flip_probability=0.0, rotation_degrees=0.0)
     watcher = Watcher()
     model = build(TINY, 7)
-    done = train(model, where, watcher.signals)
+    done = train(model, where, watcher.callbacks)
     assert done.best_val_loss < 0.7 * watcher.records[0].val_loss
     load_best(where.folder.best_of(done.best_epoch), done.best_sha256, model)
     said = predict(model, where.prepared, where.val_rows, where.data, 4)
@@ -170,9 +170,9 @@ def test_training_learns_the_bright_corner(tmp_path):
 
 
 def test_early_stopping_ends_a_run_that_no_longer_improves(tmp_path):
-    where = course(tmp_path, epochs=50, patience=2, learning_rate=1e-8)
+    where = inputs(tmp_path, epochs=50, patience=2, learning_rate=1e-8)
     watcher = Watcher()
-    done = train(build(TINY, 7), where, watcher.signals)
+    done = train(build(TINY, 7), where, watcher.callbacks)
     assert len(watcher.records) - 1 - done.best_epoch == 2
     assert len(watcher.records) < 50
     assert [path.name for path in (tmp_path / "run").glob("best-*")] == [
@@ -185,7 +185,7 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch(tmp_path):
     settings = ModelSettings(backbone="test_vit", pretrained=False, dropout=0.0)
     found = []
     for micro_batch in (6, 2):
-        where = course(tmp_path / str(micro_batch), micro_batch=micro_batch, epochs=1)
+        where = inputs(tmp_path / str(micro_batch), micro_batch=micro_batch, epochs=1)
         where = replace(where, prepared=bigger(where.prepared))
         model = with_a_head(build(settings, 7))
         loop = loop_of(model, where)
@@ -198,7 +198,7 @@ def test_micro_batches_add_up_to_the_gradient_of_the_whole_batch(tmp_path):
 
 def loop_of(model, where):
     weights = class_weights(where.samples.labels, True)
-    tools = (training._optimizer(model, where.training), training._scaler(torch.device("cpu")))
+    tools = (training.optimizer(model, where.training), training.scaler(torch.device("cpu")))
     return training._Loop(model, where, weights, *tools, Saving(where.folder, "h", AtOnce()))
 
 
@@ -218,12 +218,12 @@ def bigger(prepared):
 
 
 def test_the_loss_is_torchs_own_weighted_smoothed_mean(tmp_path):
-    where = course(tmp_path, epochs=1)
+    where = inputs(tmp_path, epochs=1)
     model = with_a_head(build(TINY.model_copy(update={"dropout": 0.0}), 7))
     weights = class_weights(where.samples.labels, True)
     loop = loop_of(model, where)
     positions = np.arange(6)
-    pixels = training_pixels(where.samples, positions, where.prepared, where.training, (7, 0))
+    pixels = training_pixels(where.samples, positions, where.prepared, where.training, seed=7, epoch=0)
     model.train()
     logits = model(normalised(torch.from_numpy(pixels), where.data))
     labels = torch.from_numpy(where.samples.labels[positions])
@@ -243,7 +243,9 @@ def plain_losses(model, where):
         for step, batch in enumerate(batches):
             torch.manual_seed(step_seed(where.seed, epoch, step))
             optimizer.param_groups[0]["lr"] = learning_rate(settings, epoch, step, len(batches))
-            pixels = training_pixels(samples, order[batch], where.prepared, settings, (where.seed, epoch))
+            pixels = training_pixels(
+                samples, order[batch], where.prepared, settings, seed=where.seed, epoch=epoch
+            )
             labels = torch.from_numpy(samples.labels[order[batch]])
             logits = model(normalised(torch.from_numpy(pixels), where.data))
             smoothing = settings.label_smoothing
@@ -257,8 +259,8 @@ def plain_losses(model, where):
 
 
 def test_the_losses_are_those_of_a_plain_loop_bit_for_bit(tmp_path):
-    where, watcher = course(tmp_path), Watcher()
-    train(build(TINY, 7).to(memory_format=torch.channels_last), where, watcher.signals)
+    where, watcher = inputs(tmp_path), Watcher()
+    train(build(TINY, 7).to(memory_format=torch.channels_last), where, watcher.callbacks)
     plain = list(plain_losses(build(TINY, 7).to(memory_format=torch.channels_last), where))
     assert [record.train_loss for record in watcher.records] == plain
 
@@ -279,7 +281,7 @@ def test_more_images_are_predicted_at_a_time_on_a_gpu_unless_memory_was_short():
 
 def test_a_loss_that_is_no_number_ends_the_run_with_advice(tmp_path):
     with pytest.raises(NotFinite, match="lower training.learning_rate"):
-        train(build(TINY, 7), course(tmp_path, learning_rate=1e30, warmup_epochs=0), Watcher().signals)
+        train(build(TINY, 7), inputs(tmp_path, learning_rate=1e30, warmup_epochs=0), Watcher().callbacks)
 
 
 def test_class_weights_are_inverse_frequencies_with_the_copies_counted():
@@ -308,7 +310,7 @@ def test_annotated_images_appear_a_second_time_dimmed_outside_the_lesion():
     assert set(both.rows[both.dimmed]) == set(range(1, 18, 2))
     still = TrainingSettings(flip_probability=0.0, rotation_degrees=0.0, dim_factor=0.5)
     position = int(np.flatnonzero(both.dimmed)[0])
-    dimmed = training_pixels(both, np.array([position]), prepared, still, (7, 0))[0]
+    dimmed = training_pixels(both, np.array([position]), prepared, still, seed=7, epoch=0)[0]
     original = prepared.pixels[both.rows[position]]
     assert np.array_equal(dimmed[2:10, 2:10], original[2:10, 2:10])
     assert np.array_equal(dimmed[12:], np.rint(original[12:] * 0.5).astype(np.uint8))
@@ -318,10 +320,12 @@ def test_augmentation_depends_on_seed_epoch_and_place_alone():
     prepared, labels = images()
     samples = samples_of(np.arange(18), labels, prepared, annotations=False)
     settings = TrainingSettings()
-    whole = training_pixels(samples, np.arange(18), prepared, settings, (7, 3))
-    alone = training_pixels(samples, np.array([11]), prepared, settings, (7, 3))[0]
+    whole = training_pixels(samples, np.arange(18), prepared, settings, seed=7, epoch=3)
+    alone = training_pixels(samples, np.array([11]), prepared, settings, seed=7, epoch=3)[0]
     assert np.array_equal(alone, whole[11])
-    assert not np.array_equal(whole, training_pixels(samples, np.arange(18), prepared, settings, (7, 4)))
+    assert not np.array_equal(
+        whole, training_pixels(samples, np.arange(18), prepared, settings, seed=7, epoch=4)
+    )
     assert np.array_equal(epoch_order(7, 3, 18), epoch_order(7, 3, 18))
     assert not np.array_equal(epoch_order(7, 3, 18), epoch_order(7, 4, 18))
     assert sorted(epoch_order(7, 3, 18)) == list(range(18))
@@ -397,9 +401,9 @@ def test_a_backbone_that_timm_does_not_have_is_named_with_the_nearest():
 
 
 def test_a_checkpoint_that_was_changed_is_refused(tmp_path):
-    where = course(tmp_path, epochs=1)
+    where = inputs(tmp_path, epochs=1)
     model = build(TINY, 7)
-    done = train(model, where, Watcher().signals)
+    done = train(model, where, Watcher().callbacks)
     path = where.folder.best_of(done.best_epoch)
     with pytest.raises(Damaged, match="SHA-256"):
         load_best(path, "0" * 64, model)
@@ -423,8 +427,8 @@ def test_a_checkpoint_with_code_in_it_is_not_run(tmp_path, monkeypatch):
 
 def test_a_last_checkpoint_with_one_flipped_bit_is_passed_over(tmp_path):
     """torch itself would load it and go on from other weights."""
-    where = course(tmp_path, epochs=1)
-    train(build(TINY, 7), where, Watcher().signals)
+    where = inputs(tmp_path, epochs=1)
+    train(build(TINY, 7), where, Watcher().callbacks)
     content = bytearray(where.folder.last.read_bytes())
     content[len(content) // 2] ^= 1
     where.folder.last.write_bytes(content)
@@ -432,8 +436,8 @@ def test_a_last_checkpoint_with_one_flipped_bit_is_passed_over(tmp_path):
 
 
 def test_a_last_checkpoint_of_another_run_or_a_broken_one_is_passed_over(tmp_path):
-    where = course(tmp_path, epochs=1)
-    train(build(TINY, 7), where, Watcher().signals)
+    where = inputs(tmp_path, epochs=1)
+    train(build(TINY, 7), where, Watcher().callbacks)
     assert load_last(where.folder.last, "h") is not None
     assert load_last(where.folder.last, "another") is None
     where.folder.last.write_bytes(where.folder.last.read_bytes()[:1000])

@@ -25,7 +25,7 @@ from boneexp.learning.checkpoint import Progress, load_best, take_over
 from boneexp.learning.devices import resolved_device, use_kernels
 from boneexp.learning.models import build, on_device
 from boneexp.learning.predicting import predict
-from boneexp.learning.training import Course, Signals, evaluation_batch, train
+from boneexp.learning.training import Callbacks, TrainingInputs, evaluation_batch, train
 from boneexp.learning.trial import check_one_at_a_time
 from boneexp.results import CLASS_NAMES, Computing, EpochRecord, Finished, Outcome, Prediction, Stopped
 from boneexp.study.settings import RunSpec
@@ -81,7 +81,9 @@ def _run(
     if micro_batch == 1 < settings.training.batch_size:
         check_one_at_a_time(settings.model, settings.data.image_size)
     model = on_device(_built(spec, goes_on), device)
-    progress = train(model, _course(spec, folder, micro_batch, (dataset, split, prepared)), _signals(report))
+    progress = train(
+        model, _inputs(spec, folder, micro_batch, (dataset, split, prepared)), _callbacks(report)
+    )
     if progress is None:
         return None
     report.stage("evaluating")
@@ -121,16 +123,16 @@ def _check_weights(path: Path, sha256: str) -> None:
         )
 
 
-def _course(
+def _inputs(
     spec: RunSpec, folder: RunFolder, micro_batch: int, data: tuple[Dataset, Split, Prepared]
-) -> Course:
+) -> TrainingInputs:
     dataset, split, prepared = data
     settings = spec.settings
     if settings.training.annotations:
         check_annotated(dataset, split, spec.experiment)
     labels = dataset.labels
     val_rows = split.indices("val")
-    return Course(
+    return TrainingInputs(
         prepared=prepared,
         samples=samples_of(split.indices("train"), labels, prepared, settings.training.annotations),
         val_rows=val_rows,
@@ -144,8 +146,8 @@ def _course(
     )
 
 
-def _signals(report: Report) -> Signals:
-    return Signals(restored=report.restored, step=report.step, epoch=report.epoch)
+def _callbacks(report: Report) -> Callbacks:
+    return Callbacks(restored=report.restored, step=report.step, epoch=report.epoch)
 
 
 def _named_best(folder: RunFolder, progress: Progress) -> Path:

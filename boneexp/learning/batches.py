@@ -1,7 +1,7 @@
 """What the network sees: batches of prepared radiographs, dimmed, flipped, turned and normalised.
 
 Order and augmentation are functions of (seed, epoch, position) and of nothing that ran before, so a run
-that stopped anywhere goes on exactly as if it had not. Images stay one grey byte per pixel to the last step.
+that stopped anywhere resumes exactly as if it had not. Images stay one grey byte per pixel to the last step.
 """
 
 from collections.abc import Iterable, Iterator
@@ -66,7 +66,9 @@ def training_pixels(
     positions: np.ndarray,
     prepared: Prepared,
     settings: TrainingSettings,
-    moment: tuple[int, int],
+    *,
+    seed: int,
+    epoch: int,
 ) -> np.ndarray:
     """Return the augmented images of the samples at `positions` as (b, size, size) grey bytes.
 
@@ -75,10 +77,11 @@ def training_pixels(
         positions: (b,) places in `samples`.
         prepared: the images.
         settings: dim factor, flip probability, largest rotation.
-        moment: (seed, epoch).
+        seed: the seed of the run.
+        epoch: counted from 0.
     """
     batch = np.empty((len(positions), *prepared.pixels.shape[1:]), np.uint8)
-    for place, image in enumerate(augmented(samples, positions, prepared, settings, moment)):
+    for place, image in enumerate(augmented(samples, positions, prepared, settings, seed=seed, epoch=epoch)):
         batch[place] = image
     return batch
 
@@ -88,10 +91,12 @@ def augmented(
     positions: np.ndarray,
     prepared: Prepared,
     settings: TrainingSettings,
-    moment: tuple[int, int],
+    *,
+    seed: int,
+    epoch: int,
 ) -> Iterator[np.ndarray]:
     """Yield the images of `training_pixels` one by one."""
-    drawn = draws(len(samples), settings, moment)
+    drawn = draws(len(samples), settings, seed, epoch)
     for position in positions:
         image = np.asarray(prepared.pixels[samples.rows[position]])
         if samples.dimmed[position]:
@@ -100,9 +105,9 @@ def augmented(
 
 
 @lru_cache(maxsize=2)  # asked for by every batch of an epoch
-def draws(count: int, settings: TrainingSettings, moment: tuple[int, int]) -> Draws:
+def draws(count: int, settings: TrainingSettings, seed: int, epoch: int) -> Draws:
     """Return what is drawn for the `count` samples of an epoch."""
-    generator = np.random.default_rng([*moment, AUGMENTATION])
+    generator = np.random.default_rng([seed, epoch, AUGMENTATION])
     flips = generator.random(count) < settings.flip_probability
     angles = generator.uniform(-settings.rotation_degrees, settings.rotation_degrees, count)
     return Draws(flips, angles)
@@ -132,7 +137,7 @@ def normalised(pixels: torch.Tensor, settings: DataSettings) -> torch.Tensor:
 def levels(mean: tuple[float, ...], std: tuple[float, ...]) -> torch.Tensor:
     """Return what each grey level becomes in each channel: (256, 3) floats.
 
-    Looking up is several times faster than reckoning for each pixel anew, and gives the same to the last bit.
+    Looking up is several times faster than computing each pixel, and gives the same to the last bit.
     """
     grey = torch.arange(256).unsqueeze(1).float()
     return (grey / 255 - torch.tensor(mean)) / torch.tensor(std)

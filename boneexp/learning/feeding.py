@@ -28,14 +28,14 @@ from boneexp.learning.batches import (
 )
 from boneexp.study.settings import DataSettings, TrainingSettings
 
-SHARE_OF_DEVICE = 0.25  # of the memory that is free there; the network, and other workers, want the rest
+FRACTION_OF_DEVICE = 0.25  # of the memory that is free there; the network, and other workers, want the rest
 SENT_AT_A_TIME = 256
-Positions = Any  # (b,) places in the samples, as the feed itself gave them out: on the host or the device
+Positions = Any  # (b,) places in the samples, as the source itself gave them: on the host or the device
 
 
 @dataclass(frozen=True)
-class Diet:
-    """What is to be fed."""
+class BatchConfig:
+    """What the batches are made of."""
 
     prepared: Prepared
     samples: Samples
@@ -44,7 +44,7 @@ class Diet:
     seed: int
 
 
-class Feed(Protocol):
+class BatchSource(Protocol):
     """Gives a training its batches, on its device."""
 
     def order(self, epoch: int) -> Positions:
@@ -60,80 +60,86 @@ class Feed(Protocol):
         """Yield batches of the prepared images at `rows`, not augmented; each good until the next."""
 
 
-def feed_of(diet: Diet, device: torch.device) -> Feed:
-    """Return the fastest feed there is for a device."""
+def batch_source(config: BatchConfig, device: torch.device) -> BatchSource:
+    """Return the fastest source of batches for a device."""
     return (
-        DeviceFeed(diet, device) if device.type == "cuda" and fits(diet, device) else HostFeed(diet, device)
+        DeviceBatches(config, device)
+        if device.type == "cuda" and fits(config, device)
+        else HostBatches(config, device)
     )
 
 
-def fits(diet: Diet, device: torch.device) -> bool:
-    """Tell whether the images may take so much of the GPU's memory."""
+def fits(config: BatchConfig, device: torch.device) -> bool:
+    """Whether the images may take so much of the GPU's memory."""
     free, _ = torch.cuda.mem_get_info(device)
-    lesions = diet.prepared.lesions.nbytes if diet.samples.dimmed.any() else 0
-    return diet.prepared.pixels.nbytes + lesions <= SHARE_OF_DEVICE * free
+    lesions = config.prepared.lesions.nbytes if config.samples.dimmed.any() else 0
+    return config.prepared.pixels.nbytes + lesions <= FRACTION_OF_DEVICE * free
 
 
-class HostFeed:
+class HostBatches:
     """Rotates and normalises on the host, an image at a time, out of the cache that is mapped into memory."""
 
-    def __init__(self, diet: Diet, device: torch.device) -> None:
-        """Feed `device` with what is in `diet`."""
-        self.diet, self.device = diet, device
-        self.planes = planes_for(0, diet.prepared)
+    def __init__(self, config: BatchConfig, device: torch.device) -> None:
+        """BatchSource `device` with what is in `config`."""
+        self.config, self.device = config, device
+        self.planes = planes_for(0, config.prepared)
 
     def order(self, epoch: int) -> Positions:
-        """As in `Feed`."""
-        return epoch_order(self.diet.seed, epoch, len(self.diet.samples))
+        """As in `BatchSource`."""
+        return epoch_order(self.config.seed, epoch, len(self.config.samples))
 
     def labels(self, positions: Positions) -> torch.Tensor:
-        """As in `Feed`."""
-        return torch.from_numpy(self.diet.samples.labels[positions]).to(self.device)
+        """As in `BatchSource`."""
+        return torch.from_numpy(self.config.samples.labels[positions]).to(self.device)
 
     def images(self, positions: Positions, epoch: int) -> torch.Tensor:
-        """As in `Feed`."""
-        diet = self.diet
-        asked = (diet.samples, positions, diet.prepared, diet.training, (diet.seed, epoch))
+        """As in `BatchSource`."""
+        config = self.config
+        samples, prepared, seed = config.samples, config.prepared, config.seed
         if self.device.type != "cpu":
-            return normalised(torch.from_numpy(training_pixels(*asked)).to(self.device), diet.data)
+            pixels = training_pixels(samples, positions, prepared, config.training, seed=seed, epoch=epoch)
+            return normalised(torch.from_numpy(pixels).to(self.device), config.data)
         if len(positions) > len(self.planes):
-            self.planes = planes_for(len(positions), diet.prepared)
-        return normalise_into(self.planes[: len(positions)], augmented(*asked), diet.data)
+            self.planes = planes_for(len(positions), prepared)
+        images = augmented(samples, positions, prepared, config.training, seed=seed, epoch=epoch)
+        return normalise_into(self.planes[: len(positions)], images, config.data)
 
     def plain(self, rows: np.ndarray, batch_size: int) -> Iterator[torch.Tensor]:
-        """As in `Feed`."""
-        return plain_images(self.diet.prepared, rows, self.diet.data, batch_size, self.device)
+        """As in `BatchSource`."""
+        return plain_images(self.config.prepared, rows, self.config.data, batch_size, self.device)
 
 
-class DeviceFeed:
+class DeviceBatches:
     """Keeps all images on the device as grey bytes, and dims, turns and normalises whole batches there.
 
-    Rarely is a turned pixel one grey level off that of `HostFeed`, where rounding falls to the other side;
+    Rarely is a turned pixel one grey level off that of `HostBatches`, where rounding falls to the other side;
     what is not turned is the same.
     """
 
-    def __init__(self, diet: Diet, device: torch.device) -> None:
-        """Send `device` the images of `diet`, and the lesions if some copies are dimmed outside them."""
-        self.diet, self.device = diet, device
-        self.pixels = on_device(diet.prepared.pixels, device)  # (n, size, size) uint8
-        self.rows = torch.from_numpy(diet.samples.rows).to(device)
-        self.classes = torch.from_numpy(diet.samples.labels).to(device)
-        self.table = levels(diet.data.mean, diet.data.std).to(device)
-        self.dimming = _Dimming(diet, device) if diet.samples.dimmed.any() else None
+    def __init__(self, config: BatchConfig, device: torch.device) -> None:
+        """Send `device` the images of `config`, and the lesions if some copies are dimmed outside them."""
+        self.config, self.device = config, device
+        self.pixels = on_device(config.prepared.pixels, device)  # (n, size, size) uint8
+        self.rows = torch.from_numpy(config.samples.rows).to(device)
+        self.classes = torch.from_numpy(config.samples.labels).to(device)
+        self.table = levels(config.data.mean, config.data.std).to(device)
+        self.dimming = _Dimming(config, device) if config.samples.dimmed.any() else None
         self.along = torch.linspace(-1, 1, self.pixels.shape[-1], device=device)  # centres of the pixels
         self.sent_epoch, self.turns = -1, torch.empty(0)
 
     def order(self, epoch: int) -> Positions:
-        """As in `Feed`; this and the turns of the epoch are all that is sent in it."""
+        """As in `BatchSource`; this and the turns of the epoch are all that is sent in it."""
         self._send_turns(epoch)
-        return torch.from_numpy(epoch_order(self.diet.seed, epoch, len(self.diet.samples))).to(self.device)
+        return torch.from_numpy(epoch_order(self.config.seed, epoch, len(self.config.samples))).to(
+            self.device
+        )
 
     def labels(self, positions: Positions) -> torch.Tensor:
-        """As in `Feed`."""
+        """As in `BatchSource`."""
         return self.classes[positions]
 
     def images(self, positions: Positions, epoch: int) -> torch.Tensor:
-        """As in `Feed`."""
+        """As in `BatchSource`."""
         self._send_turns(epoch)
         grey = self.pixels[self.rows[positions]]
         if self.dimming is not None:
@@ -143,15 +149,15 @@ class DeviceFeed:
         return self._normalised(turned.squeeze(1).round())
 
     def plain(self, rows: np.ndarray, batch_size: int) -> Iterator[torch.Tensor]:
-        """As in `Feed`."""
+        """As in `BatchSource`."""
         there = torch.from_numpy(rows).to(self.device)
         for start in range(0, len(rows), batch_size):
             yield self._normalised(self.pixels[there[start : start + batch_size]])
 
     def _send_turns(self, epoch: int) -> None:
         if epoch != self.sent_epoch:
-            diet = self.diet
-            drawn = draws(len(diet.samples), diet.training, (diet.seed, epoch))
+            config = self.config
+            drawn = draws(len(config.samples), config.training, config.seed, epoch)
             self.sent_epoch, self.turns = epoch, torch.from_numpy(turns_of(drawn)).to(self.device)
 
     def _grid(self, turns: torch.Tensor) -> torch.Tensor:
@@ -170,13 +176,13 @@ class DeviceFeed:
 class _Dimming:
     """The lesions on the device, and what is left of each grey level outside them."""
 
-    def __init__(self, diet: Diet, device: torch.device) -> None:
-        lesions, samples = diet.prepared.lesions, diet.samples
+    def __init__(self, config: BatchConfig, device: torch.device) -> None:
+        lesions, samples = config.prepared.lesions, config.samples
         whole = np.ones((1, *lesions.shape[1:]), np.bool_)  # of the samples that are not dimmed
         self.kept = torch.cat([on_device(lesions, device), on_device(whole, device)])
-        masks = np.where(samples.dimmed, diet.prepared.lesion_row[samples.rows], len(lesions))
+        masks = np.where(samples.dimmed, config.prepared.lesion_row[samples.rows], len(lesions))
         self.masks = torch.from_numpy(masks).to(device)
-        outside = np.rint(np.arange(256) * diet.training.dim_factor).astype(np.uint8)
+        outside = np.rint(np.arange(256) * config.training.dim_factor).astype(np.uint8)
         self.outside = torch.from_numpy(outside).to(device)
 
     def applied(self, grey: torch.Tensor, positions: Positions) -> torch.Tensor:

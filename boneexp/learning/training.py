@@ -1,7 +1,7 @@
 """The training loop: epochs of batches, validation, early stopping, and a checkpoint after each epoch.
 
 Every random draw is a function of (seed, epoch, step) and the loop's whole state is in `last.pt`, so a run
-that stopped anywhere goes on to the same weights as one that did not. A checkpoint is written while the next
+that stopped anywhere resumes to the same weights as one that did not. A checkpoint is written while the next
 epoch trains, and its epoch is reported when it is on the disk: no epoch that was reported is trained again.
 """
 
@@ -18,15 +18,23 @@ from torch import nn
 from torch.nn.functional import cross_entropy
 
 from boneexp.data.prepared import Prepared
-from boneexp.errors import DataInvalid
 from boneexp.evaluation.ranks import ranked_metrics
 from boneexp.files.folders import RunFolder
 from boneexp.learning.batches import Samples, batch_slices
 from boneexp.learning.checkpoint import Progress, load_last
-from boneexp.learning.feeding import Diet, Feed, Positions, feed_of
+from boneexp.learning.feeding import BatchConfig, BatchSource, Positions, batch_source
 from boneexp.learning.predicting import predict_logits
 from boneexp.learning.saving import Saving
-from boneexp.results import CLASS_NAMES, EpochRecord
+from boneexp.learning.steps import (
+    autocast,
+    class_weights,
+    learning_rate,
+    optimizer,
+    scaler,
+    seed_dropout,
+    step_seed,
+)
+from boneexp.results import EpochRecord
 from boneexp.study.settings import DataSettings, TrainingSettings
 
 
@@ -35,7 +43,7 @@ class NotFinite(Exception):
 
 
 @dataclass(frozen=True)
-class Course:
+class TrainingInputs:
     """All that training needs and does not change."""
 
     prepared: Prepared
@@ -51,20 +59,20 @@ class Course:
 
 
 @dataclass(frozen=True)
-class Signals:
+class Callbacks:
     """How the loop talks to whoever runs it."""
 
-    restored: Callable[[list[EpochRecord]], bool]  # the epochs that are done already -> go on?
-    step: Callable[[int, int, int], bool]  # (epoch, steps done, steps in an epoch) -> go on?
-    epoch: Callable[[EpochRecord], bool]  # an epoch whose checkpoint is on the disk -> go on?
+    restored: Callable[[list[EpochRecord]], bool]  # the epochs that are done already -> continue?
+    step: Callable[[int, int, int], bool]  # (epoch, steps done, steps in an epoch) -> continue?
+    epoch: Callable[[EpochRecord], bool]  # an epoch whose checkpoint is on the disk -> continue?
 
 
 def train(
-    model: nn.Module, course: Course, signals: Signals, writer: Executor | None = None
+    model: nn.Module, inputs: TrainingInputs, callbacks: Callbacks, writer: Executor | None = None
 ) -> Progress | None:
     """Train to the end; return the final progress, or None if a signal asked to stop (all is saved then).
 
-    Signals are given by the calling thread alone; `writer` writes the checkpoints, None is a thread for it.
+    Callbacks are given by the calling thread alone; `writer` writes the checkpoints, None is a thread for it.
 
     Raises:
         NotFinite: the loss left the numbers.
@@ -72,43 +80,18 @@ def train(
         OSError: a checkpoint could not be written.
     """
     device = next(model.parameters()).device
-    weights = class_weights(course.samples.labels, course.training.class_weights).to(device)
+    weights = class_weights(inputs.samples.labels, inputs.training.class_weights).to(device)
     with writer or ThreadPoolExecutor(1, "checkpoints") as thread:
-        saving = Saving(course.folder, course.config_hash, thread)
-        loop = _Loop(model, course, weights, _optimizer(model, course.training), _scaler(device), saving)
+        saving = Saving(inputs.folder, inputs.config_hash, thread)
+        loop = _Loop(model, inputs, weights, optimizer(model, inputs.training), scaler(device), saving)
         progress = loop.restored()
-        if not signals.restored(progress.history):
+        if not callbacks.restored(progress.history):
             return None
         try:
-            return progress if loop.trained(progress, signals) else None
+            return progress if loop.trained(progress, callbacks) else None
         except Exception:
-            loop.told(progress, signals, wait=True)  # had it been written at once, this would have come first
+            loop.report_saved(progress, callbacks, wait=True)  # written at once, it would have come first
             raise
-
-
-def class_weights(labels: np.ndarray, weighted: bool) -> torch.Tensor:
-    """Return inverse class frequencies, n / (classes x count), as (3,) floats; ones when not `weighted`.
-
-    Raises:
-        DataInvalid: a class is absent.
-    """
-    counts = np.bincount(labels, minlength=len(CLASS_NAMES))
-    if not weighted:
-        return torch.ones(len(CLASS_NAMES))
-    if (counts == 0).any():
-        absent = CLASS_NAMES[int(np.argmin(counts))]
-        raise DataInvalid(f"the training part has no {absent} image, so its class weight is undefined")
-    return torch.tensor(len(labels) / (len(CLASS_NAMES) * counts), dtype=torch.float32)
-
-
-def learning_rate(settings: TrainingSettings, epoch: int, step: int, steps: int) -> float:
-    """Return the rate of a step: linear over the warm-up epochs, then half a cosine down to zero."""
-    now = epoch + (step + 1) / steps
-    warmup = min(settings.warmup_epochs, settings.epochs)
-    if now <= warmup:
-        return settings.learning_rate * now / warmup
-    share = (now - warmup) / max(settings.epochs - warmup, 1)
-    return settings.learning_rate * 0.5 * (1 + math.cos(math.pi * min(share, 1.0)))
 
 
 @dataclass
@@ -116,20 +99,20 @@ class _Loop:
     """One model in training: the five steps, the end of an epoch, and what is saved."""
 
     model: nn.Module
-    course: Course
+    inputs: TrainingInputs
     weights: torch.Tensor
     optimizer: torch.optim.Optimizer
     scaler: torch.amp.GradScaler
     saving: Saving
 
     def __post_init__(self) -> None:
-        course = self.course
-        diet = Diet(course.prepared, course.samples, course.data, course.training, course.seed)
-        self.feed: Feed = feed_of(diet, self.weights.device)
+        inputs = self.inputs
+        config = BatchConfig(inputs.prepared, inputs.samples, inputs.data, inputs.training, inputs.seed)
+        self.source: BatchSource = batch_source(config, self.weights.device)
 
     def restored(self) -> Progress:
         """Load the last checkpoint, if there is one of this run, and return where it stands."""
-        found = load_last(self.course.folder.last, self.course.config_hash)
+        found = load_last(self.inputs.folder.last, self.inputs.config_hash)
         if found is None:
             return Progress()
         progress, content = found
@@ -139,73 +122,73 @@ class _Loop:
             self.scaler.load_state_dict(content["scaler"])
         return progress
 
-    def trained(self, progress: Progress, signals: Signals) -> bool:
+    def trained(self, progress: Progress, callbacks: Callbacks) -> bool:
         """Train to the end; False if a signal asked to stop."""
         while not progress.done:
             began_s = time.monotonic()
-            if not self.train_epoch(progress, signals):
+            if not self.train_epoch(progress, callbacks):
                 return False
-            if not self.close_epoch(progress, signals, began_s):
+            if not self.close_epoch(progress, callbacks, began_s):
                 return False
         return True
 
-    def train_epoch(self, progress: Progress, signals: Signals) -> bool:
+    def train_epoch(self, progress: Progress, callbacks: Callbacks) -> bool:
         """Train the rest of the current epoch; False, and all is saved, if a signal asked to stop."""
-        course, epoch = self.course, progress.epoch
-        order = self.feed.order(epoch)
-        batches = batch_slices(len(order), course.training.batch_size)
+        inputs, epoch = self.inputs, progress.epoch
+        order = self.source.order(epoch)
+        batches = batch_slices(len(order), inputs.training.batch_size)
         loss_sum = torch.tensor(progress.loss_sum, device=self.weights.device)
         self.model.train()
         for step in range(progress.step, len(batches)):
-            seed_dropout(self.weights.device, step_seed(course.seed, epoch, step))
+            seed_dropout(self.weights.device, step_seed(inputs.seed, epoch, step))
             for group in self.optimizer.param_groups:
-                group["lr"] = learning_rate(course.training, epoch, step, len(batches))
+                group["lr"] = learning_rate(inputs.training, epoch, step, len(batches))
             positions = order[batches[step]]
             loss_sum += self._step(positions, epoch) * len(positions)
-            go_on = signals.step(epoch, step + 1, len(batches))
-            if not (self.told(progress, signals) and go_on):
-                self.told(progress, signals, wait=True)
+            continues = callbacks.step(epoch, step + 1, len(batches))
+            if not (self.report_saved(progress, callbacks) and continues):
+                self.report_saved(progress, callbacks, wait=True)
                 progress.step, progress.loss_sum = step + 1, loss_sum.item()
                 self._save(progress)
-                self.told(progress, signals, wait=True)
+                self.report_saved(progress, callbacks, wait=True)
                 return False
         progress.step, progress.loss_sum = len(batches), loss_sum.item()
         return True
 
-    def close_epoch(self, progress: Progress, signals: Signals, began_s: float) -> bool:
+    def close_epoch(self, progress: Progress, callbacks: Callbacks, began_s: float) -> bool:
         """Validate, decide what is best and whether to stop early, and begin to save; False is a stop."""
-        course = self.course
+        inputs = self.inputs
         record = self._validated(progress, began_s)
-        go_on = self.told(progress, signals, wait=True)
+        continues = self.report_saved(progress, callbacks, wait=True)
         if record.val_loss < progress.best_val_loss:
             progress.best_epoch, progress.best_val_loss = record.epoch, record.val_loss
         progress.history.append(record)
         progress.epoch, progress.step, progress.loss_sum = record.epoch + 1, 0, 0.0
         waited = record.epoch - progress.best_epoch
-        progress.done = progress.epoch >= course.training.epochs or waited >= course.training.patience
+        progress.done = progress.epoch >= inputs.training.epochs or waited >= inputs.training.patience
         self._save(progress, record)
-        return self.told(progress, signals, wait=progress.done or not go_on) and go_on
+        return self.report_saved(progress, callbacks, wait=progress.done or not continues) and continues
 
-    def told(self, progress: Progress, signals: Signals, wait: bool = False) -> bool:
+    def report_saved(self, progress: Progress, callbacks: Callbacks, wait: bool = False) -> bool:
         """Report the epoch that has come to be on the disk, if one has; False if the answer was to stop."""
         saved = self.saving.outcome(wait)
         if saved is None:
             return True
         progress.best_sha256 = saved.best_sha256
-        return saved.record is None or signals.epoch(saved.record)
+        return saved.record is None or callbacks.epoch(saved.record)
 
     def _step(self, positions: Positions, epoch: int) -> torch.Tensor:
         """One optimizer step over a batch, in micro-batches that add up to its weighted mean loss."""
-        course, device = self.course, self.weights.device
-        labels = self.feed.labels(positions)
+        inputs, device = self.inputs, self.weights.device
+        labels = self.source.labels(positions)
         weight_sum = self.weights[labels].sum()
         total = torch.zeros((), device=device)
         self.optimizer.zero_grad(set_to_none=True)
-        for part in batch_slices(len(positions), course.micro_batch):
-            images = self.feed.images(positions[part], epoch)
-            with _autocast(device):
+        for part in batch_slices(len(positions), inputs.micro_batch):
+            images = self.source.images(positions[part], epoch)
+            with autocast(device):
                 logits = self.model(images)
-            smoothing = course.training.label_smoothing
+            smoothing = inputs.training.label_smoothing
             loss = cross_entropy(
                 logits.float(), labels[part], self.weights, reduction="sum", label_smoothing=smoothing
             )
@@ -217,11 +200,11 @@ class _Loop:
         return total
 
     def _validated(self, progress: Progress, began_s: float) -> EpochRecord:
-        course = self.course
-        train_loss = progress.loss_sum / len(course.samples)
-        batch_size = evaluation_batch(course.training.batch_size, course.micro_batch, self.weights.device)
-        logits = predict_logits(self.model, self.feed.plain(course.val_rows, batch_size))
-        labels = torch.from_numpy(course.val_labels)
+        inputs = self.inputs
+        train_loss = progress.loss_sum / len(inputs.samples)
+        batch_size = evaluation_batch(inputs.training.batch_size, inputs.micro_batch, self.weights.device)
+        logits = predict_logits(self.model, self.source.plain(inputs.val_rows, batch_size))
+        labels = torch.from_numpy(inputs.val_labels)
         val_loss = cross_entropy(logits, labels).item()
         if not (math.isfinite(train_loss) and math.isfinite(val_loss)):
             raise NotFinite(
@@ -233,7 +216,7 @@ class _Loop:
             train_loss=train_loss,
             val_loss=val_loss,
             val_accuracy=(logits.argmax(1) == labels).double().mean().item(),
-            val_macro_auroc=_macro_auroc(course.val_labels, torch.softmax(logits.double(), 1).numpy()),
+            val_macro_auroc=_macro_auroc(inputs.val_labels, torch.softmax(logits.double(), 1).numpy()),
             learning_rate=self.optimizer.param_groups[0]["lr"],
             duration_s=time.monotonic() - began_s,
         )
@@ -254,46 +237,6 @@ def evaluation_batch(batch_size: int, micro_batch: int, device: torch.device) ->
     if micro_batch < batch_size:
         return micro_batch
     return max(4 * batch_size if device.type == "cuda" else batch_size, 32)
-
-
-def step_seed(seed: int, epoch: int, step: int) -> int:
-    """Return the seed of one step's dropout: far apart for any two steps of any two seeds."""
-    return int(np.random.SeedSequence([seed, epoch, step]).generate_state(1, np.uint64)[0] >> 1)
-
-
-def seed_dropout(device: torch.device, seed: int) -> None:
-    """Seed the one generator that layers on `device` draw from: `torch.manual_seed` takes 0.2 ms for all."""
-    if device.type == "cpu":
-        torch.default_generator.manual_seed(seed)
-    elif device.type == "cuda":
-        torch.cuda.default_generators[device.index or 0].manual_seed(seed)
-    else:
-        torch.manual_seed(seed)
-
-
-def _optimizer(model: nn.Module, settings: TrainingSettings) -> torch.optim.Optimizer:
-    fusible = next(model.parameters()).device.type in ("cpu", "cuda")
-    return torch.optim.AdamW(
-        model.parameters(),
-        lr=settings.learning_rate,
-        weight_decay=settings.weight_decay,
-        fused=fusible or None,
-    )
-
-
-def _amp_type(device: torch.device) -> torch.dtype:
-    half_range = device.type == "cuda" and not torch.cuda.is_bf16_supported()
-    return torch.float16 if half_range else torch.bfloat16
-
-
-def _autocast(device: torch.device) -> torch.autocast:
-    return torch.autocast(device.type, dtype=_amp_type(device), enabled=device.type == "cuda")
-
-
-def _scaler(device: torch.device) -> torch.amp.GradScaler:
-    return torch.amp.GradScaler(
-        device.type, enabled=device.type == "cuda" and _amp_type(device) == torch.float16
-    )
 
 
 def _macro_auroc(labels: np.ndarray, probabilities: np.ndarray) -> float | None:
