@@ -9,10 +9,9 @@ from settled_ledger import settled_ledger
 
 from boneexp.files.folders import MODEL_CARD, POC_REPORT
 from boneexp.reports.analyses import Analysed
-from boneexp.reports.checklists.claim import CLAIM
+from boneexp.reports.checklists.items import CLAIM, TRIPOD_AI
 from boneexp.reports.checklists.own_words import CARD, NOBODY, REPORT, own_words
 from boneexp.reports.checklists.rules import checklist_table
-from boneexp.reports.checklists.tripod_ai import TRIPOD_AI
 from boneexp.reports.documents import render_documents
 from boneexp.reports.markers import blocks_of
 

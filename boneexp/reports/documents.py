@@ -14,53 +14,17 @@ from jinja2 import Environment
 from boneexp.errors import BoneexpError
 from boneexp.files.folders import MODEL_CARD, POC_REPORT
 from boneexp.files.reading import content_of
-from boneexp.reports.checklists.claim import CLAIM
+from boneexp.reports.checklists.items import CLAIM, TRIPOD_AI
 from boneexp.reports.checklists.own_words import CARD, NOBODY, REPORT, Own, own_words
 from boneexp.reports.checklists.rules import checklist_table
-from boneexp.reports.checklists.tripod_ai import TRIPOD_AI
 from boneexp.reports.facts import Facts
 from boneexp.reports.markers import blocks_of, with_blocks
-from boneexp.reports.prose import certainty, sentences
-from boneexp.reports.prose.next_steps import next_steps
 from boneexp.reports.rendering import environment
-from boneexp.reports.tables import analysis, grid, model
 from boneexp.text import markdown
-from boneexp.text.labels import data_label
 
 NAMED = {MODEL_CARD: CARD, POC_REPORT: REPORT}
 NOTICE = "notice"
 LARGEST_BYTES = 16_000_000
-FUNCTIONS = (
-    sentences.study_design,
-    certainty.drawn_by_groups,
-    certainty.independence_assumption,
-    certainty.multiplicity_correction,
-    certainty.scope_of_tests,
-    certainty.selection_optimism,
-    certainty.calibration_note,
-    certainty.factors_reported,
-    certainty.external_validation,
-    certainty.most_seeds,
-    next_steps,
-    grid.against_baseline_table,
-    grid.targets_table,
-    analysis.operating_table,
-    model.details_table,
-    model.runs_table,
-    model.digests_table,
-    model.software_table,
-    model.parts_table,
-    model.counts_table,
-    model.overall_table,
-    model.class_table,
-    model.confusion_table,
-    model.center_table,
-    model.splits_table,
-    model.overlap_table,
-    checklist_table,
-    markdown.bullets,
-    data_label,
-)
 
 
 def render_documents(docs: Path, facts: Facts) -> dict[Path, str]:
@@ -130,4 +94,5 @@ def _brought_up_to_date(fresh: str, existing: str | None, document: str) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    return environment(markdown.printed, *FUNCTIONS, CLAIM=CLAIM, TRIPOD_AI=TRIPOD_AI)
+    functions = (markdown.bullets, checklist_table)
+    return environment(markdown.printed, (), *functions, CLAIM=CLAIM, TRIPOD_AI=TRIPOD_AI)

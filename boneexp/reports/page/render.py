@@ -14,34 +14,16 @@ from jinja2 import Environment
 from markupsafe import Markup
 
 import boneexp
-from boneexp.reports.page import tables
-from boneexp.reports.page.cells import as_cells, numeric_columns
+from boneexp.reports.page import cells, tables
 from boneexp.reports.page.facts import PageFacts
 from boneexp.reports.page.run_charts import MOST_POINTS
 from boneexp.reports.page.tables import MOST_ERRORS
 from boneexp.reports.page.thumbnails import Thumbnail, thumbnail
-from boneexp.reports.prose.decision import overridden
 from boneexp.reports.rendering import environment
 from boneexp.text import markdown
 from boneexp.text.escaping import visible
-from boneexp.text.numbers import counted, format_estimate
 
 MOST_OVERLAYS = 24
-FUNCTIONS = (
-    overridden,
-    tables.against_table,
-    tables.errors_table,
-    tables.runs_overview_table,
-    tables.datasets_table,
-    tables.origins_table,
-    tables.machines_table,
-    tables.uses_table,
-    tables.decisions_table,
-    as_cells,
-    numeric_columns,
-    counted,
-    format_estimate,
-)
 
 
 def report_page(page: PageFacts, artifacts: Path) -> str:
@@ -96,4 +78,4 @@ def _asset(name: str) -> str:
 
 @lru_cache(maxsize=1)
 def _environment() -> Environment:
-    return environment(shown, *FUNCTIONS, MOST_POINTS=MOST_POINTS, MOST_ERRORS=MOST_ERRORS)
+    return environment(shown, (tables, cells), MOST_POINTS=MOST_POINTS, MOST_ERRORS=MOST_ERRORS)
