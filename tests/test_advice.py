@@ -24,10 +24,10 @@ from boneexp.study.settings import RunSpec
 WORKER = Worker("tester", "host", 1, "boot", "0", "cpu", {})
 OF_A_LEDGER = [
     ["status"], ["show", "1"], ["run", "--all"], ["run", "1"], ["compare"], ["compare", "--seeds"],
-    ["promote", "E1", "--yes"], ["promote", "--history"], ["promote", "--finish"], ["gradcam"], ["report"],
+    ["promote", "E1", "--yes"], ["decisions"], ["promote", "--finish"], ["gradcam"], ["report"],
     ["report", "--check"], ["export", "--bundle", "study.tar"], ["export", "--mlflow", "mlflow"],
     ["reproduce", "1"], ["retry", "1"], ["retry", "--failed"], ["cancel", "1"], ["upgrade"], ["doctor"],
-    ["doctor", "--backup", "copy.db"],
+    ["backup", "copy.db"],
 ]  # fmt: skip
 
 
@@ -134,7 +134,7 @@ def test_run_ends_what_was_cancelled_and_has_nobody_who_stops_it(cancelled):
         for run_id in (5, 6):
             claim_next(connection, WORKER, NOW, 60, run_id)
         connection.execute("UPDATE runs SET stop_requested = 1 WHERE id > 4")
-    assert "no run waits" in cancelled("run", "--all", code=4).output
+    assert "no run is queued" in cancelled("run", "--all", code=4).output
     with sqlite3.connect(cancelled.ledger) as connection:
         states = connection.execute("SELECT state, stop_requested FROM runs WHERE id > 4").fetchall()
     assert states == [("cancelled", 0)] * 2

@@ -8,10 +8,11 @@ import pytest
 from typer.main import get_command
 
 from boneexp.cli.app import app
+from boneexp.cli.options import FORMER
 
 PACKAGE = Path(__file__).parents[1] / "boneexp"
 OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*")
-ADVICE = re.compile(r"boneexp ((?:data )?[a-z]+)((?: (?!boneexp )[^\s,;()]+)*)")
+ADVICE = re.compile(r"boneexp ((?:data )?[a-z]+(?:-[a-z]+)?)((?: (?!boneexp )[^\s,;()]+)*)")
 OF_OTHERS = {"sqlite3", "pip", "git", "nvidia-smi"}  # programs whose options are their own
 
 
@@ -64,7 +65,8 @@ def test_a_command_that_is_advised_takes_the_options_beside_it(known):
 
 
 def test_an_option_that_is_named_alone_is_one_of_some_command():
-    known = set().union(*commands().values()) | {"--version"}
+    former = {option for _, option in FORMER}  # old spellings that are still taken
+    known = set().union(*commands().values()) | {"--version"} | former
     wrong = [
         f"{path.relative_to(PACKAGE)}:{line}: {option}"
         for path, line, text in MESSAGES
@@ -81,7 +83,7 @@ def test_advised_commands_exist():
         f"{path.relative_to(PACKAGE)}:{line}: boneexp {name}"
         for path in sorted(PACKAGE.rglob("*.py"))
         for line, text in texts(path)
-        for name in re.findall(r"(?:with|see|:|by) boneexp ([a-z]+)", " ".join(text.split()))
+        for name in re.findall(r"(?:with|see|:|by) boneexp ([a-z]+(?:-[a-z]+)?)", " ".join(text.split()))
         if name not in known
     ]
     assert wrong == []

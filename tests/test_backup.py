@@ -40,19 +40,19 @@ def dump(path):
 def test_a_backup_has_every_row_and_says_its_digest(tmp_path):
     path = settled_ledger(tmp_path / "ledger.db", experiments=("E1",))
     study = Study(tmp_path)
-    assert study("doctor", "--backup", "kept/copy.db").stdout.split() == [
+    assert study("backup", "kept/copy.db").stdout.split() == [
         sha256_of(tmp_path / "kept" / "copy.db"),
         "kept/copy.db",
     ]
     assert dump(tmp_path / "kept" / "copy.db") == dump(path)
-    assert study.json("doctor", "--backup", "again.db")["backup"] == "again.db"
+    assert study.json("backup", "again.db")["backup"] == "again.db"
     assert {path.name for path in tmp_path.glob("*.part*")} == set()
 
 
 def test_a_backup_overwrites_nothing(tmp_path):
     settled_ledger(tmp_path / "ledger.db", experiments=("E1",), settle=False)
     (tmp_path / "kept.db").write_text("an older backup")
-    refused = Study(tmp_path)("doctor", "--backup", "kept.db", code=1)
+    refused = Study(tmp_path)("backup", "kept.db", code=1)
     assert "is there already" in refused.output
     assert (tmp_path / "kept.db").read_text() == "an older backup"
 
@@ -115,7 +115,7 @@ def restored(tmp_path, phantom):
     """
     study = new_study(tmp_path / "study", phantom)
     study("queue", "--only", "E1", "--split", "stratified")
-    study("doctor", "--backup", "kept.db")
+    study("backup", "kept.db")
     study("queue", "--only", "E1")
     study("run", "--all")
     before = figures(study), {path: path.read_bytes() for path in study.artifacts.rglob("*.csv")}

@@ -168,16 +168,16 @@ def test_every_command_takes_a_ledger_and_artifacts():
 
 def test_running_without_saying_what_is_a_usage_error(study):
     study("queue")
-    assert "say which" in study("run", code=2).output
+    assert "choose one" in study("run", code=2).output
     assert "--next and --all contradict each other" in study("run", "--next", "--all", code=2).output
     assert "--workers goes with --all" in study("run", "--next", "--workers", "2", code=2).output
-    assert "say which" in study("retry", code=2).output
-    assert "say which" in study("promote", code=2).output
+    assert "choose one" in study("retry", code=2).output
+    assert "choose one" in study("promote", code=2).output
     assert "whole numbers" in study("queue", "--seeds", "a", code=2).output
 
 
 def test_nothing_to_do_has_an_exit_code_of_its_own(finished_study):
-    assert "no run waits" in finished_study("run", "--all", code=4).output
+    assert "no run is queued" in finished_study("run", "--all", code=4).output
     assert "no run has failed" in finished_study("retry", "--failed", code=4).output
 
 
@@ -271,7 +271,7 @@ def test_cancel_and_retry_say_what_they_did(study):
     study("queue", "--only", "E1")
     assert study.json("cancel", "1") == [{"run": 1, "state": "cancelled"}]
     assert (
-        "is cancelled, not waiting; queue it again with: boneexp retry 1" in study("run", "1", code=1).output
+        "is cancelled, not queued; queue it again with: boneexp retry 1" in study("run", "1", code=1).output
     )
     assert study.json("retry", "1") == {"queued": [1]}
     assert study.json("status")[0]["state"] == "queued"

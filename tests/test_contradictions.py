@@ -15,9 +15,9 @@ from boneexp.cli.options import Command
 GROUP = get_command(app)
 COMMANDS = {**GROUP.commands, **GROUP.commands["data"].commands}
 COMMANDS.pop("data")
-VALUES = {"--bundle": ["study.zip"], "--mlflow": ["runs"], "--backup": ["copy.db"], "--reason": ["why"]}
+VALUES = {"--bundle": ["study.zip"], "--mlflow": ["runs"], "--reason": ["why"]}
 VALUES |= {"--metric": ["log_loss"], "--intervals": ["bca"], "--only": ["E1"], "--images": ["a.jpeg"]}
-VALUES |= {"--prevalence": ["0.1"], "--count": ["3"], "--device": ["cpu"], "--kernels": ["deterministic"]}
+VALUES |= {"--prevalence": ["0.1"], "--count": ["3"]}
 WORDS = {"RUN": ["1"], "EXPERIMENT": ["E1"]}
 
 
@@ -90,11 +90,11 @@ def test_every_command_refuses_them_and_every_name_in_the_tables_is_an_option():
         assert each in options_of(command) or each in [name.upper().strip("[].") for name in arguments]
 
 
-def test_what_an_environment_variable_says_contradicts_nothing(study, monkeypatch):
-    monkeypatch.setenv("BONEEXP_DEVICE", "cpu")
-    monkeypatch.setenv("BONEEXP_KERNELS", "deterministic")
-    study("doctor", "--quick", code=7)  # made-up runs lack most of their files
-    assert "--device goes with --verify-resume" in refused(study, "doctor", "--device", "cpu")
+def test_an_old_spelling_leads_to_the_command_that_it_has_become(study):
+    assert study("promote", "--history", code=4).stderr == study("decisions", code=4).stderr
+    assert study.json("doctor", "--backup", "old.db").keys() == {"backup", "sha256"}
+    assert "a rollback asks first" in refused(study, "promote", "--rollback")
+    assert "No such option" in refused(study, "doctor", "--verify-resume", "--quick")
 
 
 @pytest.mark.parametrize(

@@ -161,7 +161,7 @@ def test_a_ledger_that_is_none_any_more_gives_one_sentence(copy, damage):
     found = doctor(copy, code=7)
     assert [each["severity"] for each in found["findings"]] == ["damage"]
     assert doctor(copy, "--fix", "--yes", code=7)["steps"] == []
-    copy("doctor", "--backup", "kept.db", code=7)
+    copy("backup", "kept.db", code=7)
     assert not (copy.folder / "kept.db").exists()
     assert copy.ledger.read_bytes() == before
 
@@ -564,6 +564,6 @@ def test_a_leftover_that_came_to_life_before_its_step_is_left_alone(copy, monkey
     assert part.exists()
 
 
-@pytest.mark.parametrize("wrongly", [("--yes",), ("--dry-run",), ("--fix", "--backup", "x.db")])
+@pytest.mark.parametrize("wrongly", [("--yes",), ("--dry-run",), ("--fix", "--dry-run", "--yes")])
 def test_options_that_do_not_go_together_are_refused(copy, wrongly):
     copy("doctor", *wrongly, code=2)

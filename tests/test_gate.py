@@ -413,7 +413,7 @@ def test_what_is_not_met_is_said_before_the_person_is_asked(study, monkeypatch):
 def test_what_changes_while_the_person_is_asked_is_not_what_was_decided(study, monkeypatch):
     path = study.artifacts / "experiments" / "E2" / "stratified" / "best.pt"
     monkeypatch.setattr(app.typer, "confirm", lambda *_, **__: path.write_text("another"))
-    assert "has changed since you were asked" in study("promote", "E2", code=5).stderr
+    assert "changed while you were asked" in study("promote", "E2", code=5).stderr
     assert events(study, "promotion-begun") == []
     monkeypatch.setattr(app.typer, "confirm", lambda *_, **__: None)
     study("promote", "E1")
@@ -428,7 +428,7 @@ ENFORCED = NOTHING | {"enforce": True, "above_baseline": ["stratified_accuracy"]
 def test_an_override_needs_a_reason_and_something_to_promote(study):
     for command in (["E2", "--override"], ["E2", "--override", "--reason", "  "]):
         assert "--override needs --reason" in study("promote", *command, code=2).stderr
-    for command in (["--rollback"], ["--finish"], ["--history"]):
+    for command in (["--keep-baseline"], ["--finish"]):
         said = study("promote", *command, "--override", "--reason", "because", code=2).stderr
         assert f"--override and {command[0]} contradict each other" in said
 
@@ -452,7 +452,7 @@ def test_an_override_is_recorded_and_every_document_shows_who_why_and_what(study
         assert (
             len(re.findall(r"(?:not met|unknown) \| .* \| binding, overridden \|$", text, re.MULTILINE)) == 3
         )
-    (row,) = study.json("promote", "--history")
+    (row,) = study.json("decisions")
     assert row["overridden"] == ", ".join(names)
     with reading(study.ledger) as connection:
         assert first_broken_event(connection) is None
@@ -513,15 +513,15 @@ def test_json_has_the_conditions_the_diff_of_a_dry_run_and_why_it_is_refused(stu
 
 
 def test_the_history_tells_every_decision_and_what_became_of_it(study):
-    assert "nobody has decided yet" in study("promote", "--history", code=4).stderr
+    assert "no decision has been made yet" in study("decisions", code=4).stderr
     set_policy(study, **NOTHING)
     study("promote", "E1", "--yes", "--reason", "=first")
     set_policy(study, **ENFORCED)
     study("promote", "E2", "--yes", "--override", "--reason", "because")
-    study("promote", "--rollback", "--yes")
+    study("rollback", "--yes")
     study("promote", "--keep-baseline", "--yes", "--reason", "no gain")
     before = everything(study)
-    rows = study.json("promote", "--history")
+    rows = study.json("decisions")
     assert [row["action"] for row in rows] == ["promote", "promote", "rollback", "keep-baseline"]
     assert [row["experiment"] for row in rows] == ["E1", "E2", "E1", None]
     assert [(row["undoes"], row["undone_by"]) for row in rows] == [
@@ -533,12 +533,11 @@ def test_the_history_tells_every_decision_and_what_became_of_it(study):
     assert [row["overridden"] != "none" for row in rows] == [False, True, False, False]
     assert [row["unmet"] for row in rows[::2]] == ["none", "none"]
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ", rows[0]["date"])
-    assert "'=first" in study("promote", "--history", "--csv").stdout
-    assert study("promote", "--history", "--md").stdout.count("\n") == 6
-    table = study("promote", "--history").stdout
+    assert "'=first" in study("decisions", "--csv").stdout
+    assert study("decisions", "--md").stdout.count("\n") == 6
+    table = study("decisions").stdout
     assert "the baseline" in table
     assert everything(study) == before
-    assert "--csv goes with --history" in study("promote", "E1", "--yes", "--csv", code=2).stderr
 
 
 def test_a_decision_of_before_there_were_conditions_is_told_without_them(study):
@@ -549,8 +548,8 @@ def test_a_decision_of_before_there_were_conditions_is_told_without_them(study):
     for text in documents(study):
         section = text[text.index("### Conditions of promotion\n\n") :]
         assert "\n\nThe ledger records no conditions for this decision.\n\nnot reported" in section[:120]
-    assert "not reported" in study("promote", "--history").stdout
-    (row,) = study.json("promote", "--history")
+    assert "not reported" in study("decisions").stdout
+    (row,) = study.json("decisions")
     assert (row["unmet"], row["overridden"]) == (None, None)
 
 
@@ -570,14 +569,14 @@ def test_undoing_brings_the_conditions_and_the_override_back_that_were_recorded_
     set_policy(study, **NOTHING)
     study("promote", "E1", "--yes")
     assert len(conditions_in(study)) < len(before[0])
-    study("promote", "--rollback", "--yes", "--reason", "after all")
+    study("rollback", "--yes", "--reason", "after all")
     assert evidence(study)["gate"] == before[1]
     assert conditions_in(study) == before[0]
     for text in documents(study):
         assert "is promoted again despite 3 unmet conditions (override);" in text
         assert "as recorded when it was first promoted" in text
     assert len(events(study, "override")) == 1
-    study("promote", "--rollback", "--yes")
+    study("rollback", "--yes")
     assert evidence(study)["gate"] is None
     assert "The ledger records no conditions for this decision." in documents(study)[0]
 
@@ -585,7 +584,7 @@ def test_undoing_brings_the_conditions_and_the_override_back_that_were_recorded_
 def test_undoing_a_promotion_over_a_kept_baseline_tells_again_what_it_was_kept_over(study):
     study("promote", "--keep-baseline", "--yes")
     study("promote", "E2", "--yes")
-    study("promote", "--rollback", "--yes")
+    study("rollback", "--yes")
     for text in documents(study):
         assert "**The baseline was kept although clearly exceeded (whole interval above it): E1 in" in text
         assert "Checked for E1, the candidate at the time; nothing is promoted" in text

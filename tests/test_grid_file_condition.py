@@ -13,7 +13,7 @@ from settled_study import GRID, default_of, settled_study, whole
 from boneexp.files.atomic import sha256_of
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.enqueue import enqueue
-from boneexp.ledger.queries.figures import test_part_uses
+from boneexp.ledger.queries.figures import test_part_uses as part_uses
 from boneexp.ledger.queries.promotions import promotion_rows
 from boneexp.promotion import carry_out
 from boneexp.promotion.gate.grid_file import describes
@@ -32,7 +32,7 @@ def study(settled, tmp_path):
 
 def decisions(study):
     with reading(study.ledger) as connection:
-        uses = {row["decisions"] for row in test_part_uses(connection)}
+        uses = {row["decisions"] for row in part_uses(connection)}
         events = connection.execute("SELECT COUNT(*) FROM events").fetchone()[0]
         return len(promotion_rows(connection)), uses, events
 
@@ -95,8 +95,8 @@ def test_what_promotes_nothing_anew_goes_by_the_file_of_the_last_decision(study)
     study("promote", "E2", "--yes")
     study.grid.write_text(study.grid.read_text().replace("'b0'", "'b0'\ntraining.epochs = 3"))  # the next E1
     (study.folder / "other.toml").write_text(ANOTHER.replace("'b0'", "'b0'\ntraining.epochs = 3"))
-    assert "describes E1" in refused(study, "promote", "--rollback", "--grid", "other.toml", "--yes")
-    study("promote", "--rollback", "--yes")
+    assert "describes E1" in refused(study, "rollback", "--grid", "other.toml", "--yes")
+    study("rollback", "--yes")
     assert default_of(study) == whole("E1")
 
 
@@ -184,14 +184,14 @@ def test_keeping_the_baseline_twice_records_it_once_and_after_a_rollback_again(s
         study, "promote", "--keep-baseline", "--yes", code=4
     )
     assert decisions(study)[0] == 1
-    study("promote", "--rollback", "--yes")
+    study("rollback", "--yes")
     study("promote", "--keep-baseline", "--yes")  # nobody's decision stood
     assert decisions(study)[0] == 3
 
 
 def test_what_a_rollback_brought_back_stands_already(study):
-    for command in ("E1", "E2", "--rollback"):
-        study("promote", command, "--yes")
+    for command in (["promote", "E1"], ["promote", "E2"], ["rollback"]):
+        study(*command, "--yes")
     assert "E1 is the default already" in refused(study, "promote", "E1", "--yes", code=4)
     study("promote", "E2", "--yes")
     assert default_of(study) == whole("E2")
@@ -214,7 +214,7 @@ def test_what_stands_already_is_said_as_json_too_and_a_damaged_one_is_refused(st
         ["promote", "E1"],
         ["promote", "--best"],
         ["promote", "--keep-baseline"],
-        ["promote", "--rollback"],
+        ["rollback"],
         ["promote", "E1", "--json"],
         ["doctor", "--fix"],
         ["data", "phantom", "--images", "12", "--out", "docs"],
@@ -282,7 +282,7 @@ def test_a_promotion_cut_short_is_not_taken_for_one_of_another_ledger(
         patched.setattr(carry_out, step, killed)
         patched.setattr(carry_out, "_clear_unrecorded", lambda *_: None)
         two("promote", "E1", "--yes", *here, code=130)
-    assert "cut short" in two("status", *here).stderr
+    assert "interrupted" in two("status", *here).stderr
     assert two("status", *there).stderr == ""
     two("promote", "E2", "--yes", *there)
     assert default_of(two)[0] == "E2"

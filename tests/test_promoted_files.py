@@ -86,7 +86,7 @@ def test_what_only_reads_says_that_a_promotion_was_cut_short_and_changes_nothing
     before = {path: path.read_bytes() for path in study.folder.rglob("*.p*") if path.is_file()}
     for command in (["status"], ["status", "--json"], ["show", "1"], ["compare"]):
         said = study(*command).stderr
-        assert "promotion 1 (E2) is at work or was cut short" in said
+        assert "promotion 1 (E2) is at work or was interrupted" in said
         assert "finish it with: boneexp promote --finish" in said
     study("promote", "E1", "--dry-run")
     assert {path: path.read_bytes() for path in study.folder.rglob("*.p*") if path.is_file()} == before
@@ -103,7 +103,7 @@ def test_what_was_cut_short_before_it_was_recorded_is_cleared_away(study, monkey
     assert "nothing has changed" in study("status").stderr
     assert "cut short before it was recorded" in study("promote", "--finish").stdout
     assert (promotions(study), leftovers(study), default_of(study)) == (["E1"], [], whole("E1"))
-    assert "no promotion was cut short" in study("promote", "--finish", code=4).output
+    assert "no promotion was interrupted" in study("promote", "--finish", code=4).output
 
 
 @pytest.mark.parametrize(
@@ -255,7 +255,7 @@ def test_a_checkpoint_put_there_by_hand_is_kept_under_its_digest(study):
     assert default_of(study) == whole("E2")
     kept = [path.read_text() for path in (study.artifacts / "promoted" / "former").iterdir()]
     assert json.dumps("theirs/E9/x") in kept
-    study("promote", "--rollback", "--yes")
+    study("rollback", "--yes")
     assert default_of(study) == whole("E1")
 
 
@@ -265,9 +265,9 @@ def test_a_former_checkpoint_that_was_damaged_is_kept_anew(study):
     kept = study.artifacts / "promoted" / "former"
     for path in kept.iterdir():
         path.write_text("damaged")
-    study("promote", "--rollback", "--yes")  # from the runs' own folders
+    study("rollback", "--yes")  # from the runs' own folders
     shutil.rmtree(study.artifacts / "experiments" / "E2")
-    study("promote", "--rollback", "--yes", code=0)
+    study("rollback", "--yes", code=0)
     study("promote", "E1", "--yes")
     assert default_of(study) == whole("E1")
     assert "damaged" not in {path.read_text() for path in kept.iterdir() if "E2" in path.read_text()}
@@ -278,9 +278,7 @@ def test_checkpoints_that_are_gone_are_said_before_anything_is_recorded(study):
     study("promote", "E2", "--yes")
     shutil.rmtree(study.artifacts / "experiments" / "E1")
     shutil.rmtree(study.artifacts / "promoted" / "former")
-    assert (
-        "is the checkpoint that the ledger recorded" in study("promote", "--rollback", "--yes", code=7).stderr
-    )
+    assert "is the checkpoint that the ledger recorded" in study("rollback", "--yes", code=7).stderr
     assert (promotions(study), default_of(study), leftovers(study)) == (["E1", "E2"], whole("E2"), [])
 
 

@@ -81,11 +81,11 @@ def test_a_second_promotion_keeps_the_former_files_and_rollback_restores_them(co
     kept = {sha256_of(path) for path in (copy.artifacts / "promoted" / "former").iterdir()}
     assert set(first[1].values()) <= kept
     shutil.rmtree(copy.artifacts / "experiments" / "E1")  # the former files alone must do
-    copy("promote", "--rollback", "--yes")
+    copy("rollback", "--yes")
     assert (copy.grid.read_bytes(), standing_files(copy)) == first
-    copy("promote", "--rollback", "--yes")
+    copy("rollback", "--yes")
     assert (copy.grid.read_bytes(), standing_files(copy)) == (untouched, {})
-    assert "no promotion to undo" in copy("promote", "--rollback", "--yes", code=6).output
+    assert "no promotion to undo" in copy("rollback", "--yes", code=6).output
     with reading(copy.ledger) as connection:
         assert first_broken_event(connection) is None
 

@@ -23,7 +23,7 @@ E1, E2, BASELINE = (
     ["promote", "E2", "--yes"],
     ["promote", "--keep-baseline", "--yes"],
 )
-BACK, FINISH = ["promote", "--rollback", "--yes"], ["promote", "--finish"]
+BACK, FINISH = ["rollback", "--yes"], ["promote", "--finish"]
 OVERRIDE = ["promote", "E2", "--yes", "--override", "--reason", "killed all the same"]
 HALF_WAY = "rename experiments.toml.ledger.db.promotion.part -> experiments.toml"
 CASES = {

@@ -17,7 +17,7 @@ from users import ANNA, BERT, CARL, GROUP, as_user, everybodys_folder  # noqa: F
 from boneexp.errors import Busy
 from boneexp.files.atomic import write_text
 from boneexp.files.folders import RunFolder
-from boneexp.files.sharing import shared_with_group
+from boneexp.files.sharing import share_with_group
 from boneexp.ledger import held_before
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import open_ledger, reading, writing
@@ -180,7 +180,7 @@ SAME_IMAGES = {"data_fingerprint": DATA, "split_digest": digest_of(["stratified"
 
 def begin(home):
     """What the first user does: make the study, claim a run, train an epoch, and die."""
-    shared_with_group(home / "ledger.db")
+    share_with_group(home / "ledger.db")
     settled_study(home)
     folder = RunFolder(home / "artifacts", "experiments/E9/stratified")
     with writing(home / "ledger.db") as connection:
@@ -198,7 +198,7 @@ def begin(home):
 
 def go_on(home):
     """What the second does: take the run over, go on from its checkpoint, finish it, and promote another."""
-    shared_with_group(home / "ledger.db")
+    share_with_group(home / "ledger.db")
     folder = RunFolder(home / "artifacts", "experiments/E9/stratified")
     with writing(home / "ledger.db") as connection:
         claim = claim_next(connection, make.worker("bert"), NOW + 1000, lease_s=60)
@@ -222,7 +222,7 @@ def test_two_users_of_a_group_work_on_one_study_whatever_their_umask(shared, uma
     as_user(BERT, go_on, shared, umask=second)
     assert default_of(study) == whole("E2")
     as_user(ANNA, lambda: study("promote", "E1", "--yes").exit_code, umask=first)
-    as_user(BERT, lambda: study("promote", "--rollback", "--yes").exit_code, umask=second)
+    as_user(BERT, lambda: study("rollback", "--yes").exit_code, umask=second)
     assert default_of(study) == whole("E2")
     assert as_user(ANNA, lambda: len(study.json("status")), umask=first) == 5
     with reading(study.ledger) as connection:
@@ -239,7 +239,7 @@ def test_two_users_of_a_group_work_on_one_study_whatever_their_umask(shared, uma
 @UMASKS
 def test_what_one_user_wrote_last_lies_in_a_wal_that_the_other_can_go_on_with(shared, umasks):
     def write(name, now):
-        shared_with_group(shared / "ledger.db")
+        share_with_group(shared / "ledger.db")
         with writing(open_ledger(shared / "ledger.db")) as connection:
             record_event(connection, now, "claimed", worker=name)
         # the process ends here, without bringing the WAL into the file
@@ -257,7 +257,7 @@ def test_the_umask_follows_the_folder_and_only_a_groups_folder(tmp_path):
     try:
         for mode, left in ((0o700, 0o077), (0o750, 0o077), (0o1777, 0o077), (0o2770, 0o007)):
             tmp_path.chmod(mode)
-            assert shared_with_group(tmp_path / "new" / "ledger.db") == tmp_path / "new" / "ledger.db"
+            share_with_group(tmp_path / "new" / "ledger.db")
             assert os.umask(0o077) == left, oct(mode)
     finally:
         os.umask(before)

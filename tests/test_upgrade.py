@@ -263,7 +263,7 @@ def test_doctor_looks_at_an_old_ledger_as_far_as_it_can_and_names_the_upgrade(ol
     assert found["integrity"]["severity"] == found["history"]["severity"] == "ok"
     assert "seals" not in found
     assert study.json("doctor", "--fix", "--yes")["steps"] == []
-    study("doctor", "--backup", "old.db")
+    study("backup", "old.db")
     assert rows_of(old.with_name("old.db")) == rows_of(old)
 
 
@@ -292,9 +292,11 @@ COMMANDS = {
     "upgrade": (),
     "doctor": (),
     "doctor --fix": ("--yes",),
-    "doctor --backup": ("copy.db",),
+    "backup": ("copy.db",),
+    "rollback": ("--yes",),
+    "decisions": (),
 }
-NO_LEDGER = {"init", "data"}
+NO_LEDGER = {"init", "data", "verify-resume"}
 
 
 def test_the_commands_below_are_all_that_open_a_ledger():

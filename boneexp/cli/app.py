@@ -10,8 +10,10 @@ import typer
 
 import boneexp
 from boneexp.cli import output
+from boneexp.cli.backup import backup
 from boneexp.cli.cancel import cancel
 from boneexp.cli.compare import compare
+from boneexp.cli.decisions import decisions
 from boneexp.cli.doctor import doctor
 from boneexp.cli.export import export
 from boneexp.cli.gradcam import gradcam
@@ -23,10 +25,12 @@ from boneexp.cli.queue import queue
 from boneexp.cli.report import report
 from boneexp.cli.reproduce import reproduce
 from boneexp.cli.retry import retry
+from boneexp.cli.rollback import rollback
 from boneexp.cli.run import run
 from boneexp.cli.show import show
 from boneexp.cli.status import status
 from boneexp.cli.upgrade import upgrade_ledger
+from boneexp.cli.verify_resume import verify_resume
 
 app = typer.Typer(
     cls=Commands,
@@ -56,6 +60,8 @@ app.command(cls=Command)(status)
 app.command(cls=Command)(show)
 app.command(cls=Command)(compare)
 app.command(cls=Command)(promote)
+app.command(cls=Command)(rollback)
+app.command(cls=Command)(decisions)
 app.command(cls=Command)(gradcam)
 app.command(cls=Command)(report)
 app.command(cls=Command)(export)
@@ -64,6 +70,8 @@ app.command(cls=Command)(retry)
 app.command(cls=Command)(cancel)
 app.command("upgrade", cls=Command)(upgrade_ledger)
 app.command(cls=Command)(doctor)
+app.command(cls=Command)(backup)
+app.command(cls=Command)(verify_resume)
 data_app.command(cls=Command)(phantom)
 
 

@@ -8,6 +8,7 @@ import typer
 from boneexp.cli import output
 from boneexp.cli.options import ARTIFACTS, DOCS, GRID, LEDGER, ArtifactsPath, Json, LedgerPath
 from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.files.folders import Place
 from boneexp.ledger.database import writing
 
 
@@ -21,7 +22,7 @@ def cancel(
     from boneexp.ledger.queue import cancel as take_out
     from boneexp.runs.processes import free_dead_runs_here
 
-    finish_if_cut_short((ledger, artifacts, GRID, DOCS))
+    finish_if_cut_short(Place(ledger, artifacts, GRID, DOCS))
     free_dead_runs_here(ledger, time.time())
     with writing(ledger) as connection:
         done = {run_id: take_out(connection, run_id, time.time()) for run_id in dict.fromkeys(run_ids)}

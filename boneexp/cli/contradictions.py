@@ -18,20 +18,16 @@ APART: Mapping[str, tuple[tuple[str, ...], ...]] = {
         *(("--sql", each) for each in FORMATS),
     ),
     "promote": (
-        ("EXPERIMENT", "--best", "--keep-baseline", "--rollback", "--finish", "--history"),
-        *(("--override", each) for each in ("--keep-baseline", "--rollback", "--finish", "--history")),
-        *(("--reason", each) for each in ("--finish", "--history")),
-        *(("--dry-run", each) for each in ("--finish", "--history", "--yes")),
-        ("--yes", "--history"),
+        ("EXPERIMENT", "--best", "--keep-baseline", "--finish"),
+        *(("--override", each) for each in ("--keep-baseline", "--finish")),
+        ("--reason", "--finish"),
+        *(("--dry-run", each) for each in ("--finish", "--yes")),
     ),
+    "rollback": (("--dry-run", "--yes"),),
     "gradcam": (("--images", "--count"),),
     "export": (("--bundle", "--mlflow"),),
     "retry": (("RUN", "--failed"),),
-    "doctor": (
-        ("--backup", "--verify-resume", "--fix"),
-        ("--backup", "--verify-resume", "--quick"),
-        ("--dry-run", "--yes"),
-    ),
+    "doctor": (("--dry-run", "--yes"),),
 }
 
 # The first goes with one of the others.
@@ -40,14 +36,8 @@ GOES_WITH: Mapping[str, Mapping[str, tuple[str, ...]]] = {
         "--only": ("--paired", "--subgroups", "--calibration"),
         "--prevalence": ("--calibration",),
     },
-    "promote": {"--csv": ("--history",), "--md": ("--history",)},
     "export": {"--yes": ("--bundle",)},
-    "doctor": {
-        "--yes": ("--fix",),
-        "--dry-run": ("--fix",),
-        "--device": ("--verify-resume",),
-        "--kernels": ("--verify-resume",),
-    },
+    "doctor": {"--yes": ("--fix",), "--dry-run": ("--fix",)},
 }
 
 

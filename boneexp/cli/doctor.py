@@ -2,7 +2,6 @@
 
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -14,17 +13,16 @@ from boneexp.cli.options import (
     GRID,
     LEDGER,
     ArtifactsPath,
-    Device,
     DocsPath,
     GridPath,
     Json,
-    Kernels,
     LedgerPath,
     Yes,
     require_agreement,
 )
 from boneexp.cli.output import empty_table, escaped
 from boneexp.errors import Damaged
+from boneexp.files.folders import Place
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -34,81 +32,43 @@ if TYPE_CHECKING:
 
 def doctor(
     *,
-    fix: Annotated[bool, typer.Option("--fix", help="Mend what can be mended, each step named.")] = False,
+    fix: Annotated[
+        bool, typer.Option("--fix", help="Fix what can be fixed; each step is named first.")
+    ] = False,
     yes: Yes = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --fix: name the steps, and take none.")
+        bool, typer.Option("--dry-run", help="With --fix: name the steps without taking them.")
     ] = False,
-    quick: Annotated[bool, typer.Option("--quick", help="Of files, check presence and size alone.")] = False,
-    backup: Annotated[
-        Path | None,
-        typer.Option("--backup", metavar="FILE", help="Copy the ledger to this new file instead."),
-    ] = None,
-    verify_resume: Annotated[
-        bool,
-        typer.Option(
-            "--verify-resume", help="Train a small network twice instead, once killed, and compare the two."
-        ),
+    quick: Annotated[
+        bool, typer.Option("--quick", help="Check only presence and size of files, not digests.")
     ] = False,
-    device: Device = "auto",
-    kernels: Kernels = "deterministic",
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     grid: GridPath = GRID,
     docs: DocsPath = DOCS,
     json: Json = False,
 ) -> None:
-    """Check that ledger, history and files are as they were recorded; changes nothing without --fix."""
+    """Check that ledger, history and files are as recorded; changes nothing without --fix."""
     if fix and not dry_run:
         require_agreement(yes, "doctor --fix")
-    if backup is not None:
-        return _backed_up(ledger, backup, json)
-    if verify_resume:
-        return _resume_verified(device, kernels, json)
     from boneexp.cli.progress import counting
     from boneexp.doctor.examination import examine
     from boneexp.doctor.findings import Examination, is_damaged
     from boneexp.doctor.mending import after_fix
-    from boneexp.files.folders import Place
 
     with counting("checking the files") as progress:
         visit = Examination(Place(ledger, artifacts, grid, docs), time.time(), quick, progress)
         findings = examine(visit)
     steps: list[dict[str, Any]] = []
     if fix:
-        steps = _mended(visit, findings, yes, dry_run)
+        steps = _fixed(visit, findings, yes, dry_run)
         findings = findings if dry_run else after_fix(visit, findings, examine(visit))
-    _say_findings(findings, steps, json)
+    _show_findings(findings, steps, json)
     raise typer.Exit(7 if is_damaged(findings) else 0)
 
 
-def _backed_up(ledger: Path, backup: Path, json: bool) -> None:
-    from boneexp.ledger.backup import back_up
-    from boneexp.ledger.database import examining
-
-    with examining(ledger) as connection:
-        sha256 = back_up(connection, backup)
-    if json:
-        return output.as_json({"backup": str(backup), "sha256": sha256})
-    return output.data(f"{sha256}  {backup}")
-
-
-def _resume_verified(device: str, kernels: Kernels, json: bool) -> None:
-    from boneexp.cli.progress import run_progress
-    from boneexp.results import Computing
-    from boneexp.runs.resume_check import resume_check
-
-    with run_progress() as announce:
-        found = resume_check(Computing(device, kernels), announce)
-    if json:
-        output.as_json(found.as_json())
-    else:
-        output.data(found.sentence())
-    raise typer.Exit(0 if found.passed else 7)
-
-
-def _mended(visit: Any, findings: Any, yes: bool, dry_run: bool) -> list[dict[str, Any]]:
-    """Name the steps that would mend what was found, and take them once the person has said yes."""
+def _fixed(visit: Any, findings: Any, yes: bool, dry_run: bool) -> list[dict[str, Any]]:
+    """Name the steps that would fix the findings, and take them once the user agrees."""
     from dataclasses import asdict
 
     from boneexp.doctor.mending import carry_out, steps
@@ -117,7 +77,7 @@ def _mended(visit: Any, findings: Any, yes: bool, dry_run: bool) -> list[dict[st
     output.talk(
         "\n".join(["Steps:", *(f"  {step.what}" for step in todo)])
         if todo
-        else "There is nothing that --fix can mend."
+        else "There is nothing that --fix can fix."
     )
     if dry_run or not todo:
         return [{"what": step.what, "outcome": "not taken", "succeeded": False} for step in todo]
@@ -126,7 +86,7 @@ def _mended(visit: Any, findings: Any, yes: bool, dry_run: bool) -> list[dict[st
     return [asdict(done) for done in carry_out(visit, todo, output.talk)]
 
 
-def _say_findings(findings: Any, steps: list[dict[str, Any]], json: bool) -> None:
+def _show_findings(findings: Any, steps: list[dict[str, Any]], json: bool) -> None:
     from dataclasses import asdict
 
     from boneexp.doctor.findings import is_damaged, is_unreadable

@@ -18,6 +18,7 @@ from boneexp.cli.options import (
     LedgerPath,
 )
 from boneexp.cli.unfinished_promotion import mention_cut_short
+from boneexp.files.folders import Place
 from boneexp.ledger.database import reading
 
 
@@ -50,7 +51,6 @@ def export(
             return output.as_json(written.as_json())
         return output.data(f"{written.sentence()}, in {written.store}")
     from boneexp.exports.bundle import write_bundle
-    from boneexp.files.folders import Place
 
     with reading(ledger) as connection:
         mention_cut_short(connection)

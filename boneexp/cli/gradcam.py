@@ -24,6 +24,7 @@ from boneexp.cli.options import (
 )
 from boneexp.cli.output import Row, empty_table, escaped
 from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.files.folders import Place
 from boneexp.text.numbers import three_decimals
 
 
@@ -48,10 +49,9 @@ def gradcam(
 ) -> None:
     """Draw where the promoted model looks, and measure the overlap with the annotated lesions."""
     require_one_of("lesion", lesion, ("", "outline", "box", "union"))
-    finish_if_cut_short((ledger, artifacts, grid, docs), required=experiment is None)
+    finish_if_cut_short(Place(ledger, artifacts, grid, docs), required=experiment is None)
     from boneexp.cli.progress import counting
     from boneexp.explanations import gradcam as explaining
-    from boneexp.files.folders import Place
     from boneexp.reports import write
 
     place = Place(ledger, artifacts, grid, docs)

@@ -13,58 +13,66 @@ from typer.core import TyperCommand, TyperGroup
 
 from boneexp.cli.contradictions import contradiction
 from boneexp.errors import BoneexpError, NothingToDo
-from boneexp.files.sharing import shared_with_group
+from boneexp.files.sharing import share_with_group
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.runs import runs_in_state
 from boneexp.text.escaping import visible
 
 LedgerPath = Annotated[
-    Path,
-    typer.Option(
-        "--ledger", envvar="BONEEXP_LEDGER", help="The ledger, an SQLite file.", callback=shared_with_group
-    ),
+    Path, typer.Option("--ledger", envvar="BONEEXP_LEDGER", help="The ledger, an SQLite file.")
 ]
 ArtifactsPath = Annotated[
     Path,
-    typer.Option(
-        "--artifacts",
-        envvar="BONEEXP_ARTIFACTS",
-        help="Folder of checkpoints, figures, tables.",
-        callback=shared_with_group,
-    ),
+    typer.Option("--artifacts", envvar="BONEEXP_ARTIFACTS", help="Folder of checkpoints, figures, tables."),
 ]
 GridPath = Annotated[Path, typer.Option("--grid", envvar="BONEEXP_GRID", help="The grid file.")]
 DocsPath = Annotated[Path, typer.Option("--docs", envvar="BONEEXP_DOCS", help="Folder of the two documents.")]
 Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
 Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")]
 Markdown = Annotated[bool, typer.Option("--md", help="Print a Markdown table on stdout.")]
-Part = Annotated[str, typer.Option("--part", help="Of which part: test or val.")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
+Part = Annotated[str, typer.Option("--part", help="Which set: test or val (validation).")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
 Root = Annotated[
     str,
-    typer.Option("--root", help="Where the data lie now, if not where they lay when the grid was queued."),
+    typer.Option("--root", help="Folder of the dataset, if it has moved since the grid was queued."),
 ]
+Reason = Annotated[str, typer.Option("--reason", help="Why; shown in both documents.")]
 Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
 Device = Annotated[
     str, typer.Option("--device", envvar="BONEEXP_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
 ]
 Kernels = Annotated[
-    Literal["deterministic", "autotune"],  # as boneexp.computing says
+    Literal["deterministic", "autotune"],  # as boneexp.results.Computing says
     typer.Option(
         "--kernels",
         envvar="BONEEXP_KERNELS",
-        help="On CUDA: deterministic, as exact resuming needs, or autotune, the fastest as tried out.",
+        help="On CUDA: deterministic, which exact resuming needs, or autotune, the fastest by trial.",
     ),
 ]
 
 LEDGER, ARTIFACTS, GRID, DOCS = Path("ledger.db"), Path("artifacts"), Path("experiments.toml"), Path("docs")
 
+# Old spellings, kept for one release: (command, option) -> the command that it has become.
+FORMER = {
+    ("promote", "--rollback"): "rollback",
+    ("promote", "--history"): "decisions",
+    ("doctor", "--backup"): "backup",
+    ("doctor", "--verify-resume"): "verify-resume",
+}
+
 
 class Commands(TyperGroup):
     """The one place where an error becomes a message and an exit code."""
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return the command to run; an old spelling leads to the command that it has become."""
+        for (command, option), now in FORMER.items():
+            if args[0] == command and option in args:
+                args = [now, *(each for each in args[1:] if each != option)]
+        return super().resolve_command(ctx, args)
+
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; what the user can mend ends with one message and the error's own exit code."""
+        """Run a command; what the user can fix ends with one message and the error's own exit code."""
         try:
             return super().invoke(ctx)
         except BoneexpError as error:
@@ -81,13 +89,15 @@ class Commands(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command that refuses options which contradict each other."""
+    """A command that refuses contradicting options, and shares what it makes with the folder's group."""
 
     def invoke(self, ctx: Any) -> Any:
         """Run the command; end with code 2 where two of the options given cannot both be meant."""
         given = [_shown(each) for each in self.params if _is_given(ctx, each)]
         if (wrong := contradiction(self.name or "", given)) is not None:
             raise typer.BadParameter(wrong, ctx)
+        for folder in ("ledger", "artifacts"):
+            share_with_group(Path(ctx.params[folder]))
         return super().invoke(ctx)
 
 
@@ -142,7 +152,7 @@ def exit_code(stopped_by: str, failed: int, succeeded: int) -> int:
 def chosen_runs(ledger: Path, run_ids: list[int] | None, failed: bool) -> list[int]:
     """Return the runs that were named, or every failed one."""
     if bool(run_ids) == failed:
-        raise typer.BadParameter("say which: run numbers, or --failed")
+        raise typer.BadParameter("choose one: run numbers, or --failed")
     if run_ids:
         return list(dict.fromkeys(run_ids))
     with reading(ledger) as connection:

@@ -1,9 +1,7 @@
 """`boneexp promote`: preview, ask, carry out."""
 
 import time
-from collections.abc import Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,24 +12,21 @@ from boneexp.cli.options import (
     GRID,
     LEDGER,
     ArtifactsPath,
-    Csv,
     DocsPath,
     DryRun,
     GridPath,
     Json,
     LedgerPath,
-    Markdown,
+    Reason,
     Yes,
     require_agreement,
 )
-from boneexp.cli.output import Row, empty_table, escaped, machine_readable
-from boneexp.cli.unfinished_promotion import finish_if_cut_short, mention_cut_short
+from boneexp.cli.unfinished_promotion import finish_if_cut_short
 from boneexp.errors import Busy, NothingToDo
-from boneexp.ledger.database import reading
-from boneexp.ledger.queries.promotions import decision_rows
+from boneexp.files.folders import Place
 
 if TYPE_CHECKING:
-    from rich.table import Table
+    from boneexp.promotion.decision import Request
 
 
 def promote(
@@ -39,19 +34,16 @@ def promote(
     experiment: Annotated[
         str | None, typer.Argument(help="The experiment that becomes the default: E3.")
     ] = None,
-    best: Annotated[bool, typer.Option("--best", help="The best by the study's rule.")] = False,
+    best: Annotated[bool, typer.Option("--best", help="The best experiment by the study's rule.")] = False,
     keep_baseline: Annotated[
-        bool, typer.Option("--keep-baseline", help="None of them; the baseline stays.")
+        bool, typer.Option("--keep-baseline", help="No experiment; the baseline stays the default.")
     ] = False,
-    rollback: Annotated[bool, typer.Option("--rollback", help="Undo the last promotion.")] = False,
     finish: Annotated[
-        bool, typer.Option("--finish", help="Finish a promotion that was cut short, and no more.")
+        bool, typer.Option("--finish", help="Finish an interrupted promotion, and do nothing else.")
     ] = False,
-    history: Annotated[bool, typer.Option("--history", help="Show every decision; changes nothing.")] = False,
-    reason: Annotated[str, typer.Option(help="Why; stands in both documents.")] = "",
+    reason: Reason = "",
     override: Annotated[
-        bool,
-        typer.Option("--override", help="Go on although statistical conditions that bind are not met."),
+        bool, typer.Option("--override", help="Promote although binding statistical conditions are not met.")
     ] = False,
     grid: GridPath = GRID,
     docs: DocsPath = DOCS,
@@ -60,33 +52,30 @@ def promote(
     dry_run: DryRun = False,
     yes: Yes = False,
     json: Json = False,
-    csv: Csv = False,
-    md: Markdown = False,
 ) -> None:
     """Make an experiment the default model: checkpoints, experiments.toml, model card and report."""
-    if (experiment is not None) + best + keep_baseline + rollback + finish + history != 1:
+    if (experiment is not None) + best + keep_baseline + finish != 1:
         raise typer.BadParameter(
-            "say which: an experiment such as E3, --best, --keep-baseline, --rollback, --finish or --history"
+            "choose one: an experiment such as E3, --best, --keep-baseline or --finish; "
+            "undo the last decision with: boneexp rollback"
         )
     if override and not reason.strip():
         raise typer.BadParameter("--override needs --reason: every document will show it")
-    if history:
-        return _say_decisions(ledger, json, csv, md)
     if not finish and not dry_run:
         require_agreement(yes, "a promotion")
-    from boneexp.files.folders import Place
-    from boneexp.promotion.carry_out import finish_cut_short
     from boneexp.promotion.decision import Request
 
     place = Place(ledger, artifacts, grid, docs)
     if finish:
-        return _say_finished(finish_cut_short(place, time.time()), json)
-    action = "rollback" if rollback else "keep-baseline" if keep_baseline else "promote"
-    request = Request(action, experiment, reason, override)
-    return _previewed(place, request, json) if dry_run else _carried_out(place, request, yes, json)
+        return _finish(place, json)
+    request = Request("keep-baseline" if keep_baseline else "promote", experiment, reason, override)
+    return (
+        preview_decision(place, request, json) if dry_run else carry_out_decision(place, request, yes, json)
+    )
 
 
-def _previewed(place: Any, request: Any, json: bool) -> None:
+def preview_decision(place: Place, request: "Request", json: bool) -> None:
+    """Print what the decision would change; end as the decision itself would."""
     from boneexp.promotion.decision import decide
 
     decision = decide(place, request)
@@ -98,11 +87,12 @@ def _previewed(place: Any, request: Any, json: bool) -> None:
     decision.require_new()
 
 
-def _carried_out(place: Any, request: Any, yes: bool, json: bool) -> None:
+def carry_out_decision(place: Place, request: "Request", yes: bool, json: bool) -> None:
+    """Ask unless `yes`, carry the decision out, and print what was written."""
     from boneexp.promotion.carry_out import carry_out
     from boneexp.promotion.decision import decide
 
-    finish_if_cut_short((place.ledger, place.artifacts, place.grid, place.docs))
+    finish_if_cut_short(place)
     decision = decide(place, request)
     decision.require()
     if decision.stands_already and json:
@@ -114,7 +104,7 @@ def _carried_out(place: Any, request: Any, yes: bool, json: bool) -> None:
         output.talk(decision.sentence())
         typer.confirm("Go on?", abort=True, err=True)
         if decide(place, request) != decision:
-            raise Busy("what it was decided by has changed since you were asked; look, and decide again")
+            raise Busy("the ledger or the files changed while you were asked; look again and decide again")
     written = carry_out(place, decision, time.time())
     if json:
         return output.as_json({**decision.as_json(), "written": [str(path) for path in written]})
@@ -122,30 +112,10 @@ def _carried_out(place: Any, request: Any, yes: bool, json: bool) -> None:
     return output.talk("\n".join(["Written:", *(f"  {path}" for path in written)]))
 
 
-def _say_decisions(ledger: Path, json: bool, csv: bool, md: bool) -> None:
-    with reading(ledger) as connection:
-        rows = decision_rows(connection)
-        mention_cut_short(connection)
-    if not rows:
-        raise NothingToDo("nobody has decided yet; see what there is to decide with: boneexp compare")
-    if json or csv or md:
-        return machine_readable(rows, json, csv)
-    return output.show(decisions_table(rows))
+def _finish(place: Place, json: bool) -> None:
+    from boneexp.promotion.carry_out import finish_cut_short
 
-
-def _say_finished(said: str | None, json: bool) -> None:
-    if said is None:
-        raise NothingToDo("no promotion was cut short; see what stands with: boneexp compare")
-    if json:
-        return output.as_json({"finished": said})
-    return output.data(said)
-
-
-def decisions_table(rows: Sequence[Row]) -> "Table":
-    """Return the table of all decisions, the oldest first."""
-    table = empty_table(*(column.replace("_", " ") for column in rows[0]))
-    for row in rows:
-        shown = {**row, "experiment": row["experiment"] or "the baseline"}
-        shown |= {key: row[key] or "not reported" for key in ("unmet", "overridden")}
-        table.add_row(*(escaped("" if value is None else str(value)) for value in shown.values()))
-    return table
+    message = finish_cut_short(place, time.time())
+    if message is None:
+        raise NothingToDo("no promotion was interrupted; see the comparison with: boneexp compare")
+    return output.as_json({"finished": message}) if json else output.data(message)

@@ -22,6 +22,7 @@ from boneexp.cli.options import (
 )
 from boneexp.cli.output import Row, empty_table, escaped
 from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.files.folders import Place
 from boneexp.ledger.database import open_ledger, reading
 from boneexp.ledger.network import network_file_system
 from boneexp.ledger.queries.runs import known_hashes
@@ -30,37 +31,41 @@ if TYPE_CHECKING:
     from rich.table import Table
 
 
+Overrides = Annotated[
+    list[str] | None, typer.Option("--set", help="Override a key: training.batch_size=8. Repeatable.")
+]
+NewRoot = Annotated[
+    str, typer.Option("--root", help="Folder of the dataset, instead of data.root in the grid file.")
+]
+MaxAttempts = Annotated[
+    int, typer.Option(min=1, help="Give a new run up after this many attempts in a row without an epoch.")
+]
+
+
 def queue(
     *,
     grid: GridPath = GRID,
-    only: Annotated[str, typer.Option(help="Just these experiments: E1,E2.")] = "",
-    split: Annotated[str, typer.Option(help="Just this split: stratified or center_holdout.")] = "",
+    only: Annotated[str, typer.Option(help="Only these experiments: E1,E2.")] = "",
+    split: Annotated[str, typer.Option(help="Only this split: stratified or center_holdout.")] = "",
     seeds: Annotated[str, typer.Option(help="These seeds instead of the grid's: 42,43.")] = "",
-    set_: Annotated[
-        list[str] | None, typer.Option("--set", help="Override a key: training.batch_size=8. Repeatable.")
-    ] = None,
-    root: Annotated[
-        str, typer.Option("--root", help="Folder of the dataset, in place of data.root of the grid file.")
-    ] = "",
-    max_attempts: Annotated[
-        int, typer.Option(min=1, help="Deaths in a row without an epoch after which a new run is given up.")
-    ] = 3,
+    set_: Overrides = None,
+    root: NewRoot = "",
+    max_attempts: MaxAttempts = 3,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     dry_run: DryRun = False,
     json: Json = False,
 ) -> None:
-    """Put every new combination of the grid in the queue; what is there already stays as it is."""
+    """Queue every new combination of the grid; existing runs are kept."""
     from boneexp.cli.progress import counting
     from boneexp.runs.enqueue import check_networks, planned, put_in_queue, with_root
 
     chosen = (names(only), names(split), _seeds(seeds))
     _require_given_once(set_ or [], {"seeds": seeds, "data.root": root})
-    overrides = with_root(set_ or [], root)
     if not dry_run and ledger.is_file():
-        finish_if_cut_short((ledger, artifacts, grid, DOCS))
+        finish_if_cut_short(Place(ledger, artifacts, grid, DOCS))
     with counting("checking the images") as progress:
-        made = planned(grid, overrides, chosen, None if dry_run else artifacts, progress)
+        made = planned(grid, with_root(set_ or [], root), chosen, None if dry_run else artifacts, progress)
     known = _known_hashes(ledger)
     for note in check_networks(made, known):
         output.talk(f"Note: {note}")
@@ -73,18 +78,15 @@ def queue(
         warn_of_network(ledger)
     done = put_in_queue(made, open_ledger(ledger), artifacts, time.time(), max_attempts)
     if json:
-        return output.as_json(
-            {
-                "queued": list(done.added),
-                "known": done.known,
-                "outdated": list(done.outdated),
-                "notes": made.notes(),
-            }
-        )
+        queued, outdated = list(done.added), list(done.outdated)
+        counts = {"queued": queued, "known": done.known, "outdated": outdated, "notes": made.notes()}
+        return output.as_json(counts)
     output.data(f"{len(done.added)} queued, {done.known} already in {ledger}")
     if done.outdated:
         numbers = " ".join(map(str, done.outdated))
-        output.talk(f"Runs of earlier settings still wait; take them out with: boneexp cancel {numbers}")
+        output.talk(
+            f"Runs with earlier settings are still queued; remove them with: boneexp cancel {numbers}"
+        )
     return None
 
 

@@ -17,6 +17,7 @@ from boneexp.cli.options import (
     LedgerPath,
 )
 from boneexp.cli.unfinished_promotion import finish_if_cut_short, mention_cut_short
+from boneexp.files.folders import Place
 from boneexp.ledger.database import reading
 
 
@@ -32,7 +33,6 @@ def report(
     json: Json = False,
 ) -> None:
     """Write model card, report, comparison and artifacts/report.html from the ledger; your own words stay."""
-    from boneexp.files.folders import Place
     from boneexp.reports import write
 
     place = Place(ledger, artifacts, GRID, docs)
@@ -40,7 +40,7 @@ def report(
         with reading(ledger) as connection:
             mention_cut_short(connection)
         return _say_differences(write.check_report(place), json)
-    finish_if_cut_short((ledger, artifacts, GRID, docs), required=True)
+    finish_if_cut_short(Place(ledger, artifacts, GRID, docs), required=True)
     written = write.write_report(place, time.time(), with_page=True)
     if json:
         return output.as_json({"written": [str(path) for path in written]})

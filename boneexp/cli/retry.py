@@ -17,6 +17,7 @@ from boneexp.cli.options import (
     chosen_runs,
 )
 from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.files.folders import Place
 from boneexp.ledger.database import writing
 
 
@@ -31,7 +32,7 @@ def retry(
     from boneexp.ledger.queue import retry as queue_again
     from boneexp.runs.processes import free_dead_runs_here
 
-    finish_if_cut_short((ledger, artifacts, GRID, DOCS))
+    finish_if_cut_short(Place(ledger, artifacts, GRID, DOCS))
     chosen = chosen_runs(ledger, run_ids, failed)
     free_dead_runs_here(ledger, time.time())
     with writing(ledger) as connection:

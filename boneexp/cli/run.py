@@ -1,6 +1,7 @@
 """`boneexp run`: work through the queue on this machine."""
 
 import time
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated
 
@@ -24,43 +25,44 @@ from boneexp.cli.options import (
 from boneexp.cli.queue import warn_of_network
 from boneexp.cli.unfinished_promotion import finish_if_cut_short
 from boneexp.errors import Busy, NothingToDo, RunNotFinished
+from boneexp.files.folders import Place
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.runs import run_row, unfinished_rows
+
+Lease = Annotated[
+    float,
+    typer.Option(
+        min=1,
+        max=1800,  # far below what the queue takes for a lease that a wrong clock gave
+        envvar="BONEEXP_LEASE",
+        help="Seconds after which a silent worker loses its run.",
+    ),
+]
 
 
 def run(
     *,
-    run_id: Annotated[int | None, typer.Argument(metavar="[RUN]", help="Just this run.")] = None,
-    next_: Annotated[bool, typer.Option("--next", help="The next run that waits.")] = False,
-    all_: Annotated[bool, typer.Option("--all", help="Every run that waits.")] = False,
-    workers: Annotated[int, typer.Option(min=1, max=64, help="Runs side by side (with --all).")] = 1,
+    run_id: Annotated[int | None, typer.Argument(metavar="[RUN]", help="Only this run.")] = None,
+    next_: Annotated[bool, typer.Option("--next", help="The next queued run.")] = False,
+    all_: Annotated[bool, typer.Option("--all", help="Every queued run.")] = False,
+    workers: Annotated[int, typer.Option(min=1, max=64, help="Runs in parallel (with --all).")] = 1,
     device: Device = "auto",
     kernels: Kernels = "deterministic",
-    lease: Annotated[
-        float,
-        typer.Option(
-            min=1,
-            max=1800,  # far below what the queue takes for a lease that a wrong clock gave
-            envvar="BONEEXP_LEASE",
-            help="Seconds after which a silent worker loses its run.",
-        ),
-    ] = 120,
+    lease: Lease = 120,
     root: Root = "",
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Work through the queue on this machine; Ctrl-C once saves and puts the run back, twice ends at once."""
-    from dataclasses import asdict
-
+    """Work through the queue here; Ctrl-C once saves and requeues the run, twice stops at once."""
     from boneexp.runs.processes import free_dead_runs_here
 
     if (run_id is not None) + next_ + all_ != 1:
-        raise typer.BadParameter("say which: --next, --all, or the number of a run (RUN)")
+        raise typer.BadParameter("choose one: --next, --all, or the number of a run (RUN)")
     if workers > 1 and not all_:
         raise typer.BadParameter("--workers goes with --all")
-    finish_if_cut_short((ledger, artifacts, GRID, DOCS))
-    free_dead_runs_here(ledger, time.time())  # what was cancelled ends with its process, and does not wait
+    finish_if_cut_short(Place(ledger, artifacts, GRID, DOCS))
+    free_dead_runs_here(ledger, time.time())  # a cancelled run ends with its process, and does not wait
     _require_waiting(ledger, run_id)
     _require_own_folders(ledger, artifacts)
     warn_of_network(ledger)
@@ -72,30 +74,29 @@ def run(
     with run_progress() as announce:
         computing = Computing(device, kernels)
         place = Workplace(ledger, artifacts, computing, announce, lease_s=lease, root=absolute(root))
-        limit = None if all_ else 1
-        tally = run_local(place, workers=workers, limit=limit, run_id=run_id)
+        tally = run_local(place, workers=workers, limit=None if all_ else 1, run_id=run_id)
     if json:
         output.as_json(asdict(tally))
     output.talk(f"{tally.sentence()}; see them with: boneexp status")
     if not tally.succeeded + tally.failed + tally.cancelled and not tally.stopped_by:
-        _say_who_holds(ledger, run_id)
+        _require_free(ledger, run_id)
     raise typer.Exit(exit_code(tally.stopped_by, tally.failed, tally.succeeded))
 
 
 def _require_waiting(ledger: Path, run_id: int | None) -> None:
-    """Say so at once, before torch is loaded, when there is nothing to run."""
+    """Refuse at once, before torch is loaded, when there is nothing to run."""
     with reading(ledger) as connection:
         rows = unfinished_rows(connection) if run_id is None else [run_row(connection, run_id)]
     if run_id is not None and rows[0].state not in ("queued", "running"):
         state = rows[0].state
         more = f"; queue it again with: boneexp retry {run_id}" if state in ("failed", "cancelled") else ""
-        raise RunNotFinished(f"run {run_id} is {state}, not waiting{more}")
+        raise RunNotFinished(f"run {run_id} is {state}, not queued{more}")
     if not rows:
-        raise NothingToDo("no run waits; see what there is with: boneexp status")
+        raise NothingToDo("no run is queued; see all runs with: boneexp status")
 
 
 def _require_own_folders(ledger: Path, artifacts: Path) -> None:
-    """Refuse to begin while a run that waits would write out of the artifacts folder, through a link."""
+    """Refuse to start while a queued run would write outside the artifacts folder, through a link."""
     from boneexp.files.atomic import inside
 
     with reading(ledger) as connection:
@@ -104,9 +105,10 @@ def _require_own_folders(ledger: Path, artifacts: Path) -> None:
         inside(artifacts, relative)
 
 
-def _say_who_holds(ledger: Path, run_id: int | None) -> None:
+def _require_free(ledger: Path, run_id: int | None) -> None:
+    """Refuse what other workers are running already."""
     with reading(ledger) as connection:
         rows = unfinished_rows(connection) if run_id is None else [run_row(connection, run_id)]
     held = [f"run {row.run} by {row.worker}" for row in rows if row.state == "running"]
     if held:
-        raise Busy(f"what waits is held by other workers ({', '.join(held)}); watch it with: boneexp status")
+        raise Busy(f"other workers are running it already ({', '.join(held)}); watch with: boneexp status")

@@ -11,8 +11,8 @@ from pathlib import Path
 GROUPS_BITS = 0o070
 
 
-def shared_with_group(path: Path) -> Path:
-    """Let what this process makes be the group's to write, if the folder of `path` is; return `path`.
+def share_with_group(path: Path) -> None:
+    """Let the group write what this process makes, if it may write to the folder of `path`.
 
     A umask, other than rights given to single files, holds for whatever writes: torch, logs, child processes.
     A sticky folder such as /tmp belongs to everybody, and is not meant.
@@ -21,4 +21,3 @@ def shared_with_group(path: Path) -> Path:
     mode = folder.stat().st_mode
     if mode & stat.S_IWGRP and not mode & stat.S_ISVTX:
         os.umask(os.umask(0o077) & ~GROUPS_BITS)
-    return path

@@ -63,7 +63,7 @@ class Decision:
             default = self.promotion.standing.experiment or "the baseline"
             raise NothingToDo(
                 f"{default} is the default already, by the same runs: nothing is recorded; see it with: "
-                "boneexp promote --history, and whether its files are in place with: boneexp doctor"
+                "boneexp decisions, and whether its files are in place with: boneexp doctor"
             )
 
     def sentence(self) -> str:

@@ -1,4 +1,4 @@
-"""`doctor --verify-resume`: the same small study twice, once undisturbed and once killed, must end the same.
+"""`verify-resume`: the same small study twice, once undisturbed and once killed, must end the same.
 
 A phantom dataset, a real network, the real engine and ledger, in a temporary folder.
 """

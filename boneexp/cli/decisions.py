@@ -1,0 +1,43 @@
+"""`boneexp decisions`: every promotion, rollback and kept baseline so far."""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+from boneexp.cli import output
+from boneexp.cli.options import ARTIFACTS, LEDGER, ArtifactsPath, Csv, Json, LedgerPath, Markdown
+from boneexp.cli.output import Row, empty_table, escaped, machine_readable
+from boneexp.cli.unfinished_promotion import mention_cut_short
+from boneexp.errors import NothingToDo
+from boneexp.ledger.database import reading
+from boneexp.ledger.queries.promotions import decision_rows
+
+if TYPE_CHECKING:
+    from rich.table import Table
+
+
+def decisions(
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    json: Json = False,
+    csv: Csv = False,
+    md: Markdown = False,
+) -> None:
+    """List every decision: when, what, by whom, why, and which conditions were not met."""
+    with reading(ledger) as connection:
+        rows = decision_rows(connection)
+        mention_cut_short(connection)
+    if not rows:
+        raise NothingToDo("no decision has been made yet; see the candidates with: boneexp compare")
+    if json or csv or md:
+        return machine_readable(rows, json, csv)
+    return output.show(decisions_table(rows))
+
+
+def decisions_table(rows: Sequence[Row]) -> "Table":
+    """Return the table of all decisions, the oldest first."""
+    table = empty_table(*(column.replace("_", " ") for column in rows[0]))
+    for row in rows:
+        shown = {**row, "experiment": row["experiment"] or "the baseline"}
+        shown |= {key: row[key] or "not reported" for key in ("unmet", "overridden")}
+        table.add_row(*(escaped("" if value is None else str(value)) for value in shown.values()))
+    return table

@@ -1,0 +1,41 @@
+"""`boneexp rollback`: undo the last decision."""
+
+from boneexp.cli.options import (
+    ARTIFACTS,
+    DOCS,
+    GRID,
+    LEDGER,
+    ArtifactsPath,
+    DocsPath,
+    DryRun,
+    GridPath,
+    Json,
+    LedgerPath,
+    Reason,
+    Yes,
+    require_agreement,
+)
+from boneexp.cli.promote import carry_out_decision, preview_decision
+from boneexp.files.folders import Place
+
+
+def rollback(
+    *,
+    reason: Reason = "",
+    grid: GridPath = GRID,
+    docs: DocsPath = DOCS,
+    ledger: LedgerPath = LEDGER,
+    artifacts: ArtifactsPath = ARTIFACTS,
+    dry_run: DryRun = False,
+    yes: Yes = False,
+    json: Json = False,
+) -> None:
+    """Undo the last decision: bring back the checkpoints, grid table and documents from before it."""
+    if not dry_run:
+        require_agreement(yes, "a rollback")
+    from boneexp.promotion.decision import Request
+
+    place, request = Place(ledger, artifacts, grid, docs), Request("rollback", None, reason, False)
+    return (
+        preview_decision(place, request, json) if dry_run else carry_out_decision(place, request, yes, json)
+    )
