@@ -22,7 +22,7 @@ from step_speed import Steps, study_settings
 
 from boneexp.data.study import study_images
 from boneexp.evaluation.inputs import Predictions, predictions_of
-from boneexp.evaluation.reported import run_figures
+from boneexp.evaluation.reported import run_metrics
 from boneexp.files.folders import RunFolder
 from boneexp.learning import training
 from boneexp.learning.saving import Saving
@@ -118,7 +118,7 @@ def evaluation_row(full: bool) -> Row:
     """Time all figures of a run with their intervals, beside scikit-learn called for each resample."""
     parts = [_predictions(images, seed) for seed, images in enumerate((VALIDATED, TESTED))]
     calls = {
-        "boneexp": lambda: run_figures(*parts, seed=1, resamples=RESAMPLES, confidence=0.95),
+        "boneexp": lambda: run_metrics(*parts, seed=1, resamples=RESAMPLES, confidence=0.95),
         "by hand": lambda: [_by_hand(part, BY_HAND) for part in parts],
     }
     seconds = in_turn(calls, 5 if full else 2)

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from boneexp.evaluation.inputs import Predictions, predictions_of
-from boneexp.evaluation.reported import drawn_groups, run_figures
+from boneexp.evaluation.reported import drawn_groups, run_metrics
 from boneexp.ledger.database import open_ledger, writing
 from boneexp.ledger.enqueue import DatasetFacts, enqueue, record_dataset, record_study
 from boneexp.ledger.queue import Claim, Worker, claim_next
@@ -176,7 +176,7 @@ def _predictions(claim: Claim, part: str, skill: float) -> list[Prediction]:
 def _figures(claim: Claim, rows: Sequence[Prediction]) -> dict[str, tuple[MetricValue, ...]]:
     parts = {part: _part([row for row in rows if row.part == part]) for part in IMAGES}
     settings = claim.spec.settings.evaluation
-    return run_figures(
+    return run_metrics(
         parts["val"],
         parts["test"],
         seed=claim.spec.seed,

@@ -122,7 +122,7 @@ def test_subgroups_of_the_subject_have_their_number_and_interval_or_are_suppress
         assert line in report["subgroups"]
         assert line in card["quantitative-analyses"]
     assert "| not reported |" in report["subgroups"]
-    assert "A figure is shown where it rests on 10 images or more" in report["subgroups"]
+    assert "A metric is shown where it rests on 10 images or more" in report["subgroups"]
     assert "Results by centre, site, sex and age band, as recorded in the dataset's table" in card["factors"]
 
 

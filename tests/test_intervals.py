@@ -23,7 +23,7 @@ from boneexp.evaluation.intervals import (
     t_interval,
     wilson_interval,
 )
-from boneexp.evaluation.metrics import accelerations, figures_of, metric_columns, resampled_figures
+from boneexp.evaluation.metrics import accelerations, metric_columns, metrics_of, resampled_metrics
 from boneexp.evaluation.statistics import percentile_interval
 from boneexp.evaluation.student import incomplete_beta, t_quantile, two_sided_p
 from boneexp.results import CLASS_NAMES
@@ -81,7 +81,7 @@ def test_accelerations_of_the_metrics_are_those_of_images_left_out_one_by_one():
     for image in range(len(predictions.labels)):
         kept = np.arange(len(predictions.labels)) != image
         one_less = predictions_of(predictions.labels[kept], predictions.probabilities[kept], CLASS_NAMES)
-        left_out.append(figures_of(one_less))
+        left_out.append(metrics_of(one_less))
     expected = [acceleration(column) for column in np.array(left_out).T]
     assert accelerations(predictions) == pytest.approx(expected, abs=1e-9)
     assert np.abs(expected).max() > 0.005
@@ -132,7 +132,7 @@ def test_bca_of_what_is_undefined_is_none():
 
 def test_bca_of_every_metric_is_that_of_its_own_resamples():
     predictions = sample(2)
-    values, drawn = figures_of(predictions), resampled_figures(predictions, 300, seed=4)
+    values, drawn = metrics_of(predictions), resampled_metrics(predictions, 300, seed=4)
     skews = accelerations(predictions)
     place = metric_columns(CLASS_NAMES).index(("auroc", "Malignant"))
     low, high = bca_interval(drawn[:, place], values[place], skews[place], 0.95)

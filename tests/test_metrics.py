@@ -19,7 +19,7 @@ from boneexp.evaluation.metrics import (
     OVERALL,
     PER_CLASS,
     WITHOUT_INTERVAL,
-    left_out_figures,
+    left_out_metrics,
     metric_columns,
     metric_matrix,
 )
@@ -512,7 +512,7 @@ def test_what_is_left_out_by_formula_is_what_is_left_out_one_by_one(case):
     for rounded in (predictions, replace(predictions, probabilities=predictions.probabilities.round(1))):
         one_by_one = 1 - np.eye(len(labels), dtype=int)
         expected = metric_matrix(labels, rounded.probabilities, one_by_one)
-        np.testing.assert_allclose(left_out_figures(rounded), expected, rtol=0, atol=TOLERANCE)
+        np.testing.assert_allclose(left_out_metrics(rounded), expected, rtol=0, atol=TOLERANCE)
 
 
 GOOD = np.array([[0.2, 0.3, 0.5], [0.6, 0.2, 0.2], [0.1, 0.8, 0.1]])

@@ -6,7 +6,7 @@ import scipy.stats
 from two_models import auroc_covariance, two_models
 
 from boneexp.evaluation.inputs import predictions_of
-from boneexp.evaluation.metrics import resampled_figures
+from boneexp.evaluation.metrics import resampled_metrics
 from boneexp.evaluation.power import (
     design_effect,
     error_of,
@@ -62,7 +62,7 @@ def test_influence_on_the_auroc_of_two_classes_is_delongs_variance_and_covarianc
 @pytest.mark.parametrize("views", [1, 3])
 def test_the_error_of_a_macro_auroc_difference_is_that_of_the_paired_bootstrap(views):
     models = two_models(3, sizes=(150, 99, 51), signals=(1.0, 1.3), views=views)
-    drawn = [resampled_figures(model, 600, 1)[:, 2] for model in models]
+    drawn = [resampled_metrics(model, 600, 1)[:, 2] for model in models]
     influences = [macro_auroc_influence(model) for model in models]
     error = error_of(influences[1] - influences[0], models[0].unit_numbers)
     assert error == pytest.approx((drawn[1] - drawn[0]).std(), rel=0.12)

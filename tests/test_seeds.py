@@ -108,7 +108,7 @@ def test_the_order_of_experiments_changes_nothing():
 
 @pytest.mark.parametrize("figures", [{}, {"E1": []}, {"E1": [0.7, float("nan")]}])
 def test_figures_that_cannot_be_are_refused(figures):
-    with pytest.raises(ValueError, match="finite figures"):
+    with pytest.raises(ValueError, match="finite metrics"):
         seed_study(figures)
 
 

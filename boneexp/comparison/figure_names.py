@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from boneexp.errors import FigureUnknown
 from boneexp.evaluation.metrics import LOWER_IS_BETTER
-from boneexp.evaluation.reported import figure_columns
+from boneexp.evaluation.reported import run_metric_columns
 from boneexp.evaluation.thresholds import OPERATING
 from boneexp.results import CLASS_NAMES
 
@@ -51,4 +51,4 @@ def figure_named(name: str) -> Figure:
 
 def known_figures() -> tuple[Figure, ...]:
     """Return every figure that a run keeps."""
-    return tuple(Figure(*column) for column in figure_columns(CLASS_NAMES))
+    return tuple(Figure(*column) for column in run_metric_columns(CLASS_NAMES))

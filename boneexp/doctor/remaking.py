@@ -3,7 +3,7 @@
 import sqlite3
 from pathlib import Path
 
-from boneexp.evaluation.reported import figure_columns
+from boneexp.evaluation.reported import run_metric_columns
 from boneexp.experiment.outputs import Evidence, write_config, write_tables_and_figures
 from boneexp.files.folders import RunFolder
 from boneexp.ledger.queries.attempts import Epoch, epochs_of_run
@@ -38,7 +38,7 @@ def evidence_of(connection: sqlite3.Connection, run_id: int) -> Evidence:
 
 
 def _metrics(rows: list[Facts]) -> tuple[MetricValue, ...]:
-    places = {column: place for place, column in enumerate(figure_columns(CLASS_NAMES))}
+    places = {column: place for place, column in enumerate(run_metric_columns(CLASS_NAMES))}
     values = [MetricValue(**row) for row in rows]
     return tuple(sorted(values, key=lambda value: places[value.metric, value.class_name]))
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from boneexp.errors import Damaged
-from boneexp.evaluation.reported import predictions_of_rows, run_figures
+from boneexp.evaluation.reported import predictions_of_rows, run_metrics
 from boneexp.experiment.outputs import MADE
 from boneexp.files.atomic import inside
 from boneexp.files.folders import Place
@@ -86,7 +86,7 @@ def _computed(connection: sqlite3.Connection, run_id: int) -> list[Row]:
             predictions_of_rows(part_predictions(connection, run_id, part)) for part in ("val", "test")
         )
         settings = spec.settings.evaluation
-        found = run_figures(
+        found = run_metrics(
             validation, test, seed=spec.seed, resamples=settings.resamples, confidence=settings.confidence
         )
     except UNREADABLE:

@@ -1,1 +1,1 @@
-"""Arrays in, numbers and figures out. Knows no runs."""
+"""Arrays in, numbers out. Knows no runs."""

@@ -49,7 +49,7 @@ def class_auroc_interval(
     Args:
         positive: (n,) bools.
         scores: (n,) floats, high for positive.
-        confidence: the share, for example 0.95.
+        confidence: for example 0.95.
         units: (n,) ints that number the images' groups from 0; None where images are independent.
 
     Returns:
@@ -77,7 +77,7 @@ def macro_auroc_interval(
     Args:
         labels: (n,) ints in [0, classes).
         probabilities: (n, classes) floats.
-        confidence: the share, for example 0.95.
+        confidence: for example 0.95.
         units: as `class_auroc_interval`.
 
     Returns:
@@ -118,7 +118,7 @@ def summed_by_unit(
 
 
 def stratum_variances(sums: np.ndarray, strata: np.ndarray, classes: int) -> tuple[list[float], list[int]]:
-    """Return what each class adds to the variance of a figure, and its number of independent units.
+    """Return what each class adds to the variance of a metric, and its number of independent units.
 
     nan for a class of one unit, which shows no variance; 0 for a class without a unit.
     """

@@ -12,33 +12,33 @@ NORMAL = NormalDist()
 
 
 def bca_interval(
-    values: np.ndarray, figure: float, acceleration: float, confidence: float
+    values: np.ndarray, value: float, acceleration: float, confidence: float
 ) -> tuple[float | None, float | None]:
     """Return the bias-corrected and accelerated bootstrap interval.
 
-    The percentiles taken are moved by how far the resamples lean to one side of the figure, and by how its
+    The percentiles taken are moved by how far the resamples lean to one side of the value, and by how its
     spread changes with its size.
 
     Args:
         values: (resamples,) floats, nan where the metric is undefined; those resamples are left out.
-        figure: the metric of the images themselves.
+        value: the metric of the images themselves.
         acceleration: from `acceleration`.
-        confidence: the share, for example 0.95.
+        confidence: for example 0.95.
 
     Returns:
-        (low, high); (None, None) if over half of the values are undefined, there is none, or the figure is
+        (low, high); (None, None) if over half of the values are undefined, there is none, or the value is
         undefined.
 
     Raises:
         ValueError: `confidence` is not between 0 and 1.
 
-    Source: Efron, JASA 1987; resamples equal to the figure count half on each side. If all lie on one side,
+    Source: Efron, JASA 1987; resamples equal to the value count half on each side. If all lie on one side,
     half a resample is taken to lie on the other, since the correction would be infinite.
     """
-    if percentile_interval(values, confidence) == (None, None) or math.isnan(figure):
+    if percentile_interval(values, confidence) == (None, None) or math.isnan(value):
         return None, None
     defined = values[~np.isnan(values)]
-    below = (np.sum(defined < figure) + np.sum(defined <= figure)) / 2
+    below = (np.sum(defined < value) + np.sum(defined <= value)) / 2
     least = 0.5 / len(defined)
     lean = NORMAL.inv_cdf(min(max(float(below) / len(defined), least), 1 - least))
     tail = NORMAL.inv_cdf((1 - confidence) / 2)
@@ -79,7 +79,7 @@ def leave_one_out_blocks(units: np.ndarray, rows: int) -> Iterator[np.ndarray]:
 
 
 def _moved(lean: float, acceleration: float, z: float) -> float:
-    """Return which share of the resamples BCa takes in place of the normal quantile z."""
+    """Return which fraction of the resamples BCa takes in place of the normal quantile z."""
     room = 1 - acceleration * (lean + z)
     if room <= 0:  # past the pole: the moved quantile has run off the end it was going to
         return 0.0 if lean + z < 0 else 1.0

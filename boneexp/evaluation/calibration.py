@@ -1,4 +1,4 @@
-"""Whether probabilities mean what they say: log loss, Brier score, calibration error, for weighted images.
+"""Calibration: log loss, Brier score, calibration error, for weighted images.
 
 All three are sums over images of something that does not depend on the weights, so a thousand resamples cost
 one matrix product. None of the three is 0 for a model whose probabilities are true, so each is compared with
@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.ranks import share_of
+from boneexp.evaluation.ranks import ratio
 
 BINS = 15
 DRAWS = 2000  # of the labels, in the consistency test
@@ -67,9 +67,9 @@ def calibration_metrics(sums: np.ndarray, total: np.ndarray) -> dict[str, np.nda
     ICML 2017).
     """
     return {
-        "log_loss": share_of(sums[:, 0], total),
-        "brier_score": share_of(sums[:, 1], total),
-        "expected_calibration_error": share_of(np.abs(sums[:, 2:]).sum(axis=1), total),
+        "log_loss": ratio(sums[:, 0], total),
+        "brier_score": ratio(sums[:, 1], total),
+        "expected_calibration_error": ratio(np.abs(sums[:, 2:]).sum(axis=1), total),
     }
 
 
@@ -81,7 +81,7 @@ def bins_of(confidence: np.ndarray) -> np.ndarray:
 
 @dataclass(frozen=True)
 class Consistency:
-    """A figure of calibration, and what it would be if the probabilities were true."""
+    """A calibration metric, and what it would be if the probabilities were true."""
 
     value: float
     expected: float  # the mean over draws of the labels from the probabilities
@@ -89,7 +89,7 @@ class Consistency:
 
     @property
     def excess(self) -> float:
-        """How far the figure lies above what true probabilities give; below 0 where it lies below."""
+        """How far the metric lies above what true probabilities give; below 0 where it lies below."""
         return self.value - self.expected
 
 
@@ -98,7 +98,7 @@ def consistency(
 ) -> Consistency:
     """Test whether the labels could have been drawn from the probabilities.
 
-    The images stay, and each label is drawn from its image's own probabilities: the figure of such labels is
+    The images stay, and each label is drawn from its image's own probabilities: the metric of such labels is
     that of a perfectly calibrated model on these images, small-sample bias included. Images of one group
     share one random number, so that what they have in common is not taken for evidence.
 
@@ -110,7 +110,7 @@ def consistency(
 
     Returns:
         The p-value is one-sided for the expected calibration error, which any deviation raises, and two-sided
-        for log loss and Brier score, which too careful probabilities lower. One is added to both counts.
+        for log loss and Brier score, which underconfident probabilities lower. One is added to both counts.
 
     Source: Broecker and Smith, Weather and Forecasting 2007 (consistency resampling); as a test of a
     calibration error Vaicenavicius et al., AISTATS 2019. For the Brier score it asks what Spiegelhalter,

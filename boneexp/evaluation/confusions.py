@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from boneexp.evaluation.ranks import share_of
+from boneexp.evaluation.ranks import ratio
 
-Report = dict[str, dict[str, float | None] | float]  # class, average or "accuracy" -> its figures
+Report = dict[str, dict[str, float | None] | float]  # class, average or "accuracy" -> its metrics
 
 
 def confusion_cells(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:
@@ -26,18 +26,18 @@ def confusion_metrics(sums: np.ndarray) -> tuple[dict[str, np.ndarray], dict[str
     support, predicted = sums.sum(axis=2), sums.sum(axis=1)
     total = support.sum(axis=1, keepdims=True)
     present = support > 0
-    sensitivity = share_of(hits, support)
-    f1 = share_of(2 * hits, np.where(present, support + predicted, 0))
+    sensitivity = ratio(hits, support)
+    f1 = ratio(2 * hits, np.where(present, support + predicted, 0))
     overall = {
-        "accuracy": share_of(hits.sum(axis=1), total[:, 0]),
-        "balanced_accuracy": share_of(np.nansum(sensitivity, axis=1), present.sum(axis=1)),
-        "macro_f1": share_of(np.nansum(f1, axis=1), present.sum(axis=1)),
+        "accuracy": ratio(hits.sum(axis=1), total[:, 0]),
+        "balanced_accuracy": ratio(np.nansum(sensitivity, axis=1), present.sum(axis=1)),
+        "macro_f1": ratio(np.nansum(f1, axis=1), present.sum(axis=1)),
         "matthews_correlation": _matthews(hits.sum(axis=1), support, predicted),
     }
     per_class = {
         "sensitivity": sensitivity,
-        "specificity": share_of(total - support - predicted + hits, total - support),
-        "precision": share_of(hits, predicted),
+        "specificity": ratio(total - support - predicted + hits, total - support),
+        "precision": ratio(hits, predicted),
         "f1": f1,
     }
     return overall, per_class
@@ -51,7 +51,7 @@ def _matthews(hits: np.ndarray, support: np.ndarray, predicted: np.ndarray) -> n
     total = support.sum(axis=1)
     together = hits * total - (support * predicted).sum(axis=1)
     apart = (total**2 - (support**2).sum(axis=1)) * (total**2 - (predicted**2).sum(axis=1))
-    return share_of(together, np.sqrt(apart))
+    return ratio(together, np.sqrt(apart))
 
 
 def confusion_matrix(labels: np.ndarray, predicted: np.ndarray, classes: int) -> np.ndarray:

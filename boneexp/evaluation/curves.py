@@ -60,10 +60,11 @@ def reliability(labels: np.ndarray, probabilities: np.ndarray) -> tuple[Bin, ...
 
     confidence = probabilities.max(axis=1).clip(max=1)  # a row may sum to a hair more than 1
     correct = probabilities.argmax(axis=1) == labels
-    accuracy, mean_confidence = calibration_curve(correct, confidence, n_bins=BINS)
+    correct_fractions, mean_confidences = calibration_curve(correct, confidence, n_bins=BINS)
     images = np.unique(bins_of(confidence), return_counts=True)[1]
     found = []
-    for count, right, mean in zip(images.tolist(), accuracy.tolist(), mean_confidence.tolist(), strict=True):
+    columns = images.tolist(), correct_fractions.tolist(), mean_confidences.tolist()
+    for count, right, mean in zip(*columns, strict=True):
         low, high = wilson_interval(round(right * count), count, 0.95)
         assert low is not None and high is not None  # of at least one image
         found.append(Bin(count, mean, right, low, high))

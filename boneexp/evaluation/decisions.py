@@ -77,7 +77,7 @@ def decision_curve(
 
 
 def predictive_values(
-    called: np.ndarray,
+    predicted: np.ndarray,
     positive: np.ndarray,
     prevalence: float,
     *,
@@ -87,36 +87,36 @@ def predictive_values(
     """Return PPV and NPV by Bayes' formula from sensitivity and specificity, at a prevalence.
 
     Args:
-        called: (n,) bools, what the model calls positive.
+        predicted: (n,) bools, what the model predicts positive.
         positive: (n,) bools, what is.
         prevalence: of the class where the model is to be used, between 0 and 1; it is taken as known.
-        confidence: the share that an interval covers.
+        confidence: of the intervals.
         design_effects: by which the numbers of positives and of negatives are divided, where images come in
             groups.
 
     Returns:
-        None without a positive or a negative; the PPV is None also where nothing is called positive, the NPV
-        where all is.
+        None without a positive or a negative; the PPV also where nothing is predicted positive, the NPV where
+        all is.
 
     Raises:
         ValueError: the prevalence or `confidence` is not between 0 and 1.
 
     Source: intervals on the logit scale, Mercaldo, Lau and Zhou, Statistics in Medicine 2007; where
-    sensitivity or specificity is 0 or 1 their adjusted form, with z squared images added, half of them right.
+    sensitivity or specificity is 0 or 1 their adjusted form, z squared images added, half of them correct.
     """
     _require_open(prevalence)
     z = normal_quantile(confidence)
     if positive.all() or not positive.any():
         return PredictiveValues(prevalence, *(None,) * 6)
-    rates = float(called[positive].mean()), float((~called[~positive]).mean())
+    rates = float(predicted[positive].mean()), float((~predicted[~positive]).mean())
     images = int(positive.sum()) / design_effects[0], int((~positive).sum()) / design_effects[1]
     at_an_end = any(rate in (0.0, 1.0) for rate in rates)
     added = z * z if at_an_end else 0.0
     smooth = [(rate * n + added / 2) / (n + added) for rate, n in zip(rates, images, strict=True)]
     sizes = [n + added for n in images]
     odds = prevalence / (1 - prevalence)
-    ppv = _logit_interval(_share(rates[0] * odds, 1 - rates[1]), smooth, sizes, odds, z)
-    npv = _logit_interval(_share(rates[1] / odds, 1 - rates[0]), smooth[::-1], sizes[::-1], 1 / odds, z)
+    ppv = _logit_interval(_fraction(rates[0] * odds, 1 - rates[1]), smooth, sizes, odds, z)
+    npv = _logit_interval(_fraction(rates[1] / odds, 1 - rates[0]), smooth[::-1], sizes[::-1], 1 / odds, z)
     return PredictiveValues(prevalence, *ppv, *npv)
 
 
@@ -133,8 +133,8 @@ def _logit_interval(
     return value, 0.0 if value == 0 else min(low, value), 1.0 if value == 1 else max(high, value)
 
 
-def _share(right: float, wrong: float) -> float | None:
-    return right / (right + wrong) if right + wrong > 0 else None
+def _fraction(true: float, false: float) -> float | None:
+    return true / (true + false) if true + false > 0 else None
 
 
 def _require_open(value: float) -> None:

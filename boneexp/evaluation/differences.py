@@ -19,10 +19,10 @@ from boneexp.evaluation.intervals import newcombe_difference
 from boneexp.evaluation.metrics import (
     WITHOUT_INTERVAL,
     defined,
-    figures_of,
-    left_out_figures,
+    left_out_metrics,
     metric_columns,
     metric_matrix,
+    metrics_of,
 )
 from boneexp.evaluation.paired import (
     Difference,
@@ -130,7 +130,7 @@ def seeded_differences(
     for place, name in enumerate(first.columns):
         if name not in columns:
             continue
-        one, other = first.figures[:, place].tolist(), second.figures[:, place].tolist()
+        one, other = first.by_seed[:, place].tolist(), second.by_seed[:, place].tolist()
         variance, _ = jackknife_variance(left_out[:, place], first.strata)
         value, error, freedom = seeded_difference(one, other, math.sqrt(variance), len(left_out))
         tested: tuple[float | None, float | None, float | None] = (None, None, None)
@@ -276,20 +276,20 @@ class Model:
         return metric_columns(self.runs[0].class_names)
 
     @cached_property
-    def figures(self) -> np.ndarray:
+    def by_seed(self) -> np.ndarray:
         """Every metric of each seed, (runs, m) floats."""
-        return np.array([figures_of(run) for run in self.runs])
+        return np.array([metrics_of(run) for run in self.runs])
 
     @property
     def values(self) -> np.ndarray:
         """Every metric, (m,) floats."""
-        mean: np.ndarray = self.figures.mean(axis=0)
+        mean: np.ndarray = self.by_seed.mean(axis=0)
         return mean
 
     @cached_property
     def left_out(self) -> np.ndarray:
         """Every metric without each unit, (units, m) floats."""
-        mean: np.ndarray = np.mean([left_out_figures(run) for run in self.runs], axis=0)
+        mean: np.ndarray = np.mean([left_out_metrics(run) for run in self.runs], axis=0)
         return mean
 
     @cached_property

@@ -1,6 +1,6 @@
-"""Which figure has which interval: from counts or from a standard error, never without a width.
+"""Which metric has which interval: from counts or from a standard error, never without a width.
 
-| figure | interval |
+| metric | interval |
 |---|---|
 | accuracy, sensitivity, specificity, precision | Wilson's; over groups with the design effect |
 | F1 | Wilson's of hits / (hits + misses + false alarms), turned into F1 (Lam, arXiv:2309.14621) |
@@ -36,25 +36,25 @@ Proportion = tuple[np.ndarray, np.ndarray]  # (n,) bools: hits, and the images t
 
 
 def proportions_of(predictions: Predictions) -> dict[tuple[str, str], Proportion]:
-    """Return, for each metric that is a share of images, which images are hits and which they are among."""
+    """Return, for each metric that is a proportion, which images are hits and which they are among."""
     labels, predicted = predictions.labels, predictions.probabilities.argmax(axis=1)
     found = {("accuracy", ""): (labels == predicted, np.ones(len(labels), bool))}
     for label, name in enumerate(predictions.class_names):
-        own, called = labels == label, predicted == label
-        found["sensitivity", name] = (own & called, own)
-        found["specificity", name] = (~own & ~called, ~own)
-        found["precision", name] = (own & called, called)
+        own, chosen = labels == label, predicted == label
+        found["sensitivity", name] = (own & chosen, own)
+        found["specificity", name] = (~own & ~chosen, ~own)
+        found["precision", name] = (own & chosen, chosen)
     return found
 
 
 def proportion_interval(
     proportion: Proportion, confidence: float, units: np.ndarray | None = None
 ) -> tuple[float | None, float | None]:
-    """Return Wilson's interval of a share of images, with the design effect where they come in groups.
+    """Return Wilson's interval of a fraction of images, with the design effect where they come in groups.
 
     Args:
         proportion: which images are hits, and which they are among.
-        confidence: the share, for example 0.95.
+        confidence: for example 0.95.
         units: (n,) ints that number the images' groups from 0; None where images are independent.
     """
     hits, among = proportion
@@ -63,7 +63,7 @@ def proportion_interval(
 
 
 def proportion_effect(proportion: Proportion, confidence: float, units: np.ndarray | None) -> float:
-    """Return the design effect of a share of images; 1 where they are independent."""
+    """Return the design effect of a fraction of images; 1 where they are independent."""
     if units is None:
         return 1.0
     hits, among = proportion
@@ -81,7 +81,7 @@ def jackknifed_interval(
         value: the metric of all images.
         left_out: (units,) floats, the metric without each image, or each group of them.
         strata: (units,) ints, the class that each counts for.
-        confidence: the share, for example 0.95.
+        confidence: for example 0.95.
 
     Source: Efron and Tibshirani 1993, chapter 11; the degrees of freedom by class (Satterthwaite 1946).
     """
@@ -97,7 +97,7 @@ def jackknifed_interval(
 
 
 def jackknife_variance(left_out: np.ndarray, strata: np.ndarray) -> tuple[float, float]:
-    """Return the variance of a figure and its degrees of freedom; nan where it is undefined without a unit.
+    """Return the variance of a metric and its degrees of freedom; nan where it is undefined without a unit.
 
     Args: as `jackknifed_interval`.
     """
@@ -125,7 +125,7 @@ def analytic_intervals(
         columns: (metric, class name) of each of the m metrics.
         values: (m,) floats, the metrics themselves; undefined ones (nan) have no interval.
         left_out: (units, m) floats, the metrics without each unit.
-        confidence: the share, for example 0.95.
+        confidence: for example 0.95.
     """
     strata = unit_strata(predictions.labels, predictions.unit_numbers)
     closed = dict(_closed_intervals(predictions, confidence))
@@ -172,10 +172,10 @@ def _balanced_interval(predictions: Predictions, confidence: float, units: np.nd
     predicted = predictions.probabilities.argmax(axis=1)
     for label in present:
         own = predictions.labels == label
-        share = float((predicted == label)[own].mean())
+        fraction = float((predicted == label)[own].mean())
         low, high = proportion_interval((predicted == label, own), confidence, units)
         assert low is not None and high is not None
-        below, above, total = below + (share - low) ** 2, above + (high - share) ** 2, total + share
+        below, above, total = below + (fraction - low) ** 2, above + (high - fraction) ** 2, total + fraction
     classes = len(present)
     return (total - math.sqrt(below)) / classes, (total + math.sqrt(above)) / classes, "mover"
 
@@ -185,8 +185,8 @@ def _mean(ends: Iterable[float | None]) -> float:
 
 
 def _f1_interval(predictions: Predictions, label: int, confidence: float, units: np.ndarray | None) -> Ends:
-    own, called = predictions.labels == label, predictions.probabilities.argmax(axis=1) == label
-    low, high = proportion_interval((own & called, own | called), confidence, units)
+    own, chosen = predictions.labels == label, predictions.probabilities.argmax(axis=1) == label
+    low, high = proportion_interval((own & chosen, own | chosen), confidence, units)
     assert low is not None and high is not None
     return 2 * low / (1 + low), 2 * high / (1 + high), "wilson-f1"
 
@@ -194,7 +194,7 @@ def _f1_interval(predictions: Predictions, label: int, confidence: float, units:
 def _precision_interval(
     positive: np.ndarray, scores: np.ndarray, confidence: float, units: np.ndarray | None
 ) -> Ends:
-    """Return the interval of an average precision that no image moves: as of a share of the positives.
+    """Return the interval of an average precision that no image moves: as of a fraction of the positives.
 
     Source: the binomial interval of Boyd, Eng and Page, ECML PKDD 2013, with Wilson's ends.
     """

@@ -6,14 +6,14 @@ import math
 def false_claim(only_first: int, only_second: int) -> float:
     """Return the posterior probability that the model that more images speak for is not the better one.
 
-    Each image is right for both models, for one of them, or for neither: a multinomial whose cells have a
-    uniform Dirichlet prior. The models' congruence is in the counts: images that both have right, or neither,
-    say nothing about which is better, so that P(worse or equal) is the weight below 1/2 of a beta
-    distribution with one added to each discordant count.
+    Each image is correct for both models, for one of them, or for neither: a multinomial whose cells have a
+    uniform Dirichlet prior. Images that both predict correctly, or neither, do not say which is better,
+    so that P(worse or equal) is the weight below 1/2 of a beta distribution with one added to each discordant
+    count.
 
     Args:
-        only_first: images that only the first model has right.
-        only_second: images that only the second has right.
+        only_first: images that only the first model predicts correctly.
+        only_second: images that only the second predicts correctly.
 
     Returns:
         At most 0.5, which it is where as many images speak for the one as for the other.
@@ -28,7 +28,7 @@ def false_claim(only_first: int, only_second: int) -> float:
 
 
 def false_claim_of_test(p_value: float | None) -> float | None:
-    """Return the same from a two-sided test of a difference, for figures that are no share of images.
+    """Return the same from a two-sided test of a difference, for metrics that are no fraction of images.
 
     With a flat prior the true difference is spread around the one found as the test's error is, normally or
     by Student's t; the correlation of the two models over the images is in that error. The weight on the

@@ -1,7 +1,6 @@
-"""What is handed in to be evaluated: checked once, and put into an order of its own.
+"""Predictions to be evaluated: checked once, and sorted by image id.
 
-Resamples belong to positions. So images stand in the order of their ids, and no result depends on the order
-in which a folder or a table happened to list them.
+Resamples belong to positions, and no result may depend on the order in which a folder listed the images.
 """
 
 from collections.abc import Sequence
@@ -17,7 +16,7 @@ def predictions_of(
     image_ids: Sequence[str] | None = None,
     groups: Sequence[str] | None = None,
 ) -> "Predictions":
-    """Return what a model said of the images of one part, sorted by image id.
+    """Return a model's predictions for one set of images, sorted by image id.
 
     Args:
         labels: (n,) ints, positions in `class_names`.
@@ -27,7 +26,7 @@ def predictions_of(
         groups: n names; images of one name, such as the views of one patient, are drawn together.
 
     Raises:
-        ValueError: shapes, labels, probabilities, ids, groups or names are not as said above.
+        ValueError: shapes, labels, probabilities, ids, groups or names are not as described above.
     """
     labels, probabilities = _checked(labels, probabilities, class_names)
     images = len(labels)
@@ -66,7 +65,7 @@ def _order_by_id(image_ids: Sequence[str], images: int) -> np.ndarray:
 def _checked(
     labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels as int64 and probabilities as float64, or say what is wrong with them."""
+    """Return labels as int64 and probabilities as float64, or raise ValueError."""
     classes = len(class_names)
     if classes < 2 or len(set(class_names)) != classes:
         raise ValueError(f"class_names {tuple(class_names)} are not at least two different names")
@@ -89,7 +88,7 @@ def _checked(
 
 @dataclass(frozen=True)
 class Predictions:
-    """What one model said of the images of one part; made by `predictions_of`, so checked and in order."""
+    """One model's predictions for one set of images; made by `predictions_of`, so checked and in order."""
 
     labels: np.ndarray  # (n,) int64
     probabilities: np.ndarray  # (n, classes) float64

@@ -1,7 +1,7 @@
-"""Intervals of a figure from counts or from its standard error.
+"""Intervals of a metric from counts or from its standard error.
 
 Wilson's for proportions, Newcombe's for their differences, DeLong's for the AUROC. Pure functions of numbers;
-which figure gets which is chosen elsewhere.
+which metric gets which is chosen elsewhere.
 """
 
 import math
@@ -26,7 +26,7 @@ def wilson_interval(
     Args:
         hits: how many of them, from 0 to `total`.
         total: how many there are.
-        confidence: the share, for example 0.95; 1 - 2 * 0.025 / 8 for an end that is one of eight looked at.
+        confidence: for example 0.95; 1 - 2 * 0.025 / 8 for an end that is one of eight looked at.
         design_effect: by how much the variance exceeds that of independent images, from
             `proportion_design_effect`; the interval is that of so many times fewer images.
 
@@ -44,9 +44,9 @@ def wilson_interval(
     if total == 0:
         return None, None
     fewer = total / design_effect
-    share, room = hits / total, z * z / fewer
-    middle = (share + room / 2) / (1 + room)
-    reach = z / (1 + room) * math.sqrt(share * (1 - share) / fewer + room / (4 * fewer))
+    fraction, room = hits / total, z * z / fewer
+    middle = (fraction + room / 2) / (1 + room)
+    reach = z / (1 + room) * math.sqrt(fraction * (1 - fraction) / fewer + room / (4 * fewer))
     # At the ends rounding could put the bound a hair off 0 or 1.
     return (0.0 if hits == 0 else middle - reach), (1.0 if hits == total else middle + reach)
 
@@ -76,12 +76,12 @@ def proportion_design_effect(hits: np.ndarray, sizes: np.ndarray, confidence: fl
     if groups == 1:
         return total
     few = (t_quantile(confidence, groups - 1) / normal_quantile(confidence)) ** 2
-    share = float(hits.sum()) / total
+    fraction = float(hits.sum()) / total
     alike = float((sizes**2).sum()) / total
-    if not 0 < share < 1:
+    if not 0 < fraction < 1:
         return alike * few
-    between = groups / (groups - 1) * float(((hits - share * sizes) ** 2).sum()) / total**2
-    return max(1.0, between / (share * (1 - share) / total)) * few
+    between = groups / (groups - 1) * float(((hits - fraction * sizes) ** 2).sum()) / total**2
+    return max(1.0, between / (fraction * (1 - fraction) / total)) * few
 
 
 def newcombe_difference(
@@ -94,7 +94,7 @@ def newcombe_difference(
         total1: its images.
         hits2: of the second.
         total2: its images.
-        confidence: the share, for example 0.95.
+        confidence: for example 0.95.
 
     Returns:
         (low, high) within [-1, 1]; (None, None) where a sample has no image.
@@ -123,20 +123,20 @@ def t_interval(value: float, error: float, freedom: float, confidence: float) ->
         value: the estimate, of any range.
         error: its standard error, above 0.
         freedom: the degrees of freedom of the error; infinite for the normal interval.
-        confidence: the share, for example 0.95.
+        confidence: for example 0.95.
     """
     reach = t_quantile(confidence, freedom) * error
     return value - reach, value + reach
 
 
 def logit_interval(value: float, error: float, freedom: float, confidence: float) -> tuple[float, float]:
-    """Return the interval of a share, symmetric in its logit, so that it stays between 0 and 1.
+    """Return the interval of a fraction, symmetric in its logit, so that it stays between 0 and 1.
 
     Args:
         value: the estimate, strictly between 0 and 1.
         error: its standard error, above 0; it is divided by value * (1 - value), the delta method.
         freedom: the degrees of freedom of the error, from `satterthwaite`.
-        confidence: the share, for example 0.95.
+        confidence: for example 0.95.
 
     Source: Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.3, for the AUROC.
     """
@@ -175,7 +175,7 @@ def auroc_interval(
         area: from 0 to 1.
         variances: what the positives and the negatives add to the variance of the area; nan where unknown.
         sizes: how many positives and negatives, or groups of them, are independent; at least 1 each.
-        confidence: the share, for example 0.95.
+        confidence: for example 0.95.
 
     Source: DeLong, DeLong and Clarke-Pearson, Biometrics 1988; the logit as in Pepe 2003; the t distribution
     as for Welch's test, since the area is a mean over positives and a mean over negatives.

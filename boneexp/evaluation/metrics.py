@@ -68,17 +68,17 @@ def evaluated(
         scikit-learn defines a metric otherwise: docs/statistics.md.
 
     Raises:
-        ValueError: seed, resamples, confidence or method are not as said above.
+        ValueError: seed, resamples, confidence or method are not as described above.
     """
     if method not in METHODS:
         raise ValueError(f"method is {method!r}, not one of {METHODS}")
-    columns, values = metric_columns(predictions.class_names), figures_of(predictions)
+    columns, values = metric_columns(predictions.class_names), metrics_of(predictions)
     intervals: Iterable[Ends]
     if method == "analytic":
-        left_out = left_out_figures(predictions)
+        left_out = left_out_metrics(predictions)
         intervals = analytic_intervals(predictions, columns, values, left_out, confidence)
     else:
-        drawn = resampled_figures(predictions, resamples, seed)
+        drawn = resampled_metrics(predictions, resamples, seed)
         intervals = _bootstrap_intervals(predictions, values, drawn, confidence, method)
     named = zip(columns, values, intervals, strict=True)
     return tuple(
@@ -111,14 +111,14 @@ def percentile_intervals(
     ]
 
 
-def figures_of(predictions: Predictions) -> np.ndarray:
+def metrics_of(predictions: Predictions) -> np.ndarray:
     """Return every metric of the images as they are, (m,) floats in the order of `metric_columns`."""
     once = np.ones((1, len(predictions.labels)), np.int32)
     values: np.ndarray = metric_matrix(predictions.labels, predictions.probabilities, once)[0]
     return values
 
 
-def resampled_figures(
+def resampled_metrics(
     predictions: Predictions, resamples: int, seed: int, *, ranked: bool = True
 ) -> np.ndarray:
     """Return every metric of every resample, (resamples, m) floats in the order of `metric_columns`.
@@ -133,7 +133,7 @@ def resampled_figures(
     return _stacked(predictions, blocks, ranked)
 
 
-def left_out_figures(predictions: Predictions) -> np.ndarray:
+def left_out_metrics(predictions: Predictions) -> np.ndarray:
     """Return every metric without each image, or without each group of images, (units, m) floats."""
     labels, probabilities = predictions.labels, predictions.probabilities
     if predictions.groups is not None:
@@ -145,7 +145,7 @@ def left_out_figures(predictions: Predictions) -> np.ndarray:
 
 def accelerations(predictions: Predictions) -> list[float]:
     """Return the acceleration of every metric, for BCa intervals, in the order of `metric_columns`."""
-    return [acceleration(column) for column in left_out_figures(predictions).T]
+    return [acceleration(column) for column in left_out_metrics(predictions).T]
 
 
 def metric_columns(class_names: Sequence[str]) -> tuple[tuple[str, str], ...]:

@@ -16,7 +16,7 @@ MOST_IMAGES = 1e12  # more than any part has: an interval as narrow as that has 
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure such as accuracy with its stored interval, at `confidence`."""
+    """A metric such as accuracy with its stored interval, at `confidence`."""
 
     metric: str
     value: float
@@ -27,7 +27,7 @@ class Estimate:
 
 @dataclass(frozen=True)
 class Difference:
-    """A figure less a fixed reference; the interval allows for the number of candidates."""
+    """A metric less a fixed reference; the interval allows for the number of candidates."""
 
     value: float
     low: float
@@ -65,14 +65,14 @@ def interval_of_best(estimate: Estimate, candidates: int) -> tuple[float, float]
 def above_reference(
     estimate: Estimate, candidates: int, reference: float, reference_images: int | None
 ) -> Difference | None:
-    """Return a figure less a published one, with its interval; None where the stored interval has no width.
+    """Return a metric less a published one, with its interval; None where the stored interval has no width.
 
     Args:
-        estimate: the figure with its stored interval.
+        estimate: the metric with its stored interval.
         candidates: of how many it may have been picked.
-        reference: the published figure.
+        reference: the published metric.
         reference_images: on how many independent images it rests; None where that is not known, or where the
-            figure is no proportion: then it is taken as a fixed number.
+            metric is no proportion: then it is taken as a fixed number.
 
     Source: Newcombe, Stat. Med. 1998;17:873, method 10, for two independent proportions.
     """
@@ -108,7 +108,7 @@ def independent_images(estimate: Estimate) -> float:
 
 
 def _stretched(value: float, end: float, times: float) -> float:
-    """Return an end of an interval moved away from its figure, on the logit scale."""
+    """Return an end of an interval moved away from its metric, on the logit scale."""
     if not 0 < value < 1 or not 0 < end < 1:
         return min(1.0, max(0.0, value + (end - value) * times))
     middle = math.log(value / (1 - value))

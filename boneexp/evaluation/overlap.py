@@ -1,7 +1,7 @@
 """Does the model look at the lesion? Three answers from one heat map and one annotated mask.
 
 They differ in what they punish: IoU a hot region of the wrong size, energy a map that is warm elsewhere,
-the pointing game only a peak in the wrong place. A high figure shows where, not why, and proves no reasoning.
+the pointing game only a peak in the wrong place. A high value shows where, not why, and proves no reasoning.
 """
 
 import numpy as np
@@ -16,10 +16,10 @@ def iou_at(heatmap: np.ndarray, lesion: np.ndarray, threshold: float) -> float:
         threshold: in [0, 1], on the heat map's own scale.
 
     Returns:
-        A share in [0, 1]; 0 where no pixel reaches the threshold.
+        A fraction in [0, 1]; 0 where no pixel reaches the threshold.
 
     Raises:
-        ValueError: a shape, kind or value is not as said above, or no pixel of the lesion is True.
+        ValueError: a shape, kind or value is not as described above, or no pixel of the lesion is True.
 
     Source: Jaccard's index; for class activation maps, Zhou et al., CVPR 2016.
     """
@@ -31,19 +31,19 @@ def iou_at(heatmap: np.ndarray, lesion: np.ndarray, threshold: float) -> float:
 
 
 def energy_inside(heatmap: np.ndarray, lesion: np.ndarray) -> float:
-    """Return the share of the heat map's mass that falls inside the lesion.
+    """Return the fraction of the heat map's mass that falls inside the lesion.
 
-    A map without structure scores the lesion's share of the image, so report that share beside it.
+    A map without structure scores the lesion's fraction of the image, so report that fraction beside it.
 
     Args:
         heatmap: (height, width) floats in [0, 1], at the resolution of the annotation.
         lesion: (height, width) bools, True on the annotated lesion.
 
     Returns:
-        A share in [0, 1]; nan where the heat map is zero everywhere.
+        A fraction in [0, 1]; nan where the heat map is zero everywhere.
 
     Raises:
-        ValueError: a shape, kind or value is not as said above, or no pixel of the lesion is True.
+        ValueError: a shape, kind or value is not as described above, or no pixel of the lesion is True.
 
     Source: Wang et al., Score-CAM, CVPR workshops 2020 ("energy-based pointing game").
     """
@@ -63,7 +63,7 @@ def pointing_hit(heatmap: np.ndarray, lesion: np.ndarray) -> bool:
         lesion: (height, width) bools, True on the annotated lesion.
 
     Raises:
-        ValueError: a shape, kind or value is not as said above, or no pixel of the lesion is True.
+        ValueError: a shape, kind or value is not as described above, or no pixel of the lesion is True.
 
     Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016 ("pointing game").
     """

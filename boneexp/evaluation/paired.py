@@ -41,7 +41,7 @@ class Difference:
 
 
 def check_same_images(first: Predictions, second: Predictions) -> None:
-    """See that two models were asked about the same images.
+    """Check that two models predicted the same images.
 
     Raises:
         ValueError: ids, labels, groups or classes differ, or no ids were given.
@@ -109,7 +109,7 @@ def mcnemar_differences(
     answers = proportions_of(first), proportions_of(second)
     found = []
     for (metric, name), (hits, among) in answers[0].items():
-        if metric != "precision":  # the images called so are not the same ones
+        if metric != "precision":  # the two models predict different images as the class
             other = answers[1][metric, name][0]
             only_first, only_second = int((hits & ~other & among).sum()), int((other & ~hits & among).sum())
             estimate = paired_proportions(only_first, only_second, int(among.sum()), confidence)
@@ -122,8 +122,8 @@ def mcnemar_p(only_first: int, only_second: int) -> float:
     """Return the two-sided mid-p value of McNemar's test, a binomial test of the discordant images.
 
     Args:
-        only_first: images that only the first model has right.
-        only_second: images that only the second has right.
+        only_first: images that only the first model predicts correctly.
+        only_second: images that only the second predicts correctly.
 
     Source: Fagerland, Lydersen and Laake, BMC Medical Research Methodology 2013: the exact p-value less the
     probability of what was observed. The exact test rejects too seldom, the mid-p test hardly ever too often.
@@ -141,7 +141,7 @@ def paired_proportions(
 ) -> tuple[float | None, float | None, float | None]:
     """Return the difference of two proportions on the same images and its interval; None of no image.
 
-    The difference is the share of images that are discordant, times how much the second has the better of
+    The difference is the fraction of images that are discordant, times how much the second has the better of
     them: a product. The second factor's interval is that of the mid-p binomial test, the first one's is
     Wilson's, and the ends are the least and the most of the product over the ellipse that the two span. Its
     sign is that of the second factor, so that 0 lies outside where the mid-p test rejects, and there alone.
@@ -154,11 +154,11 @@ def paired_proportions(
     fewer, more = wilson_interval(apart, images, confidence)
     if fewer is None or more is None:
         return None, None, None
-    lead, share = ((only_second - only_first) / apart if apart else 0.0), apart / images
+    lead, fraction = ((only_second - only_first) / apart if apart else 0.0), apart / images
     along, across = np.cos(ANGLES), np.sin(ANGLES)
-    shares = share + np.where(across > 0, more - share, share - fewer) * across
-    lowest = float(((lead - (lead - (2 * low - 1)) * along) * shares).min())
-    highest = float(((lead + ((2 * high - 1) - lead) * along) * shares).max())
+    fractions = fraction + np.where(across > 0, more - fraction, fraction - fewer) * across
+    lowest = float(((lead - (lead - (2 * low - 1)) * along) * fractions).min())
+    highest = float(((lead + ((2 * high - 1) - lead) * along) * fractions).max())
     return (only_second - only_first) / images, max(lowest, -1.0), min(highest, 1.0)
 
 
@@ -176,25 +176,25 @@ def _midp_end(hits: int, total: int, tail: float) -> float:
     """Return the proportion at which more hits, and half the chance of as many, add up to `tail`."""
     if hits == 0:
         return 0.0
-    low, high, share = 0.0, 1.0, hits / (total + 1)
+    low, high, fraction = 0.0, 1.0, hits / (total + 1)
     for _ in range(100):  # Newton's steps, halving where one leaves the bracket
-        chance = _midp_chance(hits, total, share) - tail
-        low, high = (share, high) if chance < 0 else (low, share)
-        logs = hits * math.log(share) + (total - hits) * math.log1p(-share)
+        chance = _midp_chance(hits, total, fraction) - tail
+        low, high = (fraction, high) if chance < 0 else (low, fraction)
+        logs = hits * math.log(fraction) + (total - hits) * math.log1p(-fraction)
         point = math.exp(math.log(math.comb(total, hits)) + logs)
-        slope = point * (hits / share + (total - hits) / (1 - share)) / 2
-        following = share - chance / slope if slope > 0 else low
+        slope = point * (hits / fraction + (total - hits) / (1 - fraction)) / 2
+        following = fraction - chance / slope if slope > 0 else low
         following = following if low < following < high else (low + high) / 2
-        if abs(following - share) <= 1e-15:
+        if abs(following - fraction) <= 1e-15:
             break
-        share = following
-    return share
+        fraction = following
+    return fraction
 
 
-def _midp_chance(hits: int, total: int, share: float) -> float:
-    """Return the chance of more hits, and half that of as many, where each image is one by `share`."""
-    more = incomplete_beta(share, hits + 1, total - hits) if hits < total else 0.0
-    return (incomplete_beta(share, hits, total - hits + 1) + more) / 2
+def _midp_chance(hits: int, total: int, fraction: float) -> float:
+    """Return the chance of more hits, and half that of as many, where each image is one by `fraction`."""
+    more = incomplete_beta(fraction, hits + 1, total - hits) if hits < total else 0.0
+    return (incomplete_beta(fraction, hits, total - hits + 1) + more) / 2
 
 
 def holm(p_values: Sequence[float | None]) -> tuple[float | None, ...]:

@@ -19,8 +19,8 @@ def least_paired_difference(
 
     Args:
         images: how many independent ones; where they come in groups, their effective number.
-        discordance: the fraction of images that only one of the two models has right. Where a difference is
-            larger than that, the difference itself is taken: it needs at least as many discordant images.
+        discordance: the fraction of images that only one of the two models predicts correctly. A larger
+            difference is taken itself: it needs at least as many discordant images.
         power: the chance of finding it.
         level: two-sided.
 
@@ -59,16 +59,16 @@ def least_difference(error: float, power: float = POWER, level: float = LEVEL) -
 
 
 def correct(predictions: Predictions) -> np.ndarray:
-    """Return which images are given their own class, (n,) bools."""
-    right: np.ndarray = predictions.probabilities.argmax(axis=1) == predictions.labels
-    return right
+    """Return which images are predicted as their own class, (n,) bools."""
+    found: np.ndarray = predictions.probabilities.argmax(axis=1) == predictions.labels
+    return found
 
 
 def design_effect(values: np.ndarray, units: np.ndarray) -> float:
     """Return by which factor groups raise the variance of a mean; 1 where every image is a unit of its own.
 
     Args:
-        values: (n,) floats whose mean is the figure.
+        values: (n,) floats whose mean is the metric.
         units: (n,) ints, the group of each.
 
     Returns:
@@ -115,5 +115,5 @@ def macro_auroc_influence(predictions: Predictions) -> np.ndarray | None:
 
 
 def error_of(influence: np.ndarray, units: np.ndarray) -> float:
-    """Return the standard error of a figure from its images' influences, added within each group."""
+    """Return the standard error of a metric from its images' influences, added within each group."""
     return math.sqrt(float((np.bincount(units, influence) ** 2).sum()))

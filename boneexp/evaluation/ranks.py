@@ -42,8 +42,8 @@ def ranked_metrics(
     passed_twice = (weights * (2 * negatives[:, None] - misses_above - misses_to)).sum(axis=1)
     precision = hits_to / np.maximum(drawn[:, end], 1)  # the guard is met only where the weight is 0
     return (
-        share_of(passed_twice, 2 * positives * negatives),
-        share_of((weights * precision).sum(axis=1), positives),
+        ratio(passed_twice, 2 * positives * negatives),
+        ratio((weights * precision).sum(axis=1), positives),
     )
 
 
@@ -74,7 +74,7 @@ def left_out_ranked(positive: np.ndarray, scores: np.ndarray) -> tuple[np.ndarra
     positives, negatives = int(positive.sum()), int((~positive).sum())
     passed = np.where(positive, passed, positives - passed)
     left = np.where(positive, (positives - 1) * negatives, positives * (negatives - 1)).astype(float)
-    return share_of(passed[positive].sum() - passed, left), share_of(sums, positives - positive.astype(float))
+    return ratio(passed[positive].sum() - passed, left), ratio(sums, positives - positive.astype(float))
 
 
 def _running_total(counts: np.ndarray) -> np.ndarray:
@@ -85,7 +85,7 @@ def _running_total(counts: np.ndarray) -> np.ndarray:
     return totals
 
 
-def share_of(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
+def ratio(part: np.ndarray, whole: np.ndarray) -> np.ndarray:
     """Return part / whole, nan where the whole is 0."""
-    shares: np.ndarray = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
-    return shares
+    fractions: np.ndarray = np.divide(part, whole, out=np.full(whole.shape, np.nan), where=whole > 0)
+    return fractions

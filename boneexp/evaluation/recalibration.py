@@ -16,7 +16,7 @@ STEEPEST = 1e4
 
 @dataclass(frozen=True)
 class Estimate:
-    """A figure and its interval; None where it cannot be fitted."""
+    """A metric and its interval; None where it cannot be fitted."""
 
     value: float | None = None
     low: float | None = None

@@ -1,4 +1,4 @@
-"""All figures of one run: each part's metrics, and on the test part what was chosen on validation."""
+"""All metrics of one run: each part's metrics, and on the test part what was chosen on validation."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -14,10 +14,10 @@ from boneexp.results import CLASS_NAMES, MetricValue
 WANTED_CLASS = "Malignant"  # whose threshold is taken on validation
 
 
-def run_figures(
+def run_metrics(
     validation: Predictions, test: Predictions, *, seed: int, resamples: int, confidence: float
 ) -> dict[str, tuple[MetricValue, ...]]:
-    """Return every figure of a run by part, "val" and "test".
+    """Return every metric of a run by part, "val" and "test".
 
     The test part has three kinds: the metrics of `boneexp.evaluation.metrics`, the operating points of
     `thresholds` and the calibration after `temperature`.
@@ -27,7 +27,7 @@ def run_figures(
         test: those of its test part.
         seed: of the resamples, an int >= 0.
         resamples: how many.
-        confidence: the share that an interval covers.
+        confidence: of the intervals.
 
     Raises:
         ValueError: as `boneexp.evaluation.metrics.evaluate` of settings.
@@ -41,8 +41,8 @@ def run_figures(
     return {**parts, "test": (*parts["test"], *chosen, *tempered)}
 
 
-def figure_columns(class_names: Sequence[str]) -> tuple[tuple[str, str], ...]:
-    """Return (metric, class name) of every figure of a test part, in the order of `run_figures`."""
+def run_metric_columns(class_names: Sequence[str]) -> tuple[tuple[str, str], ...]:
+    """Return (metric, class name) of every metric of a test part, in the order of `run_metrics`."""
     operating = tuple((metric, WANTED_CLASS) for metric in OPERATING)
     return (*metric_columns(class_names), *operating, *((metric, "") for metric in TEMPERED))
 

@@ -1,4 +1,4 @@
-"""Several seeds: how far a figure moves with the seed, against how far the experiments lie apart."""
+"""Several seeds: how far a metric moves with the seed, against how far the experiments lie apart."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -14,7 +14,7 @@ ONE_SEED = "every experiment has one seed: how much of a difference the seed mak
 
 @dataclass(frozen=True)
 class SeedSpread:
-    """One experiment's figure over its seeds; `sd` is None with one seed."""
+    """One experiment's metric over its seeds; `sd` is None with one seed."""
 
     experiment: str
     runs: int
@@ -26,7 +26,7 @@ class SeedSpread:
 
 @dataclass(frozen=True)
 class SeedStudy:
-    """Where the spread of a figure comes from. None where it cannot be known."""
+    """Where the spread of a metric comes from. None where it cannot be known."""
 
     spreads: tuple[SeedSpread, ...]  # best mean first
     seed_sd: float | None  # of one run around its experiment's mean
@@ -37,38 +37,38 @@ class SeedStudy:
     warnings: tuple[str, ...]
 
 
-def seed_study(figures: Mapping[str, Sequence[float]], *, lower_is_better: bool = False) -> SeedStudy:
-    """Return how much of a figure's spread is the seed and how much the experiment.
+def seed_study(metrics: Mapping[str, Sequence[float]], *, lower_is_better: bool = False) -> SeedStudy:
+    """Return how much of a metric's spread is the seed and how much the experiment.
 
     The seeds share one split and one test set, so the spread is that of training alone.
 
     Args:
-        figures: experiment -> the figure of each of its finished seeds, at least one.
+        metrics: experiment -> the metric of each of its finished seeds, at least one.
         lower_is_better: as for the log loss.
 
     Raises:
-        ValueError: there is no experiment, one has no figure, or a figure is not finite.
+        ValueError: there is no experiment, one has no metric, or a metric is not finite.
 
     Source: one-way analysis of variance with random effects and unequal numbers (Searle, Casella and
     McCulloch, Variance Components, 1992, section 3.6); a negative variance is 0.
     """
-    if not figures or not all(len(runs) and np.isfinite(runs).all() for runs in figures.values()):
-        raise ValueError(f"not every experiment has finite figures: {dict(figures)}")
+    if not metrics or not all(len(runs) and np.isfinite(runs).all() for runs in metrics.values()):
+        raise ValueError(f"not every experiment has finite metrics: {dict(metrics)}")
     direction = 1 if lower_is_better else -1
-    spreads = [_spread(name, np.asarray(figures[name], float)) for name in sorted(figures)]
+    spreads = [_spread(name, np.asarray(metrics[name], float)) for name in sorted(metrics)]
     spreads.sort(key=lambda spread: direction * spread.mean)
     within = _within_variance(spreads)
     between = _between_variance(spreads, within)
     seed_sd = None if within is None else math.sqrt(within)
     gap, gap_error = _gap(spreads, seed_sd)
-    share = None
+    fraction = None
     if between is not None and within is not None and between + within > 0:
-        share = between / (between + within)
+        fraction = between / (between + within)
     return SeedStudy(
         spreads=tuple(spreads),
         seed_sd=seed_sd,
         experiment_sd=None if between is None else math.sqrt(between),
-        experiment_share=share,
+        experiment_share=fraction,
         gap=gap,
         gap_error=gap_error,
         warnings=_warnings(spreads, gap, gap_error),
@@ -133,7 +133,7 @@ def seeded_difference(
     to the wide side.
 
     Args:
-        first: the figure of each seed of the first recipe, at least one; both have three or more in all.
+        first: the metric of each seed of the first recipe, at least one; both have three or more in all.
         second: of the second recipe, on the same images.
         image_error: the standard error of the difference over images (or groups), such as the jackknife's.
         images: how many of them are independent.

@@ -61,14 +61,14 @@ def unit_strata(labels: np.ndarray, units: np.ndarray) -> np.ndarray:
 
 
 def percentile_interval(values: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
-    """Return the central interval that holds the share `confidence` of the resampled values.
+    """Return the central interval that holds the fraction `confidence` of the resampled values.
 
     Where all resamples agree, as for a class of one image or a metric at its bound, the interval has no
     width: the bootstrap sees no variation there, which is not the same as certainty.
 
     Args:
         values: (resamples,) floats, nan where the metric is undefined; those resamples are left out.
-        confidence: the share, for example 0.95; half of the rest lies beyond each end.
+        confidence: for example 0.95; half of the rest lies beyond each end.
 
     Returns:
         (low, high), interpolated linearly between values; (None, None) if over half of the values are

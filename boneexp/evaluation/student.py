@@ -23,11 +23,11 @@ def t_quantile(confidence: float, freedom: float) -> float:
     """Return how many standard errors a two-sided t interval reaches: 2.086 for 0.95 and 20 degrees.
 
     Args:
-        confidence: the share between the ends, between 0 and 1.
+        confidence: between 0 and 1.
         freedom: degrees of freedom above 0; may be a fraction, or infinite.
 
     Raises:
-        ValueError: an argument is not as said above.
+        ValueError: an argument is not as described above.
     """
     if not 0 < confidence < 1 or not freedom > 0:
         raise ValueError(f"confidence {confidence}, degrees of freedom {freedom}")

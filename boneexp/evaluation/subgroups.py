@@ -1,7 +1,8 @@
-"""Figures of some of the images: a centre, a body region, an age band. What rests on few is not shown."""
+"""Metrics of some of the images: a centre, a body region, an age band. What rests on few is not shown."""
 
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 
@@ -11,10 +12,10 @@ from boneexp.evaluation.metrics import OVERALL, PER_CLASS, evaluated
 from boneexp.results import MetricValue
 
 ALL = "all classes"
-FEWEST = 10  # units (groups where they are known, or images) below which a figure is not shown
+FEWEST = 10  # units (groups where they are known, or images) below which a metric is not shown
 FEWEST_NEEDED = (
-    f"A figure is shown where it rests on {FEWEST} images or more (patients, where groups are known): a "
-    "sensitivity on those of the class, a specificity on the others, a precision on those called so, an "
+    f"A metric is shown where it rests on {FEWEST} images or more (patients, where groups are known): a "
+    "sensitivity on those of the class, a specificity on the others, a precision on those predicted so, an "
     "AUROC on both sides, a macro AUROC on each class"
 )
 
@@ -42,7 +43,7 @@ def subgroups(
 ) -> tuple[Subgroup, ...]:
     """Return every metric within each subgroup, with intervals of its own images.
 
-    Subgroups may overlap (an image can show two body regions) and need not cover all images. A figure is
+    Subgroups may overlap (an image can show two body regions) and need not cover all images. A metric is
     given where it rests on at least `fewest` units (`support`); below that many in all, nothing but the
     number of images is.
 
@@ -51,7 +52,7 @@ def subgroups(
         members: subgroup -> ids of its images; ids that are not in the part are passed over.
         seed: of the resamples, an int >= 0.
         resamples: how many; with 0 every interval is None.
-        confidence: the share that an interval covers.
+        confidence: of the intervals.
         method: of the intervals, as `boneexp.evaluation.metrics.evaluate` has them.
         fewest: at least 1.
 
@@ -59,24 +60,22 @@ def subgroups(
         The subgroups in the order of `members`, those without an image included.
 
     Raises:
-        ValueError: there are no ids, `fewest` is below 1, or settings are not as said above.
+        ValueError: there are no ids, `fewest` is below 1, or settings are not as described above.
     """
     if not predictions.image_ids or fewest < 1:
         raise ValueError(f"{len(predictions.image_ids)} image ids, fewest {fewest}: each must be at least 1")
-    return tuple(
-        _subgroup(predictions, name, ids, fewest, settings=(seed, resamples, confidence, method))
-        for name, ids in members.items()
-    )
+    evaluate = partial(evaluated, seed=seed, resamples=resamples, confidence=confidence, method=method)
+    return tuple(_subgroup(predictions, name, ids, fewest, evaluate) for name, ids in members.items())
 
 
 def support(predictions: Predictions) -> dict[tuple[str, str], int]:
     """Return on how many units each metric rests: groups where images have any, else images.
 
-    Those of the class for its sensitivity, its F1; of the others for its specificity; those called so for its
-    precision; the fewer of both sides for its AUROC and average precision; for a mean over classes, those of
-    its smallest class. By (metric, class name), as `boneexp.evaluation.metrics.metric_columns` names them.
+    Those of the class for its sensitivity and F1, the others for its specificity, those predicted so
+    for its precision, the fewer of both for AUROC and average precision, those of the smallest class for a
+    mean over classes. By (metric, class name), as `metric_columns` names them.
     """
-    units, called = predictions.unit_numbers, predictions.probabilities.argmax(axis=1)
+    units, predicted = predictions.unit_numbers, predictions.probabilities.argmax(axis=1)
 
     def counted(images: np.ndarray) -> int:
         return len(np.unique(units[images]))
@@ -91,7 +90,7 @@ def support(predictions: Predictions) -> dict[tuple[str, str], int]:
             "sensitivity": positives,
             "f1": positives,
             "specificity": negatives,
-            "precision": counted(called == label),
+            "precision": counted(predicted == label),
         }
         found |= {(metric, name): behind.get(metric, min(positives, negatives)) for metric in PER_CLASS}
     everything = counted(np.ones(len(units), bool))
@@ -105,7 +104,7 @@ def _subgroup(
     name: str,
     ids: Collection[str],
     fewest: int,
-    settings: tuple[int, int, float, str],
+    evaluate: Callable[[Predictions], tuple[MetricValue, ...]],
 ) -> Subgroup:
     inside = np.isin(predictions.image_ids, list(ids))
     images = np.bincount(predictions.labels[inside], minlength=len(predictions.class_names)).tolist()
@@ -118,13 +117,12 @@ def _subgroup(
     }
     values: tuple[MetricValue, ...] = ()
     if counts[ALL] >= fewest:
-        seed, resamples, confidence, method = settings
         behind = support(part)
         values = tuple(
             value
             if behind[value.metric, value.class_name] >= fewest
             else MetricValue(value.metric, value.class_name, None, None, None)
-            for value in evaluated(part, seed=seed, resamples=resamples, confidence=confidence, method=method)
+            for value in evaluate(part)
         )
     few = tuple(each for each, count in counts.items() if 0 < count < FEW)
     return Subgroup(name, int(inside.sum()), tuple(images), values, few)

@@ -1,4 +1,4 @@
-"""A class called above a threshold: taken on validation for a wanted specificity, judged on the test part."""
+"""Operating points: thresholds set on validation at a target specificity, evaluated on the test set."""
 
 import math
 from collections.abc import Sequence
@@ -24,23 +24,23 @@ def operating_values(
     *,
     confidence: float = 0.95,
 ) -> tuple[MetricValue, ...]:
-    """Return how a class is found on the test part if it is called above a threshold taken on validation.
+    """Return sensitivity and specificity on the test set at thresholds set on validation.
 
-    The specificity reached on the test part stands beside the sensitivity: a threshold for 90 % on validation
-    need not give 90 % elsewhere. The threshold is held fixed; its own uncertainty is not in the intervals.
+    A threshold for 90 % specificity on validation need not give 90 % on the test set. The threshold is held
+    fixed; its own uncertainty is not in the intervals.
 
     Args:
         validation: chooses the thresholds.
         test: is judged.
         class_name: the class, such as "Malignant".
-        confidence: the share that an interval covers.
+        confidence: of the intervals.
 
     Returns:
         The metrics of OPERATING, with Wilson intervals (with the design effect where the test part has
         groups). None where undefined: all without a validation image of another class.
 
     Raises:
-        ValueError: the class is not one of both, or settings are not as said above.
+        ValueError: the class is not one of both, or settings are not as described above.
     """
     label = _label_of(class_name, validation, test)
     truth = test.labels == label
@@ -49,25 +49,25 @@ def operating_values(
         threshold = threshold_for(
             validation.labels == label, validation.probabilities[:, label], percent / 100
         )
-        called = None if threshold is None else test.probabilities[:, label] > threshold
+        positive = None if threshold is None else test.probabilities[:, label] > threshold
         ends = f"_at_{percent}_specificity"
         found.append(MetricValue(f"threshold{ends}", class_name, threshold, None, None))
         for what, images in (("sensitivity", truth), ("specificity", ~truth)):
-            right = None if called is None else called == truth
-            estimate = _share_right(test, images, right, confidence)
+            correct = None if positive is None else positive == truth
+            estimate = _fraction_correct(test, images, correct, confidence)
             found.append(MetricValue(f"{what}{ends}", class_name, *estimate))
     return tuple(found)
 
 
 def threshold_for(positive: np.ndarray, scores: np.ndarray, specificity: float) -> float | None:
-    """Return the lowest threshold above which at most a share 1 - `specificity` of the others is called.
+    """Return the lowest threshold above which at most a fraction 1 - `specificity` of the negatives lies.
 
-    It is the score of one of the others, so ties with it are not called, and the share is kept in any case.
+    It is the score of a negative, and ties with it are not above it, so the specificity is always reached.
 
     Args:
         positive: (n,) bools.
-        scores: (n,) floats; an image is called where its score is above the threshold.
-        specificity: the share of the others not to be called, between 0 and 1.
+        scores: (n,) floats; an image is predicted positive above the threshold.
+        specificity: the target, between 0 and 1.
 
     Returns:
         The threshold; None without an image that is not positive.
@@ -94,11 +94,11 @@ def _label_of(class_name: str, *parts: Predictions) -> int:
     return labels[0]
 
 
-def _share_right(
-    test: Predictions, images: np.ndarray, right: np.ndarray | None, confidence: float
+def _fraction_correct(
+    test: Predictions, images: np.ndarray, correct: np.ndarray | None, confidence: float
 ) -> tuple[float | None, float | None, float | None, str]:
-    """Return the share of `images` that is right, its interval, and the interval's method."""
-    if right is None or not images.any():
+    """Return the fraction of `images` that is correct, its interval, and the interval's method."""
+    if correct is None or not images.any():
         return None, None, None, ""
-    units = None if test.groups is None else test.unit_numbers
-    return float(right[images].mean()), *proportion_interval((right, images), confidence, units), "wilson"
+    ends = proportion_interval((correct, images), confidence, test.drawn_units)
+    return float(correct[images].mean()), *ends, "wilson"

@@ -1,6 +1,6 @@
 """The winner's curse: whoever is chosen by the test part looks better there than it is.
 
-The choice is made again on every resample. How far the winner's figure lies above what the same experiment
+The choice is made again on every resample. How far the winner's metric lies above what the same experiment
 has on all images is, on average, the optimism of having picked the best of several; it is taken off.
 """
 
@@ -14,20 +14,20 @@ from boneexp.evaluation.metrics import (
     LOWER_IS_BETTER,
     RANKED,
     defined,
-    figures_of,
     metric_columns,
-    resampled_figures,
+    metrics_of,
+    resampled_metrics,
 )
 from boneexp.evaluation.paired import check_same_images
 from boneexp.results import SHIFT, STEPS
 
-# experiment -> (split, part) -> the predictions of each of its seeds; the figure is their mean
+# experiment -> (split, part) -> the predictions of each of its seeds; the metric is their mean
 Candidates = Mapping[str, Mapping[tuple[str, str], Sequence[Predictions]]]
 
 
 @dataclass(frozen=True)
 class Criterion:
-    """One figure of the selection rule, such as accuracy on the stratified split."""
+    """One metric of the selection rule, such as accuracy on the stratified split."""
 
     split: str
     metric: str
@@ -40,12 +40,12 @@ class Choice:
 
     part: str
     winners: tuple[str, ...]  # several where they are equal in every criterion
-    wins: Mapping[str, float]  # experiment -> share of resamples in which it is chosen; ties are shared
+    wins: Mapping[str, float]  # experiment -> fraction of resamples in which it is chosen; ties are shared
 
 
 @dataclass(frozen=True)
-class CorrectedFigure:
-    """One figure of the winner by the test part, on the test part; None where undefined."""
+class CorrectedMetric:
+    """One metric of the winner by the test part, on the test part; None where undefined."""
 
     criterion: Criterion
     apparent: float | None
@@ -60,7 +60,7 @@ class WinnersCurse:
 
     by_test: Choice
     by_validation: Choice
-    figures: tuple[CorrectedFigure, ...]  # one per criterion
+    figures: tuple[CorrectedMetric, ...]  # one per criterion
 
 
 def winners_curse(
@@ -68,7 +68,7 @@ def winners_curse(
 ) -> WinnersCurse:
     """Return whom the rule chooses by test and by validation, how surely, and how optimistic that is.
 
-    The rule: the best in the first criterion wins, the second breaks a tie, and so on; an unknown figure
+    The rule: the best in the first criterion wins, the second breaks a tie, and so on; an unknown metric
     ranks last. All experiments of a split see the same draws; splits and parts are drawn apart.
 
     Args:
@@ -88,16 +88,16 @@ def winners_curse(
     if not candidates or not order or resamples < 1:
         raise ValueError(f"{len(candidates)} candidates, {len(order)} criteria, {resamples} resamples")
     names = sorted(candidates)
-    test, test_drawn = _figures(candidates, order, "test", seed, resamples)
-    val, val_drawn = _figures(candidates, order, "val", seed, resamples)
+    test, test_drawn = _criteria_of(candidates, order, "test", seed, resamples)
+    val, val_drawn = _criteria_of(candidates, order, "val", seed, resamples)
     signs = np.array([-1 if criterion.metric in LOWER_IS_BETTER else 1 for criterion in order])
-    shares = _shares(test_drawn * signs)
-    chosen, chosen_by_val = _shares(test[None] * signs)[0], _shares(val[None] * signs)[0]
-    # (resamples, criteria): the winner's figure there, less what the same experiment has on all images
-    above = np.where(shares[:, :, None] > 0, shares[:, :, None] * (test_drawn - test), 0).sum(axis=1)
+    fractions = _win_fractions(test_drawn * signs)
+    chosen, chosen_by_val = _win_fractions(test[None] * signs)[0], _win_fractions(val[None] * signs)[0]
+    # (resamples, criteria): the winner's metric there, less what the same experiment has on all images
+    above = np.where(fractions[:, :, None] > 0, fractions[:, :, None] * (test_drawn - test), 0).sum(axis=1)
     return WinnersCurse(
-        by_test=_choice("test", names, chosen, shares),
-        by_validation=_choice("val", names, chosen_by_val, _shares(val_drawn * signs)),
+        by_test=_choice("test", names, chosen, fractions),
+        by_validation=_choice("val", names, chosen_by_val, _win_fractions(val_drawn * signs)),
         figures=tuple(
             _corrected(criterion, above[:, place], (chosen, chosen_by_val), test[:, place])
             for place, criterion in enumerate(order)
@@ -105,7 +105,7 @@ def winners_curse(
     )
 
 
-def _figures(
+def _criteria_of(
     candidates: Candidates, order: Sequence[Criterion], part: str, seed: int, resamples: int
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the criteria of all experiments, (k, c) floats, and of every resample, (b, k, c) floats."""
@@ -122,8 +122,8 @@ def _figures(
         places = [place for place, criterion in enumerate(order) if criterion.split == split]
         columns = [_column(runs[0][0], order[place]) for place in places]
         for row, each in enumerate(runs):
-            values[row, places] = _means([figures_of(one)[columns] for one in each])
-            resampled = [resampled_figures(one, resamples, stream, ranked=ranked)[:, columns] for one in each]
+            values[row, places] = _means([metrics_of(one)[columns] for one in each])
+            resampled = [resampled_metrics(one, resamples, stream, ranked=ranked)[:, columns] for one in each]
             drawn[:, row, places] = _means(resampled)
     return values, drawn
 
@@ -148,20 +148,20 @@ def _column(predictions: Predictions, criterion: Criterion) -> int:
     return names.index((criterion.metric, criterion.class_name))
 
 
-def _shares(figures: np.ndarray) -> np.ndarray:
-    """Return who wins, (b, k) shares that sum to 1 in each row, of (b, k, c) figures where high is good."""
-    ranked = np.where(np.isnan(figures), -np.inf, figures)
+def _win_fractions(metrics: np.ndarray) -> np.ndarray:
+    """Return who wins, (b, k) fractions that sum to 1 in each row, of (b, k, c) metrics, high is good."""
+    ranked = np.where(np.isnan(metrics), -np.inf, metrics)
     standing = np.ones(ranked.shape[:2], bool)
     for place in range(ranked.shape[2]):
         column = np.where(standing, ranked[:, :, place], -np.inf)
         standing &= column == column.max(axis=1, keepdims=True)
-    shares: np.ndarray = standing / standing.sum(axis=1, keepdims=True)
-    return shares
+    fractions: np.ndarray = standing / standing.sum(axis=1, keepdims=True)
+    return fractions
 
 
-def _choice(part: str, names: Sequence[str], chosen: np.ndarray, shares: np.ndarray) -> Choice:
-    winners = tuple(name for name, share in zip(names, chosen, strict=True) if share > 0)
-    wins = dict(zip(names, shares.mean(axis=0).tolist(), strict=True))
+def _choice(part: str, names: Sequence[str], chosen: np.ndarray, fractions: np.ndarray) -> Choice:
+    winners = tuple(name for name, fraction in zip(names, chosen, strict=True) if fraction > 0)
+    wins = dict(zip(names, fractions.mean(axis=0).tolist(), strict=True))
     return Choice(part, winners, wins)
 
 
@@ -169,18 +169,18 @@ def _corrected(
     criterion: Criterion,
     above: np.ndarray,
     chosen: tuple[np.ndarray, np.ndarray],
-    figures: np.ndarray,
-) -> CorrectedFigure:
-    """Return one criterion's figure: `chosen` are the (k,) shares by test and by validation."""
-    by_test, by_val = (_mean_of(figures, shares) for shares in chosen)
+    metrics: np.ndarray,
+) -> CorrectedMetric:
+    """Return one criterion's metric: `chosen` are the (k,) fractions by test and by validation."""
+    by_test, by_val = (_mean_of(metrics, fractions) for fractions in chosen)
     known = above[~np.isnan(above)]
     optimism = float(known.mean()) if len(known) else float("nan")
     better = -optimism if criterion.metric in LOWER_IS_BETTER else optimism
-    return CorrectedFigure(
+    return CorrectedMetric(
         criterion, defined(by_test), defined(better), defined(by_test - optimism), defined(by_val)
     )
 
 
-def _mean_of(figures: np.ndarray, shares: np.ndarray) -> float:
-    """Return the mean figure of whoever is chosen."""
-    return float((figures[shares > 0] * shares[shares > 0]).sum())
+def _mean_of(metrics: np.ndarray, fractions: np.ndarray) -> float:
+    """Return the mean metric of whoever is chosen."""
+    return float((metrics[fractions > 0] * fractions[fractions > 0]).sum())

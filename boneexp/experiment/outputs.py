@@ -13,8 +13,8 @@ from boneexp.files.folders import RunFolder
 from boneexp.results import CLASS_NAMES, EpochRecord, MetricValue, Prediction, WrittenFile
 from boneexp.study.settings import STEERS_ONLY, RunSpec
 from boneexp.text.escaping import csv_text
+from boneexp.text.labels import RESEARCH_ONLY
 
-RESEARCH_ONLY = "Research use only, not for clinical use."
 CHECKPOINTS = {"best checkpoint": "best.pt", "last checkpoint": "last.pt"}
 MADE = {  # from what the ledger keeps as rows, too
     "resolved config": "config.json",

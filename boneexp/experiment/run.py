@@ -15,7 +15,7 @@ from boneexp.data.splits import Split
 from boneexp.data.study import check_annotated, dataset_of, study_images
 from boneexp.errors import WeightsUnavailable
 from boneexp.evaluation.inputs import Predictions, predictions_of
-from boneexp.evaluation.reported import drawn_groups, run_figures
+from boneexp.evaluation.reported import drawn_groups, run_metrics
 from boneexp.experiment.failures import failure_of
 from boneexp.experiment.outputs import Evidence, write_config, write_run_files
 from boneexp.files.atomic import link, sha256_of
@@ -172,7 +172,7 @@ def _evaluated(
         probabilities = predict(model, prepared, images, spec.settings.data, batch_size)
         found[part] = _predictions(dataset, images, probabilities)
         rows += _rows(part, dataset, images, probabilities)
-    metrics = run_figures(
+    metrics = run_metrics(
         found["val"],
         found["test"],
         seed=spec.seed,

@@ -10,8 +10,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from boneexp.files.atomic import write_bytes
-
-FOOT = "Research use only, not for clinical use."
+from boneexp.text.labels import RESEARCH_ONLY
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ def _save(figure: Figure, path: Path) -> None:
     engine = figure.get_layout_engine()
     if engine is not None:
         engine.set(rect=(0, 0.03, 1, 0.97))  # type: ignore[call-arg]
-    figure.text(0.995, 0.004, FOOT, ha="right", va="bottom", fontsize=6, color="0.4")
+    figure.text(0.995, 0.004, RESEARCH_ONLY, ha="right", va="bottom", fontsize=6, color="0.4")
     drawn = BytesIO()
     figure.savefig(drawn, format="png", dpi=130, metadata={"Software": None})
     write_bytes(path, drawn.getbuffer())

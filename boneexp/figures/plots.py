@@ -21,11 +21,11 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from boneexp.evaluation.curves import precision_recall_points, roc_points
 from boneexp.evaluation.inputs import predictions_of
-from boneexp.evaluation.metrics import defined, figures_of, metric_columns
+from boneexp.evaluation.metrics import defined, metric_columns, metrics_of
 from boneexp.files.atomic import write_bytes
 from boneexp.results import EpochRecord
+from boneexp.text.labels import RESEARCH_ONLY
 
-CAPTION = "Research use only, not for clinical use."
 DPI = 150
 
 # Okabe and Ito's palette, ordered so that the first three stay apart in every kind of colour blindness; the
@@ -201,7 +201,7 @@ def _figure(path: Path, size_in: tuple[float, float], title: str) -> Iterator[Fi
         layout = ConstrainedLayoutEngine(w_pad=0.1, h_pad=0.1, wspace=0.03)
         figure = Figure(figsize=size_in, dpi=DPI, layout=layout)
         _entitle(figure, title)
-        figure.supxlabel(CAPTION, fontsize=8, color=QUIET)
+        figure.supxlabel(RESEARCH_ONLY, fontsize=8, color=QUIET)
         yield figure
         drawn = BytesIO()
         figure.savefig(drawn, format="png", dpi=DPI, metadata={"Software": None})
@@ -222,7 +222,7 @@ def _entitle(figure: Figure, title: str) -> None:
 def _point_values(
     labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> dict[tuple[str, str], float | None]:
-    values = figures_of(predictions_of(labels, probabilities, class_names))
+    values = metrics_of(predictions_of(labels, probabilities, class_names))
     return dict(zip(metric_columns(class_names), map(defined, values), strict=True))
 
 
