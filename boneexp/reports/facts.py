@@ -20,7 +20,8 @@ from boneexp.ledger.database import read_snapshot
 from boneexp.ledger.queries.experiments import GridExperiment, grid_experiments
 from boneexp.ledger.queries.tallies import AttemptTally, RunTally, attempt_tally, run_tally
 from boneexp.reports.analyses import Analysed, analysed
-from boneexp.reports.subject import Estimate, Subject, subject_of
+from boneexp.reports.numbers import Estimate
+from boneexp.reports.subject import Subject, subject_of
 from boneexp.results import SPLITS
 from boneexp.study.settings import REFERENCE_FIGURES
 from boneexp.text.labels import split_of

@@ -16,26 +16,12 @@ from boneexp.ledger.queries.experiments import RunOrigin, experiment_row, run_or
 from boneexp.ledger.queries.figures import metric_rows, overlap_means
 from boneexp.ledger.queries.finished import FinishedRun, finished_runs, runs_to_promote
 from boneexp.ledger.queries.predictions import answer_rows
+from boneexp.reports.numbers import Estimate
 from boneexp.results import mean_figure
 from boneexp.text.labels import split_of
-from boneexp.text.numbers import format_estimate
 
 PARTS = ("test", "val")
 IOU_THRESHOLD = 0.5
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A figure and its interval; None where not known."""
-
-    value: float | None = None
-    low: float | None = None
-    high: float | None = None
-
-    @property
-    def shown(self) -> str:
-        """The figure with its interval, as both documents print it."""
-        return format_estimate(self.value, self.low, self.high)
 
 
 @dataclass(frozen=True)

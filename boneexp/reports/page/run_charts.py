@@ -13,7 +13,7 @@ from boneexp.evaluation.curves import precision_recall_points, reliability, roc_
 from boneexp.ledger.queries.figures import metric_rows
 from boneexp.ledger.queries.predictions import prediction_rows
 from boneexp.ledger.queries.runs import RunStatus
-from boneexp.reports.subject import Estimate
+from boneexp.reports.numbers import Estimate
 from boneexp.results import CLASS_NAMES
 from boneexp.text.labels import split_label
 

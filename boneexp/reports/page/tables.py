@@ -7,11 +7,12 @@ from boneexp.comparison.ranking import Row
 from boneexp.comparison.references import Target
 from boneexp.ledger.queries.runs import RunStatus
 from boneexp.reports.facts import Facts
+from boneexp.reports.numbers import Number, estimate, part_of, time_span
 from boneexp.reports.page.cells import Cell
 from boneexp.reports.page.facts import Mistakes, PageFacts
 from boneexp.text.labels import data_label, label, split_label
 from boneexp.text.markdown import Table, plain, table
-from boneexp.text.numbers import duration, format_estimate, moment, signed
+from boneexp.text.numbers import format_estimate, moment, signed
 
 MOST_ERRORS = 200  # rows for each run
 
@@ -35,7 +36,7 @@ def errors_table(mistakes: Mistakes) -> Table:
     """Return the misclassified test images, the most confident errors first; at most MOST_ERRORS."""
     header = ["Image", "Centre", "True class", "Predicted class", "Predicted probability"]
     rows = (
-        [row["image_id"], row["center"], row["label"], row["predicted"], format_estimate(row["p_called"])]
+        [row["image_id"], row["center"], row["label"], row["predicted"], estimate(row["p_called"])]
         for row in mistakes.rows[:MOST_ERRORS]
     )
     return table(header, rows)
@@ -44,7 +45,7 @@ def errors_table(mistakes: Mistakes) -> Table:
 def datasets_table(page: PageFacts) -> Table:
     """Return the datasets behind the results, with their fingerprints."""
     rows = (
-        [data_label(each["name"], each["kind"]), each["images"], each["fingerprint"]]
+        [data_label(each["name"], each["kind"]), each["images"], _digest(each["fingerprint"])]
         for each in page.facts.comparison.datasets
     )
     return table(["Dataset", "Images", "Fingerprint"], rows)
@@ -67,9 +68,7 @@ def origins_table(page: PageFacts) -> Table:
             row.experiment,
             split_label(row.split),
             row.seed,
-            row.config_hash,
-            row.split_digest,
-            row.checkpoint_sha256,
+            *map(_digest, (row.config_hash, row.split_digest, row.checkpoint_sha256)),
         ]
         for row in page.origins
     )
@@ -113,17 +112,19 @@ def decisions_table(page: PageFacts) -> Table:
     return table(header, rows)
 
 
+def _digest(text: str | None) -> Cell | None:
+    return Cell(text, is_digest=True) if text else None
+
+
 def _status_row(page: PageFacts, row: RunStatus) -> Iterator[Any]:
     run_id, done = row.run, row.epochs_done or 0
-    yield Cell(str(run_id), anchor=f"run-{run_id}" if run_id in page.charted else "")
+    yield Cell(str(run_id), run_id, anchor=f"run-{run_id}" if run_id in page.charted else "")
     yield from (row.experiment, row.name, split_label(row.split), row.seed)
     yield Cell(row.state, state=row.state)
-    yield Cell(f"{done} of {row.epochs_planned}", order=done)
+    yield part_of(done, row.epochs_planned)
     yield row.attempts
-    yield Cell(duration(row.training_s), order=row.training_s)
-    yield from (
-        format_estimate(value) for value in (row.accuracy, row.macro_auroc, row.malignant_sensitivity)
-    )
+    yield time_span(row.training_s)
+    yield from map(estimate, (row.accuracy, row.macro_auroc, row.malignant_sensitivity))
     yield _notes(row)
 
 
@@ -151,7 +152,7 @@ def _held_title(facts: Facts, figure: str) -> str:
     return f"{label(figure)} ({', '.join(known)})"
 
 
-def _against_row(facts: Facts, row: Row, figures: Sequence[str]) -> Iterator[str]:
+def _against_row(facts: Facts, row: Row, figures: Sequence[str]) -> Iterator[object]:
     experiment = row["experiment_id"]
     deltas = facts.comparison.deltas(experiment)
     targets = {target.figure: target for target in facts.comparison.targets_of(experiment)}
@@ -163,7 +164,7 @@ def _against_row(facts: Facts, row: Row, figures: Sequence[str]) -> Iterator[str
         if delta is None:
             yield met
         else:
-            yield f"{signed(delta)} ({met})" if met else signed(delta)
+            yield Number(signed(delta), delta, f"({met})" if met else "")
 
 
 def _met(target: Target) -> str:

@@ -7,9 +7,10 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 from boneexp.reports.facts import Facts
+from boneexp.reports.numbers import difference, estimate
 from boneexp.text.labels import UNKNOWN, label
 from boneexp.text.markdown import Table, table
-from boneexp.text.numbers import counted, format_estimate, listed, signed
+from boneexp.text.numbers import counted, listed
 
 NOT_COMPARABLE = "not comparable"
 VERDICTS = {True: "met", False: "not met", None: "unknown"}
@@ -97,10 +98,10 @@ def kept_table(facts: Facts) -> Table:
     rows = (
         [
             label(figure),
-            format_estimate(row["baseline"]),
+            estimate(row["baseline"]),
             row["experiment"],
-            format_estimate(row["value"], row["low"], row["high"]),
-            signed(row["value"] - row["baseline"]) if row["above"] is not None else NOT_COMPARABLE,
+            estimate(row["value"], row["low"], row["high"]),
+            difference(row["value"] - row["baseline"]) if row["above"] is not None else NOT_COMPARABLE,
         ]
         for figure, row in highest.items()
     )

@@ -165,7 +165,7 @@ def _of_the_baseline(facts: Facts) -> str:
     if not fixed:
         return "The baseline's own uncertainty is included."
     which = "" if len(fixed) == len(known) else f" for {listed(fixed)}"
-    return f"The baseline's own uncertainty is unknown{which}; there it is treated as a fixed number."
+    return f"The baseline's own uncertainty is unknown{which}, so it is treated as a fixed number."
 
 
 def targets_met(facts: Facts) -> str:

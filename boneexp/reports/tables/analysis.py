@@ -9,10 +9,10 @@ from boneexp.evaluation.intervals import FEW
 from boneexp.evaluation.metrics import LOWER_IS_BETTER
 from boneexp.evaluation.thresholds import OPERATING
 from boneexp.reports.facts import Facts
+from boneexp.reports.numbers import Number, difference, estimate, probability, temperature
 from boneexp.reports.subject import Subject
 from boneexp.text.labels import label, metric_label, split_label
 from boneexp.text.markdown import Table, table
-from boneexp.text.numbers import format_estimate, p_value, signed, temperature
 
 Row = Mapping[str, Any]
 
@@ -35,10 +35,10 @@ def best_table(facts: Facts) -> Table:
             each.first,
             each.second,
             each.images,
-            signed(each.difference, each.low, each.high),
+            difference(each.difference, each.low, each.high),
             each.test,
-            p_value(each.p_value),
-            p_value(each.adjusted_p),
+            probability(each.p_value),
+            probability(each.adjusted_p),
         ]
         for each in verdict.tests
     )
@@ -60,7 +60,7 @@ def subgroup_table(facts: Facts, split: str) -> Table:
                 each.value,
                 each.images,
                 each.malignant_images,
-                *(format_estimate(value.value, value.low, value.high) for value in each.figures),
+                *(estimate(value.value, value.low, value.high) for value in each.figures),
                 list(each.few) or "no",
             ]
             for each in rows
@@ -73,9 +73,9 @@ def gap_table(facts: Facts) -> Table:
     rows = (
         [
             label(gap.figure),
-            format_estimate(gap.stratified),
-            format_estimate(gap.center_holdout),
-            signed(gap.gap, gap.low, gap.high),
+            estimate(gap.stratified),
+            estimate(gap.center_holdout),
+            difference(gap.gap, gap.low, gap.high),
         ]
         for gap in facts.analysed.gaps
     )
@@ -88,8 +88,8 @@ def calibration_table(subject: Subject) -> Table:
         [
             split_label(split),
             metric_label(metric),
-            run.estimate("test", metric).shown,
-            run.estimate("test", f"{metric}_tempered").shown,
+            run.estimate("test", metric).number,
+            run.estimate("test", f"{metric}_tempered").number,
             temperature(run.estimate("test", "temperature").value),
         ]
         for split, run in subject.chosen.items()
@@ -104,15 +104,15 @@ def consistency_table(facts: Facts) -> Table:
         [
             split,
             how,
-            format_estimate(tested.value),
-            format_estimate(tested.expected),
-            p_value(tested.p_value),
+            estimate(tested.value),
+            estimate(tested.expected),
+            probability(tested.p_value),
             brier,
         ]
         for split, each in _calibrations(facts)
         for how, tested, brier in (
-            ("uncalibrated", each.plain, format_estimate(each.scaled_brier)),
-            ("after temperature scaling", each.scaled, format_estimate(each.scaled_brier_tempered)),
+            ("uncalibrated", each.plain, estimate(each.scaled_brier)),
+            ("after temperature scaling", each.scaled, estimate(each.scaled_brier_tempered)),
         )
     )
     header = ["Split", "Probabilities", "Expected calibration error", "Under perfect calibration"]
@@ -126,8 +126,8 @@ def recalibration_table(facts: Facts) -> Table:
             split,
             one.class_name,
             one.images,
-            signed(one.slope.value, one.slope.low, one.slope.high),
-            signed(one.intercept.value, one.intercept.low, one.intercept.high),
+            difference(one.slope.value, one.slope.low, one.slope.high),
+            difference(one.intercept.value, one.intercept.low, one.intercept.high),
         ]
         for split, each in _calibrations(facts)
         for one in each.classes
@@ -143,8 +143,8 @@ def net_benefit_table(facts: Facts) -> Table:
         header += [f"{split}: model", f"{split}: treat all"]
     rows = []
     for points in zip(*(each.curve for _, each in found if each.curve), strict=True):
-        cells = [cell for point in points for cell in (f"{point.model:+.4f}", f"{point.treat_all:+.4f}")]
-        rows.append([f"{points[0].threshold:g}", *cells])
+        benefits = [benefit for point in points for benefit in (point.model, point.treat_all)]
+        rows.append([points[0].threshold, *(Number(f"{each:+.4f}", each) for each in benefits)])
     return table(header, rows if all(each.curve for _, each in found) else [])
 
 
@@ -153,9 +153,13 @@ def predictive_table(facts: Facts) -> Table:
     rows = (
         [
             split,
-            f"{one.prevalence:.3f}{' (of the test set)' if one.prevalence == each.prevalence else ''}",
-            format_estimate(one.ppv, one.ppv_low, one.ppv_high),
-            format_estimate(one.npv, one.npv_low, one.npv_high),
+            Number(
+                f"{one.prevalence:.3f}",
+                one.prevalence,
+                "(of the test set)" if one.prevalence == each.prevalence else "",
+            ),
+            estimate(one.ppv, one.ppv_low, one.ppv_high),
+            estimate(one.npv, one.npv_low, one.npv_high),
         ]
         for split, each in _calibrations(facts)
         for one in each.predictive
@@ -177,7 +181,7 @@ def operating_table(subject: Subject) -> Table:
     rows = (
         [
             metric_label(metric),
-            *(run.estimate("test", metric, "Malignant").shown for run in subject.chosen.values()),
+            *(run.estimate("test", metric, "Malignant").number for run in subject.chosen.values()),
         ]
         for metric in OPERATING
     )
@@ -196,7 +200,7 @@ def variance_table(facts: Facts) -> Table:
             [
                 split_label(row["split"]),
                 label(row["figure"]),
-                *(format_estimate(row[column]) for column in columns),
+                *(estimate(row[column]) for column in columns),
             ]
             for row in rows
         ),
@@ -210,10 +214,10 @@ def _pair(row: Row) -> list[Any]:
         row["first"],
         row["second"],
         row["images"],
-        signed(row["difference"], row["low"], row["high"]),
+        difference(row["difference"], row["low"], row["high"]),
         row["test"],
-        p_value(row["p"]),
-        p_value(row["p_holm"]),
-        p_value(row["false_claim"]),
+        probability(row["p"]),
+        probability(row["p_holm"]),
+        probability(row["false_claim"]),
         row["verdict"],
     ]

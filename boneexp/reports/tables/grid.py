@@ -9,11 +9,12 @@ from boneexp.comparison.ranking import Row
 from boneexp.comparison.references import Target
 from boneexp.ledger.queries.experiments import GridExperiment
 from boneexp.reports.facts import Facts, Held
+from boneexp.reports.numbers import Number, difference, estimate, part_of
 from boneexp.reports.prose.sentences import selection_rule
 from boneexp.reports.subject import setting_of
-from boneexp.text.labels import UNKNOWN, data_label, label, split_label
+from boneexp.text.labels import data_label, label, split_label, split_of
 from boneexp.text.markdown import Table, table
-from boneexp.text.numbers import format_estimate, listed, moment, signed
+from boneexp.text.numbers import listed, moment
 
 NOT_COMPARABLE = "not comparable"
 IN_THE_GRID = {
@@ -79,7 +80,7 @@ def results_table(facts: Facts) -> Table:
     mixed = len(facts.comparison.datasets) > 1
     rows = (
         [
-            *(shown(facts.comparison, row, column) for column in COLUMNS.values()),
+            *(_result(facts, row, column) for column in COLUMNS.values()),
             *([images.get(row["experiment_id"])] if mixed else []),
         ]
         for row in facts.comparison.rows
@@ -107,8 +108,8 @@ def against_baseline_table(facts: Facts) -> Table:
     rows = (
         [
             label(held.figure),
-            format_estimate(held.baseline),
-            held.estimate.shown,
+            estimate(held.baseline),
+            held.estimate.number,
             _difference(held) if facts.comparable else NOT_COMPARABLE,
             held.clears if facts.comparable else NOT_COMPARABLE,
         ]
@@ -131,7 +132,7 @@ def targets_table(facts: Facts) -> Table:
         [
             label(held.figure),
             f"above {held.target.target:.3f}",
-            held.estimate.shown,
+            held.estimate.number,
             held.target.met if held.target.comparable else NOT_COMPARABLE,
             _met_by_interval(held.target),
         ]
@@ -183,6 +184,15 @@ def setting_shown(settings: Mapping[str, Any], dotted: str) -> Any:
     return "none" if value in ("", []) else value
 
 
+def _result(facts: Facts, row: Row, column: str) -> object:
+    """Return one cell of the comparison; a number with what stands behind it, its interval or spread."""
+    text, value = shown(facts.comparison, row, column), row[column]
+    if not isinstance(value, float):
+        return value if text == str(value) else text
+    number = f"{value:.3f}{facts.comparison.marks(row['experiment_id'], split_of(column)[0])}"
+    return Number(number, value, text.removeprefix(number).strip()) if text.startswith(number) else text
+
+
 def _subject_name(facts: Facts) -> str:
     return facts.subject.experiment if facts.subject else "Value"
 
@@ -207,13 +217,13 @@ def _values(facts: Facts, key: str) -> set[str]:
 def _grid_row(row: GridExperiment, keys: Sequence[str]) -> list[Any]:
     settings = [setting_shown(row.settings, key) for key in keys]
     data = data_label(row.data_name, row.data_kind)
-    finished = f"{row.finished_runs} of {row.runs}"
+    finished = part_of(row.finished_runs, row.runs)
     return [row.experiment, row.name, data, *settings, row.splits, row.seeds, finished]
 
 
-def _difference(held: Held) -> str:
+def _difference(held: Held) -> Number:
     found = held.difference
-    return signed(held.delta) if found is None else signed(found.value, found.low, found.high)
+    return difference(held.delta) if found is None else difference(found.value, found.low, found.high)
 
 
 def _met_by_interval(target: Target) -> Any:
@@ -222,7 +232,10 @@ def _met_by_interval(target: Target) -> Any:
     return None if target.low is None else target.met_by_interval
 
 
-def _spreads(row: Row) -> Iterator[str]:
+def _spreads(row: Row) -> Iterator[Number]:
     for metric in ("accuracy", "macro_auroc", "malignant_sensitivity"):
         low, high = row[f"{metric}_min"], row[f"{metric}_max"]
-        yield UNKNOWN if low is None else f"{row[metric]:.3f} (range {low:.3f}-{high:.3f})"
+        if low is None:
+            yield estimate(None)
+        else:
+            yield Number(f"{row[metric]:.3f}", row[metric], f"(range {low:.3f}-{high:.3f})")

@@ -11,8 +11,7 @@ function orderOf(cell) {
   if (cell.dataset.order !== undefined) return Number(cell.dataset.order);
   const text = cell.textContent.trim();
   if (text === "not reported") return null;
-  const number = /^[+-]?\d+(,\d{3})*(\.\d+)?(e[+-]\d+)?(?![\w,-])/.exec(text);
-  return number ? Number(number[0].replaceAll(",", "")) : text;
+  return text;
 }
 
 function compared(one, other) {
