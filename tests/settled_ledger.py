@@ -13,13 +13,11 @@ from boneexp.ledger.enqueue import DatasetFacts, enqueue, record_dataset, record
 from boneexp.ledger.queue import Claim, Worker, claim_next
 from boneexp.ledger.settling import finish, keep_epoch
 from boneexp.results import CLASS_NAMES, SPLITS, EpochRecord, Finished, MetricValue, Prediction, WrittenFile
+from boneexp.study.decision_settings import BaselineSettings, ReferenceSettings, SelectionSettings
 from boneexp.study.settings import (
-    BaselineSettings,
     CenterHoldoutSettings,
     ExperimentSettings,
-    ReferenceSettings,
     RunSpec,
-    SelectionSettings,
     SplitSpec,
     StratifiedSettings,
     digest_of,

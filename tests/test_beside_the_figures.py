@@ -28,7 +28,7 @@ from boneexp.ledger.database import reading
 from boneexp.ledger.queries.experiments import chosen_run
 from boneexp.promotion.gate.noninferior import not_inferior
 from boneexp.results import CLASS_NAMES
-from boneexp.study.settings import PromotionSettings
+from boneexp.study.decision_settings import PromotionSettings
 from boneexp.text.numbers import temperature
 
 

@@ -39,7 +39,7 @@ from boneexp.evaluation.paired import delong_differences, holm, mcnemar_differen
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.enqueue import record_study
 from boneexp.results import CLASS_NAMES
-from boneexp.study.settings import BaselineSettings, ReferenceSettings, SelectionSettings
+from boneexp.study.decision_settings import BaselineSettings, ReferenceSettings, SelectionSettings
 
 FOUR = ("E1", "E2", "E3", "E4")
 

@@ -22,8 +22,8 @@ from boneexp.ledger.queue import Worker, claim_next
 from boneexp.ledger.settling import fail
 from boneexp.ledger.tables import FAILURE_KINDS, STATES
 from boneexp.results import Failed
+from boneexp.study import decision_settings, settings
 from boneexp.study import grid as gridfile
-from boneexp.study import settings
 from boneexp.text.labels import RESEARCH_ONLY
 
 ROOT = Path(__file__).parents[1]
@@ -146,13 +146,13 @@ def grid_keys():
     for key, value in splits.model_dump().items():
         inner = value.items() if isinstance(value, dict) else ()
         yield from [(f"splits.{key}.{each}", found) for each, found in inner] or [(f"splits.{key}", value)]
-    for key, value in settings.SelectionSettings().model_dump().items():
+    for key, value in decision_settings.SelectionSettings().model_dump().items():
         yield f"selection.{key}", value
-    for key, value in settings.PromotionSettings().model_dump().items():
+    for key, value in decision_settings.PromotionSettings().model_dump().items():
         yield f"promotion.{key}", value
-    yield "targets.comparable_to", settings.ReferenceSettings().comparable_to
-    yield "baseline.comparable_to", settings.BaselineSettings().comparable_to
-    for key, value in settings.PromotedSettings().model_dump().items():
+    yield "targets.comparable_to", decision_settings.ReferenceSettings().comparable_to
+    yield "baseline.comparable_to", decision_settings.BaselineSettings().comparable_to
+    for key, value in decision_settings.PromotedSettings().model_dump().items():
         yield f"promoted.{key}", value
     yield "seeds", gridfile.GridText.model_fields["seeds"].default
 
@@ -166,7 +166,7 @@ def test_every_key_of_the_grid_file_stands_in_its_page_with_its_default():
             shown[match[1]] = tomllib.loads(f"value = {cells[2].strip(' `|')}")["value"]
     plain = {key: list(value) if isinstance(value, tuple) else value for key, value in grid_keys()}
     assert shown == plain
-    for figure in settings.REFERENCE_FIGURES:
+    for figure in decision_settings.REFERENCE_FIGURES:
         assert f"`{figure}`" in page
     known = {key.split(".")[0] for key in plain} | {"targets", "baseline"}
     assert known == set(gridfile.GridText.model_fields)
@@ -250,7 +250,7 @@ def test_the_baseline_of_the_statistics_page_is_the_grid_files():
     grid = gridfile.load_grid(ROOT / "experiments.toml")
     rows = [line.strip("|").split("|") for line in page.splitlines() if line.startswith("| `")]
     shown = {CELL.findall(row[0])[0]: [re.findall(r"0\.\d+", cell) for cell in row[1:3]] for row in rows}
-    assert set(shown) == set(settings.REFERENCE_FIGURES)
+    assert set(shown) == set(decision_settings.REFERENCE_FIGURES)
     for figure, (baseline, target) in shown.items():
         assert [float(value) for value in baseline] == [grid.baseline.figures[figure]]
         assert [float(value) for value in target] == [

@@ -20,15 +20,16 @@ from hypothesis import strategies as st
 from tiny_dataset import SQUARE, row, write_image
 
 from boneexp.data.audit import image_facts
-from boneexp.data.btxrd import COLUMNS
 from boneexp.data.labelme import LEAST_POINTS
 from boneexp.data.lesions import Picture
 from boneexp.data.pictures import read_grey
 from boneexp.data.radiograph import drawing_of, lesion_mask
+from boneexp.data.rows import COLUMNS
 from boneexp.data.table import read_table
 from boneexp.errors import BoneexpError
+from boneexp.study.decision_settings import REFERENCE_FIGURES
 from boneexp.study.grid import GridText, load_grid
-from boneexp.study.settings import REFERENCE_FIGURES, ExperimentSettings, SplitsSettings
+from boneexp.study.settings import ExperimentSettings, SplitsSettings
 
 ASKED = os.environ.get("BONEEXP_FUZZ", "")
 SHIPPED = (Path(__file__).parents[1] / "experiments.toml").read_text(encoding="utf-8")

@@ -23,7 +23,7 @@ from boneexp.ledger.queries.predictions import prediction_rows, subgroup_rows
 from boneexp.ledger.queries.promotions import promotion_rows
 from boneexp.promotion.gate.statistical import statistical_conditions
 from boneexp.reports.markers import blocks_of
-from boneexp.study.settings import PromotionSettings
+from boneexp.study.decision_settings import PromotionSettings
 
 NAMES = ("model_card.md", "poc_report.md")
 NOTHING = {"above_baseline": [], "subgroups": [], "calibration_metric": "", "leakage": False}

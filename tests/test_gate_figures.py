@@ -20,7 +20,7 @@ from boneexp.promotion.gate.calibration import Part, calibration_condition, is_c
 from boneexp.promotion.gate.subgroups import LEVEL, binomial_tail, worst_subgroups
 from boneexp.promotion.gate.tested import test_predictions as predictions_in
 from boneexp.results import CLASS_NAMES
-from boneexp.study.settings import PromotionSettings
+from boneexp.study.decision_settings import PromotionSettings
 
 ECE = "expected_calibration_error"
 

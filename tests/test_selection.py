@@ -22,7 +22,7 @@ from boneexp.ledger.queue import claim_next
 from boneexp.ledger.settling import finish
 from boneexp.ledger.summaries import summarise
 from boneexp.results import CLASS_NAMES, mean_figure
-from boneexp.study.settings import BaselineSettings, ReferenceSettings, SelectionSettings
+from boneexp.study.decision_settings import BaselineSettings, ReferenceSettings, SelectionSettings
 from boneexp.text.labels import label
 
 ORDER = ("stratified_accuracy", "stratified_malignant_sensitivity", "center_holdout_accuracy")

@@ -9,8 +9,9 @@ import openpyxl
 import pytest
 from tiny_dataset import row, write_dataset, write_table
 
-from boneexp.data import table, workbook
-from boneexp.data.btxrd import COLUMNS, read_dataset
+from boneexp.data import rows, table, workbook
+from boneexp.data.btxrd import read_dataset
+from boneexp.data.rows import COLUMNS
 from boneexp.data.table import read_table
 from boneexp.errors import DataInvalid
 
@@ -278,6 +279,6 @@ def test_the_limits_are_those_of_the_documents():
         f"{workbook.MOST_UNPACKED_BYTES // 10**6} MB",
         f"{table.MOST_ROWS:,} rows",
         f"{table.MOST_COLUMNS:,} columns",
-        f"{table.LONGEST_NAME_BYTES} bytes",
+        f"{rows.LONGEST_NAME_BYTES} bytes",
     ):
         assert limit in page, limit

@@ -7,8 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from boneexp.data.btxrd import COLUMNS, Dataset
+from boneexp.data.btxrd import Dataset
 from boneexp.data.radiograph import Radiograph
+from boneexp.data.rows import COLUMNS
 
 REAL = Path(__file__).parents[2] / "shared" / "radiographs"
 KINDS = {

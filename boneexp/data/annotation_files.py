@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boneexp.data.radiograph import LARGEST_ANNOTATION_BYTES
-from boneexp.data.table import one_spelling, stem_of
+from boneexp.data.rows import one_spelling, stem_of
 from boneexp.files.reading import content_of
 
 USUAL = "Annotations"

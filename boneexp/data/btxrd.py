@@ -6,23 +6,23 @@ image_id whatever the order of the rows, so that the fingerprint decides everyth
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import groupby
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from boneexp.data import table
 from boneexp.data.annotation_files import annotation_files
 from boneexp.data.annotation_notes import Annotated, annotation_notes
 from boneexp.data.audit import AnnotationFacts, ImageFacts, Pair, examine, remember
+from boneexp.data.dataset_notes import acceptance_notes, images_without_row, same_pictures
 from boneexp.data.radiograph import Radiograph
+from boneexp.data.rows import NORMAL, Row, one_spelling, stem_of
+from boneexp.data.table import read_table, table_path
 from boneexp.data.threads import Progress
 from boneexp.errors import DataInvalid
 from boneexp.results import CLASS_NAMES
 from boneexp.study.settings import digest_of
 
-COLUMNS = table.COLUMNS
 READER_VERSION = "boneexp-data-1"
 BTXRD_COUNTS = {1: (1593, 1110, 235), 2: (259, 214, 76), 3: (27, 201, 31)}
 OF_THE_TABLE = "Correct the table where it is wrong."
@@ -61,18 +61,13 @@ def read_dataset(
         DataInvalid: with every place that is wrong.
     """
     _check_root(root)
-    path = table.table_path(root)
-    read = table.read_table(path, group_column)
+    path = table_path(root)
+    read = read_table(path, group_column)
     rows, problems = sorted(read.rows, key=lambda row: row.image_id), read.problems
     images = _images(root)
-    annotations = annotation_files(root, {table.stem_of(row.image_id) for row in rows})
-    missing = [
-        f"images/{row.image_id}: missing ({path.name} row {row.line})"
-        for row in rows
-        if _image_of(row, images) is None
-    ]
+    annotations = annotation_files(root, {stem_of(row.image_id) for row in rows})
     found = [
-        (row, Pair(image, annotations.by_stem.get(table.stem_of(row.image_id))))
+        (row, Pair(image, annotations.by_stem.get(stem_of(row.image_id))))
         for row in rows
         if (image := _image_of(row, images))
     ]
@@ -80,12 +75,9 @@ def read_dataset(
     entries = [_Entry(row, pair, *known) for (row, pair), known in zip(found, examined.facts, strict=True)]
     damaged = {f"damaged:{entry.row.image_id}": entry for entry in entries if entry.image.damage}
     refused = [entry for name, entry in damaged.items() if name not in accept]
-    by_advice = {
-        OF_THE_TABLE: problems,
-        OF_IMAGES: missing + [problem for entry in entries for problem in _image_problems(root, entry)],
-        OF_ANNOTATIONS: [problem for entry in entries for problem in _annotation_problems(root, entry)],
-        _advice_for(refused): [_damage(root, entry) for entry in refused],
-    }
+    by_advice = _problems(root, entries, refused)
+    by_advice[OF_THE_TABLE] = problems
+    by_advice[OF_IMAGES][:0] = _missing(path.name, rows, images)
     if everything := [problem for each in by_advice.values() for problem in each]:
         raise DataInvalid(_message(root, by_advice), everything)
     if index_path and examined.news:
@@ -93,16 +85,23 @@ def read_dataset(
     without_row = sorted({path.name for path in images.values()} - {pair.image.name for _, pair in found})
     accepted = [_damage(root, entry) for name, entry in damaged.items() if name in accept]
     needless = sorted(set(accept) - damaged.keys())
-    notes = (*read.notes, *_images_without_row(without_row), *_acceptance_notes(accepted, needless))
+    notes = (*read.notes, *images_without_row(without_row), *acceptance_notes(accepted, needless))
     return _dataset(root, entries, annotations.strangers, notes)
 
 
-def duplicates(dataset: "Dataset") -> tuple[tuple[int, ...], ...]:
-    """Return the groups of two or more images with equal perceptual hash, as indices."""
-    hashes = [radiograph.phash for radiograph in dataset.radiographs]
-    order = sorted(range(len(hashes)), key=lambda index: (hashes[index], index))
-    groups = [tuple(group) for _, group in groupby(order, key=hashes.__getitem__)]
-    return tuple(sorted(group for group in groups if len(group) > 1))
+def _missing(table: str, rows: Sequence[Row], images: Mapping[str, Path]) -> list[str]:
+    absent = [row for row in rows if _image_of(row, images) is None]
+    return [f"images/{row.image_id}: missing ({table} row {row.line})" for row in absent]
+
+
+def _problems(root: Path, entries: Sequence["_Entry"], refused: Sequence["_Entry"]) -> dict[str, list[str]]:
+    """Return what is wrong by what to do about it, in the order in which it is shown."""
+    return {
+        OF_THE_TABLE: [],
+        OF_IMAGES: [problem for entry in entries for problem in _image_problems(root, entry)],
+        OF_ANNOTATIONS: [problem for entry in entries for problem in _annotation_problems(root, entry)],
+        _advice_for(refused): [_damage(root, entry) for entry in refused],
+    }
 
 
 def _check_root(root: Path) -> None:
@@ -130,8 +129,8 @@ def _images(root: Path) -> Mapping[str, Path]:
         for path in sorted((root / "images").iterdir(), key=lambda path: (_preference(path), path))
         if path.suffix.lower() in IMAGE_ENDINGS and not path.name.startswith(".")
     ]
-    by_stem = {table.one_spelling(path.stem): path for path in reversed(paths)}
-    return by_stem | {table.one_spelling(path.name): path for path in paths}
+    by_stem = {one_spelling(path.stem): path for path in reversed(paths)}
+    return by_stem | {one_spelling(path.name): path for path in paths}
 
 
 def _preference(path: Path) -> int:
@@ -139,8 +138,8 @@ def _preference(path: Path) -> int:
     return IMAGE_ENDINGS.index(ending) if ending in IMAGE_ENDINGS else len(IMAGE_ENDINGS)
 
 
-def _image_of(row: table.Row, images: Mapping[str, Path]) -> Path | None:
-    return images.get(row.image_id) or images.get(table.stem_of(row.image_id))
+def _image_of(row: Row, images: Mapping[str, Path]) -> Path | None:
+    return images.get(row.image_id) or images.get(stem_of(row.image_id))
 
 
 def _image_problems(root: Path, entry: "_Entry") -> Iterator[str]:
@@ -162,19 +161,13 @@ def _advice_for(damaged: Sequence["_Entry"]) -> str:
     )
 
 
-def _acceptance_notes(accepted: Sequence[str], needless: Sequence[str]) -> Iterator[str]:
-    yield from (f"accepted all the same: {damage}" for damage in accepted)
-    if needless:
-        yield f"data.accept names what is not damaged: {', '.join(needless[:_SHOWN])}"
-
-
 def _annotation_problems(root: Path, entry: "_Entry") -> Iterator[str]:
     if not entry.files.annotation:
         return
     annotation = entry.files.annotation.relative_to(root).as_posix()
     if entry.annotation.problem:
         yield f"{annotation}: {entry.annotation.problem}"
-    if entry.row.label == table.NORMAL and entry.annotation.has_lesion:
+    if entry.row.label == NORMAL and entry.annotation.has_lesion:
         yield f"{annotation}: label conflict: a lesion is drawn, and row {entry.row.line} says Normal"
 
 
@@ -210,7 +203,7 @@ def _dataset(
         Annotated(one, entry.files.annotation, entry.annotation)
         for one, entry in zip(radiographs, entries, strict=True)
     ]
-    notes = (*table_notes, *_same_pictures(radiographs), *annotation_notes(root, annotated, strangers))
+    notes = (*table_notes, *same_pictures(radiographs), *annotation_notes(root, annotated, strangers))
     return Dataset(root, kind, radiographs, digest_of([READER_VERSION, content]), notes)
 
 
@@ -244,31 +237,9 @@ def _counts(radiographs: Sequence[Radiograph]) -> dict[int, tuple[int, ...]]:
     return {center: tuple(by_class) for center, by_class in counts.items()}
 
 
-def _same_pictures(radiographs: Sequence[Radiograph]) -> Iterator[str]:
-    """Say which images show the same picture under different classes."""
-    by_hash: dict[str, list[Radiograph]] = {}
-    for one in radiographs:
-        by_hash.setdefault(one.phash, []).append(one)
-    for same in by_hash.values():
-        if len({one.label for one in same}) > 1:
-            likeness = "are the same picture" if len({one.sha256 for one in same}) == 1 else "look the same"
-            classes = [CLASS_NAMES[one.label] for one in same]
-            yield f"{_listed([one.image_id for one in same])} {likeness} with classes {_listed(classes)}"
-
-
-def _images_without_row(names: Sequence[str]) -> Iterator[str]:
-    if names:
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        yield f"images that no row of the table names: {len(names)} ({', '.join(names[:_SHOWN])}{more})"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
-
-
 @dataclass(frozen=True)
 class _Entry:
-    row: table.Row
+    row: Row
     files: Pair
     image: ImageFacts
     annotation: AnnotationFacts

@@ -10,15 +10,8 @@ from boneexp.errors import Damaged
 from boneexp.ledger.history import record_event, seal_if_changed
 from boneexp.ledger.seals import Subject, seal_holds
 from boneexp.ledger.statements import insert, insert_all, update
-from boneexp.study.settings import (
-    STEERS_ONLY,
-    BaselineSettings,
-    ExperimentSettings,
-    ReferenceSettings,
-    RunSpec,
-    SelectionSettings,
-    canonical_json,
-)
+from boneexp.study.decision_settings import BaselineSettings, ReferenceSettings, SelectionSettings
+from boneexp.study.settings import STEERS_ONLY, ExperimentSettings, RunSpec, canonical_json
 
 MAX_ATTEMPTS = 3
 ALL_NOTES = "SELECT name, value FROM datasets, json_each(notes_json)"  # for a person to paste

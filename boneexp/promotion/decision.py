@@ -24,8 +24,8 @@ from boneexp.promotion.gate.grid_file import belongs, describes
 from boneexp.promotion.gate.integrity import integrity_conditions, ledger_conditions
 from boneexp.promotion.gate.reached import reached
 from boneexp.promotion.gate.statistical import statistical_conditions
+from boneexp.study.decision_settings import PromotionSettings
 from boneexp.study.grid import promotion_policy
-from boneexp.study.settings import PromotionSettings
 from boneexp.text.nearest import nearest
 
 

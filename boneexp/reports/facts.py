@@ -23,7 +23,7 @@ from boneexp.reports.analyses import Analysed, analysed
 from boneexp.reports.numbers import Estimate
 from boneexp.reports.subject import Subject, subject_of
 from boneexp.results import SPLITS
-from boneexp.study.settings import REFERENCE_FIGURES
+from boneexp.study.decision_settings import REFERENCE_FIGURES
 from boneexp.text.labels import split_of
 
 

@@ -16,17 +16,19 @@ from pydantic_core import ErrorDetails
 from boneexp.errors import GridInvalid
 from boneexp.files.atomic import write_text
 from boneexp.results import SPLITS
-from boneexp.study.overrides import DEFAULT_SECTIONS, add_experiments, lay_over, merged, shortened
-from boneexp.study.settings import (
-    EXPERIMENT_ID,
+from boneexp.study.decision_settings import (
     BaselineSettings,
-    CenterHoldoutSettings,
-    ExperimentSettings,
     PromotedSettings,
     PromotionSettings,
     ReferenceSettings,
-    Seed,
     SelectionSettings,
+)
+from boneexp.study.overrides import DEFAULT_SECTIONS, add_experiments, lay_over, merged, shortened
+from boneexp.study.settings import (
+    EXPERIMENT_ID,
+    CenterHoldoutSettings,
+    ExperimentSettings,
+    Seed,
     Settings,
     SplitSpec,
     SplitsSettings,

@@ -21,18 +21,10 @@ from boneexp.data.phantom.anatomy import SCENES
 from boneexp.data.phantom.drawing import Exposure, Outline, Pose, expose
 from boneexp.data.phantom.film import LOOKS, Film, develop
 from boneexp.data.phantom.patients import Patient, plan
+from boneexp.data.rows import COLUMNS
 from boneexp.errors import DataInvalid
 from boneexp.files.atomic import write_text
 
-COLUMNS = (
-    *("image_id", "center", "age", "gender"),
-    *("hand", "ulna", "radius", "humerus", "foot", "tibia", "fibula", "femur", "hip bone"),
-    *("ankle-joint", "knee-joint", "hip-joint", "wrist-joint", "elbow-joint", "shoulder-joint"),
-    *("tumor", "benign", "malignant"),
-    *("osteochondroma", "multiple osteochondromas", "simple bone cyst", "giant cell tumor", "osteofibroma"),
-    *("synovial osteochondroma", "other bt", "osteosarcoma", "other mt"),
-    *("upper limb", "lower limb", "pelvis", "frontal", "lateral", "oblique"),
-)
 MARKER = "PHANTOM.md"
 DATASET = ("images", "Annotations", "dataset.csv", "dataset.xlsx")
 NOTICE = """# Phantom dataset: synthetic, no patients

@@ -12,7 +12,7 @@ from boneexp.ledger.queries.experiments import ChosenRun
 from boneexp.ledger.queries.figures import test_metric
 from boneexp.promotion.gate.conditions import Condition
 from boneexp.promotion.gate.tested import test_predictions
-from boneexp.study.settings import PromotionSettings
+from boneexp.study.decision_settings import PromotionSettings
 from boneexp.text.labels import label
 
 LEVEL = 0.05  # at which a calibrated model fails, over all test parts together

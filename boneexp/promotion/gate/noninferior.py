@@ -17,7 +17,7 @@ from boneexp.ledger.seals import Subject, seal_holds
 from boneexp.ledger.statements import record
 from boneexp.promotion.gate.conditions import Condition
 from boneexp.promotion.gate.tested import test_predictions
-from boneexp.study.settings import PromotionSettings
+from boneexp.study.decision_settings import PromotionSettings
 from boneexp.text.labels import label, split_of
 
 SEED = 42

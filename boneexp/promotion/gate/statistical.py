@@ -19,7 +19,7 @@ from boneexp.promotion.gate.calibration import calibration_condition
 from boneexp.promotion.gate.conditions import Condition
 from boneexp.promotion.gate.noninferior import not_inferior
 from boneexp.promotion.gate.subgroups import worst_subgroups
-from boneexp.study.settings import PromotionSettings
+from boneexp.study.decision_settings import PromotionSettings
 from boneexp.text.labels import label, split_of
 
 PARTS = {"train": "training", "val": "validation", "test": "test"}

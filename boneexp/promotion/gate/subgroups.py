@@ -15,7 +15,7 @@ from boneexp.ledger.queries.predictions import attribute_members
 from boneexp.promotion.gate.conditions import Condition
 from boneexp.promotion.gate.tested import test_predictions
 from boneexp.results import CLASS_NAMES
-from boneexp.study.settings import PromotionSettings
+from boneexp.study.decision_settings import PromotionSettings
 from boneexp.text.labels import label
 
 CONFIDENCE = 0.95  # of the intervals beside a subgroup's figure
