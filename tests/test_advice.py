@@ -13,7 +13,7 @@ from settled_ledger import EPOCHS, NOW, settled_ledger
 
 from boneexp.doctor.remaking import evidence_of
 from boneexp.experiment.outputs import _counted, _summary
-from boneexp.exports.mlflow_runs import _record
+from boneexp.exports.mlflow_record import read_record
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.queries.attempts import Epoch
 from boneexp.ledger.queries.finished import settled_runs
@@ -164,8 +164,8 @@ def test_epochs_count_from_one_wherever_they_are_read(settled, tmp_path):
         raw = connection.execute("SELECT epoch FROM epochs WHERE run_id = 1 ORDER BY epoch").fetchall()
         assert [row[0] for row in raw] == list(range(EPOCHS))  # which is sealed
         assert connection.execute("SELECT best_epoch FROM runs WHERE id = 1").fetchone()[0] == BEST - 1
-        sent = _record(connection, settled_runs(connection)[0])
-        steps = [step for name, _, _, step in sent.figures() if name == "val_loss"]
+        sent = read_record(connection, settled_runs(connection)[0])
+        steps = [each.step for each in sent.metrics() if each.key == "val_loss"]
         assert (steps, sent.tags()["boneexp.best_epoch"]) == (every, str(BEST))
         evidence = evidence_of(connection, 1)
         spec = RunSpec.model_validate_json(spec_json(connection, 1))

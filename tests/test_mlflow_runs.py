@@ -16,7 +16,7 @@ from settled_ledger import settled_ledger
 os.environ["MLFLOW_DISABLE_TELEMETRY"] = "true"  # before MLflow is imported by anybody
 os.environ["MLFLOW_HTTP_REQUEST_MAX_RETRIES"] = "0"
 
-from boneexp.exports import mlflow_runs
+from boneexp.exports import mlflow_record, mlflow_runs
 from boneexp.ledger.database import writing
 from boneexp.ledger.queue import retry
 
@@ -113,7 +113,7 @@ def test_every_number_of_every_run_comes_back_as_it_is_in_the_ledger(exported):
     client = client_of(folder)
     compared, epochs = 0, "SELECT * FROM epoch_history WHERE run = ? ORDER BY epoch"
     for run_id, run in runs_in(folder).items():
-        for name in mlflow_runs.EPOCH_FIGURES:
+        for name in mlflow_record.EPOCH_METRICS:
             wanted = [(row["epoch"], row[name], round(row["ended_at"] * 1000))
                       for row in rows(study, epochs, run_id)
                       if row[name] is not None]  # fmt: skip

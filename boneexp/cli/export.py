@@ -25,7 +25,10 @@ from boneexp.ledger.database import reading
 def export(
     *,
     bundle: Annotated[
-        Path | None, typer.Option("--bundle", metavar="FILE", help="Write one archive that checks itself.")
+        Path | None,
+        typer.Option(
+            "--bundle", metavar="FILE", help="Write one archive, a BagIt bag that anybody can check."
+        ),
     ] = None,
     mlflow: Annotated[
         str, typer.Option("--mlflow", metavar="DIR-or-URI", help="Write every settled run into MLflow, once.")

@@ -1,37 +1,27 @@
-"""`export --bundle`: one archive with all that a reader needs to check a study, and what checks it.
+"""`export --bundle`: a BagIt bag in one archive, with all that a reader needs to check a study.
 
-Everything but documents and grid file comes from one copy of the ledger, so that it agrees. The archive is
-checked by its own verifier before it gets its name.
+Everything but documents and grid file comes from one copy of the ledger, so that it agrees. What a checksum
+cannot tell is checked by the bundle's own verifier before the archive gets its name.
 """
 
-import hashlib
-import json
-import shutil
-import stat
 import tempfile
 import time
-import zipfile
-from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import boneexp
 from boneexp.errors import BoneexpError, Damaged, NothingToDo, PromotionRefused
 from boneexp.exports import members, verify
-from boneexp.exports.members import Content
+from boneexp.exports.bag import make_bag, write_archive
+from boneexp.exports.crate import METADATA, crate_metadata
 from boneexp.files.atomic import refuse_link, sha256_of, whole_file
 from boneexp.files.folders import Place
 from boneexp.ledger.database import SCHEMA, reading
-from boneexp.ledger.queries.datasets import all_datasets
-from boneexp.ledger.queries.events import Event, last_event
+from boneexp.ledger.queries.events import last_event
 from boneexp.ledger.queries.finished import exported_runs
 from boneexp.ledger.slice import Withheld, machine_paths, slice_without_machine
-from boneexp.ledger.statements import Facts
 from boneexp.promotion.carry_out import wrong_grid
 from boneexp.text.labels import RESEARCH_ONLY
-
-MOMENT = (1980, 1, 1, 0, 0, 0)  # the same content gives the same archive
 
 
 @dataclass(frozen=True)
@@ -47,7 +37,7 @@ class Bundled:
     missing: tuple[str, ...]
 
     def sentence(self) -> str:
-        """Say what to note, and what is not as it lay in the study."""
+        """Return what to note, and what is not as it was in the study."""
         lines = [
             f"{self.files} files, every check holds; note elsewhere the last event's hash: {self.last_event}",
             f"Without paths or images of this machine: {', '.join(self.altered)}" if self.altered else "",
@@ -55,14 +45,17 @@ class Bundled:
         ]
         return "\n".join(filter(None, lines))
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return it, ready for json.dumps."""
-        return {
-            **vars(self),
-            "path": str(self.path),
-            "altered": list(self.altered),
-            "missing": list(self.missing),
-        }
+        return {**asdict(self), "path": str(self.path)}
+
+
+@dataclass(frozen=True)
+class _Payload:
+    runs: int
+    last_event: str
+    altered: tuple[str, ...]
+    missing: tuple[str, ...]
 
 
 def write_bundle(place: Place, target: Path, *, with_checkpoints: bool, replace: bool) -> Bundled:
@@ -81,27 +74,17 @@ def write_bundle(place: Place, target: Path, *, with_checkpoints: bool, replace:
     try:
         with (
             whole_file(target) as part,
-            tempfile.TemporaryDirectory(
-                dir=target.parent, prefix=f"{target.name}.", suffix=".part"
-            ) as scratch,
+            tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}.", suffix=".part") as bag,
         ):
-            made = _gathered(place, Path(scratch), with_checkpoints)
-            _write_archive(part, made.files)
-            _require_verified(part)
+            payload = _write_payload(place, Path(bag) / "data", with_checkpoints)
+            files = make_bag(Path(bag), _bag_info(payload))
+            write_archive(part, Path(bag), target.stem.strip(".") or "study")
             sha256, size_bytes = sha256_of(part), part.stat().st_size
     except OSError as error:
         raise BoneexpError(
             f"{target} cannot be written ({error.strerror or error}); free space there, or name another place"
         ) from error
-    return Bundled(target, sha256, size_bytes, len(made.files), made.last_event, made.altered, made.missing)
-
-
-@dataclass(frozen=True)
-class _Gathered:
-    files: Mapping[str, Content]
-    last_event: str
-    altered: tuple[str, ...]
-    missing: tuple[str, ...]
+    return Bundled(target, sha256, size_bytes, files, payload.last_event, payload.altered, payload.missing)
 
 
 def _require_free(target: Path, replace: bool) -> None:
@@ -112,80 +95,58 @@ def _require_free(target: Path, replace: bool) -> None:
         raise BoneexpError(f"{target} is there already; name another file, or replace it with --yes")
 
 
-def _gathered(place: Place, scratch: Path, with_checkpoints: bool) -> _Gathered:
-    copy = scratch / verify.LEDGER
+def _write_payload(place: Place, data: Path, with_checkpoints: bool) -> _Payload:
+    data.mkdir()
     with reading(place.ledger) as connection:
-        withheld = slice_without_machine(connection, copy)
+        withheld = slice_without_machine(connection, data / "ledger.db")
         if place.grid.is_file() and (wrong := wrong_grid(place, connection)) is not None:
             raise PromotionRefused(f"the grid file would go out as this study's, and is not: {wrong}")
         paths = machine_paths(connection)
-    with reading(copy) as connection:
-        texts = members.texts_of_study(place, paths)
-        splits, missing = members.splits(connection, place.artifacts)
-        files: dict[str, Content] = {
-            verify.LEDGER: copy,
-            **members.of_ledger(connection, scratch),
-            **splits,
-            **texts.files,
-            **(members.checkpoints(connection, place.artifacts) if with_checkpoints else {}),
-            "verify.py": Path(verify.__file__),
-        }
+    with reading(data / "ledger.db") as connection:
+        texts = members.write_texts(place, paths, data)
+        missing = sorted([*members.copy_splits(connection, place.artifacts, data), *texts.missing])
+        if with_checkpoints:
+            members.copy_checkpoints(connection, place.artifacts, data)
+        members.write_tables(connection, data)
         last = last_event(connection)
         assert last is not None  # a run has finished
-        about = _about(all_datasets(connection), last, withheld)
-        files["README.txt"] = members.readme(connection, about["last_event"]["hash"])
-    gone = sorted([*missing, *texts.missing])
-    about |= {"checkpoints": with_checkpoints, "altered": list(texts.altered), "missing": gone}
-    about["files"] = {name: _noted(files[name]) for name in sorted(files)}
-    manifest = (json.dumps(about, indent=2, allow_nan=False) + "\n").encode()
-    files[verify.MANIFEST] = manifest
-    digest = hashlib.sha256(manifest).hexdigest()
-    files[verify.MANIFEST_DIGEST] = f"{digest}  {verify.MANIFEST}\n".encode()
-    return _Gathered(files, about["last_event"]["hash"], texts.altered, tuple(gone))
+        about = {
+            "boneexp": boneexp.__version__,
+            "schema": SCHEMA,
+            "as_of": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(last.at)),
+            "last_event": {"id": last.id, "hash": last.hash},
+            "altered": texts.altered,
+            "missing": missing,
+            **_withheld(withheld),
+        }
+        members.write_json(data / "export.json", about)
+        members.write_verifier(data)
+        members.write_readme(connection, data, last)
+        (data / METADATA).write_text(crate_metadata(connection, data, last), encoding="utf-8", newline="")
+        runs = len(exported_runs(connection))
+    _require_verified(data)
+    return _Payload(runs, last.hash, texts.altered, tuple(missing))
 
 
-def _about(datasets: list[Facts], last: Event, withheld: Withheld) -> dict[str, Any]:
-    as_of = time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime(last.at))
+def _withheld(withheld: Withheld) -> dict[str, object]:
+    seals = [[subject, table] for subject, tables in withheld.seals for table in tables]
+    return {"withheld_events": withheld.events, "withheld": seals}
+
+
+def _bag_info(payload: _Payload) -> dict[str, str]:
     return {
-        "format": verify.FORMAT,
-        "note": RESEARCH_ONLY,
-        "boneexp": boneexp.__version__,
-        "schema": SCHEMA,
-        "as_of": as_of,
-        "last_event": {"id": last.id, "hash": last.hash},
-        "datasets": datasets,
-        "withheld_events": withheld.events,
-        "withheld": [{"subject": subject, "tables": list(tables)} for subject, tables in withheld.seals],
+        "External-Description": f"{RESEARCH_ONLY} A study of bone-radiograph classifiers: {payload.runs} "
+        "finished runs. The identifier is the hash of the last event; data/README.txt says how to check all.",
+        "External-Identifier": payload.last_event,
+        "Bag-Software-Agent": f"boneexp {boneexp.__version__}",
     }
 
 
-def _noted(content: Content) -> dict[str, Any]:
-    if isinstance(content, Path):
-        return {"sha256": sha256_of(content), "size_bytes": content.stat().st_size}
-    return {"sha256": hashlib.sha256(content).hexdigest(), "size_bytes": len(content)}
-
-
-def _write_archive(path: Path, files: Mapping[str, Content]) -> None:
-    with zipfile.ZipFile(path, "w") as archive:
-        for name in sorted(files):
-            entry = zipfile.ZipInfo(name, MOMENT)
-            entry.create_system = 3  # Unix, wherever it is written
-            entry.external_attr = (stat.S_IFREG | 0o644) << 16
-            entry.compress_type = zipfile.ZIP_STORED if name.endswith(".pt") else zipfile.ZIP_DEFLATED
-            content = files[name]
-            with archive.open(entry, "w", force_zip64=True) as member:
-                if isinstance(content, bytes):
-                    member.write(content)
-                    continue
-                with content.open("rb") as source:
-                    shutil.copyfileobj(source, member, 1 << 20)
-
-
-def _require_verified(path: Path) -> None:
+def _require_verified(data: Path) -> None:
     """Give nothing out that the reader's own check would find wrong."""
-    for check, said, holds in verify.checked(path):
+    for check, message, holds in verify.checked(data):
         if not holds:
             raise Damaged(
-                f"nothing was exported, for its own check fails ({check}: {said}); see what is wrong with: "
-                "boneexp doctor"
+                f"nothing was exported, for its own check fails ({check}: {message}); "
+                "see what is wrong with: boneexp doctor"
             )

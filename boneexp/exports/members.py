@@ -1,10 +1,12 @@
-"""The files of a bundle, from the ledger's rows and from what lies in the study's folders."""
+"""The files of a bundle's payload, from the ledger's rows and from the study's folders."""
 
+import csv
 import json
 import platform
+import shutil
 import sqlite3
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from importlib.metadata import distributions
 from itertools import islice
@@ -16,21 +18,27 @@ from boneexp.comparison.ranking import compared
 from boneexp.comparison.references import data_warning
 from boneexp.comparison.verdict import verdict_of
 from boneexp.errors import Damaged
+from boneexp.exports import verify
+from boneexp.exports.crate import CONTENTS
 from boneexp.exports.withheld import grid_without_paths, paths_here, without_images, without_paths
-from boneexp.files.atomic import inside, sha256_of
+from boneexp.files.atomic import inside, link, sha256_of
 from boneexp.files.folders import MODEL_CARD, POC_REPORT, Place
 from boneexp.ledger.database import sqlite_version
 from boneexp.ledger.queries.attempts import software_of_attempts
 from boneexp.ledger.queries.datasets import all_datasets
-from boneexp.ledger.queries.figures import every_metric
+from boneexp.ledger.queries.events import Event
+from boneexp.ledger.queries.figures import EVERY_METRIC, every_metric
 from boneexp.ledger.queries.finished import exported_runs
-from boneexp.ledger.queries.predictions import every_prediction
+from boneexp.ledger.queries.predictions import EVERY_PREDICTION, every_prediction
+from boneexp.ledger.sealed_rows import FIRST_RULE, RULES
+from boneexp.ledger.seals import SEALED_BY
+from boneexp.ledger.slice import MAY_NAME_A_MACHINE, WITHHELD_DETAILS
 from boneexp.ledger.statements import Facts
 from boneexp.reports.documents import standing_text
+from boneexp.study.settings import digest_of
 from boneexp.text.escaping import csv_text, visible
 from boneexp.text.labels import RESEARCH_ONLY
 
-Content = bytes | Path
 ROWS_AT_A_TIME = 10_000
 LARGEST_PAGE_BYTES = 1_000_000_000  # report.html with its pictures
 README = """\
@@ -38,33 +46,25 @@ README = """\
 
 A study of bone-radiograph classifiers, exported by boneexp {version}: {runs} finished runs.
 {warnings}
-To check it (Python 3.8 or newer, nothing else; this file's neighbours are not changed):
+It is a BagIt bag (RFC 8493), and its folder data/ is an RO-Crate 1.2 (data/ro-crate-metadata.json). To check
+it, in the folder with bagit.txt:
 
-    python verify.py              in the unpacked folder
-    python verify.py study.zip    on the archive as it came
+    sha256sum -c manifest-sha256.txt      every file is the one that was written; any BagIt tool can do it
+    python data/verify.py                 what a checksum cannot tell; Python 3.8 or newer, nothing else
 
-Take verify.py from boneexp itself (boneexp/exports/verify.py) if you do not trust the one in here. It checks
-that every file is the one in manifest.json, that the history of the ledger is unbroken, that every result is
-as it was sealed when its run ended, and that the figures come out of the predictions again. It cannot tell a
-whole bundle that was made anew from the first one: hold the hash of the last event against what its makers
-have noted elsewhere.
+verify.py checks that the history of the ledger is unbroken, that every result is as it was sealed when its
+run ended, that the tables have the ledger's rows, and that the metrics come out of the predictions again.
+Take it from boneexp itself (python boneexp/exports/verify.py data) if you do not trust the one in here. No
+check can tell a whole bag that was made anew from the first one: compare the hash of the last event with the
+one that its makers have published.
 
     last event    {last_event}
 
-    ledger.db            the whole ledger (sqlite3 ledger.db); docs/ledger.md of boneexp explains every table
-    configs/             the resolved settings of each finished run
-    splits/              which image is in which part
-    predictions.csv      three probabilities per run and image
-    metrics.csv          every figure with its interval
-    comparison.csv/.json the comparison of the experiments
-    docs/, report.html   the documents as they stood
-    experiments.toml     the grid file as it stood
-    environment.json     the software of every attempt, and what is installed where this was exported
-    checkpoints/         the weights, if they were asked for
+{contents}
 
 Withheld: host names, process numbers and absolute paths (a path is cut down to its last name), tracebacks,
-and every image, also those embedded in report.html. manifest.json names the files that were altered by
-that, those that were not there, and the seals that cannot be checked because of it.
+and every image, also those embedded in report.html. export.json names the files that were altered by that,
+those that were not there, and the seals that cannot be checked because of it.
 """
 
 
@@ -72,60 +72,12 @@ that, those that were not there, and the seals that cannot be checked because of
 class Texts:
     """Documents and grid file; `altered` had paths or images taken out, `missing` are not there."""
 
-    files: dict[str, Content]
     altered: tuple[str, ...]
     missing: tuple[str, ...]
 
 
-def of_ledger(connection: sqlite3.Connection, scratch: Path) -> dict[str, Content]:
-    """Return tables, settings, comparison and environment; what may be large is written into `scratch`."""
-    found = compared(connection)
-    return {
-        "predictions.csv": _table(scratch / "predictions.csv", every_prediction(connection)),
-        "metrics.csv": _table(scratch / "metrics.csv", every_metric(connection)),
-        "comparison.csv": comparison_files.as_csv(found).encode(),
-        "comparison.json": _json(comparison_files.as_json(found, verdict_of(connection, found))),
-        "environment.json": _json(environment(connection)),
-        **{
-            f"configs/run-{row.run:04d}.json": _json({"config_hash": row.config_hash, **row.spec})
-            for row in exported_runs(connection)
-        },
-    }
-
-
-def splits(connection: sqlite3.Connection, artifacts: Path) -> tuple[dict[str, Content], list[str]]:
-    """Return the manifest of each split of a finished run, and the names of those that are not there.
-
-    Raises:
-        Damaged: a symbolic link is in the way.
-    """
-    runs = exported_runs(connection)
-    names = {f"splits/{row.split}-{row.split_digest[:12]}.csv" for row in runs}
-    paths = {name: inside(artifacts, name) for name in sorted(names)}
-    there: dict[str, Content] = {name: path for name, path in paths.items() if path.is_file()}
-    return there, sorted(names - set(there))
-
-
-def checkpoints(connection: sqlite3.Connection, artifacts: Path) -> dict[str, Content]:
-    """Return the best weights of each finished run.
-
-    Raises:
-        Damaged: a file is gone, or not what was recorded, or a symbolic link is in the way.
-    """
-    found: dict[str, Content] = {}
-    for row in exported_runs(connection):
-        path = inside(artifacts, row.checkpoint)
-        if not path.is_file() or sha256_of(path) != row.checkpoint_sha256:
-            raise Damaged(
-                f"{path}, the checkpoint of run {row.run}, is gone or not what was recorded; "
-                "see what is wrong with: boneexp doctor"
-            )
-        found[f"checkpoints/run-{row.run:04d}.pt"] = path
-    return found
-
-
-def texts_of_study(place: Place, machine_paths: Iterable[str]) -> Texts:
-    """Return grid file, both documents and the page, as far as they are there.
+def write_texts(place: Place, machine_paths: Iterable[str], data: Path) -> Texts:
+    """Write grid file, both documents and the page, as far as they are there.
 
     Raises:
         BoneexpError: one is a symbolic link, cannot be read, or is not UTF-8.
@@ -138,15 +90,64 @@ def texts_of_study(place: Place, machine_paths: Iterable[str]) -> Texts:
         f"docs/{POC_REPORT}": (place.docs / POC_REPORT, lambda text: without_paths(text, paths)),
         "report.html": (page, lambda text: without_images(without_paths(text, paths))),
     }
-    files: dict[str, Content] = {}
-    altered = []
+    altered, missing = [], []
     for name, (path, for_others) in wanted.items():
         text = _text(path)
         if text is None:
+            missing.append(name)
             continue
-        files[name] = for_others(text).encode()
-        altered += [name] if files[name] != text.encode() else []
-    return Texts(files, tuple(altered), tuple(name for name in wanted if name not in files))
+        written = for_others(text)
+        _write(data / name, written)
+        altered += [name] if written != text else []
+    return Texts(tuple(altered), tuple(missing))
+
+
+def copy_splits(connection: sqlite3.Connection, artifacts: Path, data: Path) -> list[str]:
+    """Copy the manifest of each split of a finished run; return the names of those that are not there.
+
+    Raises:
+        Damaged: one is not the split that its runs had, or a symbolic link is in the way.
+    """
+    digests = {(row.split, row.split_digest) for row in exported_runs(connection)}
+    missing = []
+    for split, digest in sorted(digests):
+        name = f"splits/{split}-{digest[:12]}.csv"
+        path = inside(artifacts, name)
+        if not path.is_file():
+            missing.append(name)
+            continue
+        _copy(path, data / name)
+        _require_split(data / name, digest)
+    return missing
+
+
+def copy_checkpoints(connection: sqlite3.Connection, artifacts: Path, data: Path) -> None:
+    """Copy the best weights of each finished run.
+
+    Raises:
+        Damaged: a file is gone, or not what was recorded, or a symbolic link is in the way.
+    """
+    for row in exported_runs(connection):
+        path = inside(artifacts, row.checkpoint)
+        if not path.is_file() or sha256_of(path) != row.checkpoint_sha256:
+            raise Damaged(
+                f"{path}, the checkpoint of run {row.run}, is gone or not what was recorded; "
+                "see what is wrong with: boneexp doctor"
+            )
+        _copy(path, data / "checkpoints" / f"run-{row.run:04d}.pt")
+
+
+def write_tables(connection: sqlite3.Connection, data: Path) -> None:
+    """Write predictions, metrics, comparison, settings and environment."""
+    found = compared(connection)
+    _write_table(data / "predictions.csv", every_prediction(connection))
+    _write_table(data / "metrics.csv", every_metric(connection))
+    _write(data / "comparison.csv", comparison_files.as_csv(found))
+    write_json(data / "comparison.json", comparison_files.as_json(found, verdict_of(connection, found)))
+    write_json(data / "environment.json", environment(connection))
+    for row in exported_runs(connection):
+        settings = {"config_hash": row.config_hash, **row.spec}
+        write_json(data / "configs" / f"run-{row.run:04d}.json", settings)
 
 
 def environment(connection: sqlite3.Connection) -> dict[str, object]:
@@ -172,20 +173,76 @@ def environment(connection: sqlite3.Connection) -> dict[str, object]:
     }
 
 
-def readme(connection: sqlite3.Connection, last_event: str) -> bytes:
-    """Return README.txt."""
+def write_verifier(data: Path) -> None:
+    """Write verify.py, and what it needs to know of seals."""
+    shutil.copyfile(verify.__file__, data / "verify.py")
+    _write(data / "seals.json", seal_rules())
+
+
+def seal_rules() -> str:
+    """Return the text of seals.json: which rows each seal covers, what seals them, what may be withheld."""
+    rules = {
+        "rules": RULES,
+        "first_rule": FIRST_RULE,
+        "sealed_by": SEALED_BY,
+        "may_be_withheld": [[kind, WITHHELD_DETAILS] for kind in MAY_NAME_A_MACHINE],
+        "tables": {"predictions": EVERY_PREDICTION, "metrics": EVERY_METRIC},
+    }
+    return json.dumps(_on_one_line(rules), indent=1, sort_keys=True) + "\n"
+
+
+def write_readme(connection: sqlite3.Connection, data: Path, last: Event) -> None:
+    """Write README.txt."""
     warnings = [data_warning(dataset) for dataset in all_datasets(connection)]
     text = README.format(
         research_only=RESEARCH_ONLY,
         version=boneexp.__version__,
         runs=len(exported_runs(connection)),
         warnings="".join(f"\n{visible(warning)}\n" for warning in warnings if warning),
-        last_event=last_event,
+        last_event=last.hash,
+        contents="\n".join(f"    {name:20} {what}" for name, what in CONTENTS.items()),
     )
-    return text.encode()
+    _write(data / "README.txt", text)
 
 
-def _table(path: Path, rows: Iterable[Facts]) -> Path:
+def write_json(path: Path, value: object) -> None:
+    """Write a value as JSON."""
+    _write(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def _on_one_line(value: object) -> object:
+    """Return nested values without line breaks in any text: how SQL is wrapped changes no digest."""
+    if isinstance(value, Mapping):
+        return {key: _on_one_line(each) for key, each in value.items()}
+    return " ".join(value.split()) if isinstance(value, str) else value
+
+
+def _require_split(path: Path, digest: str) -> None:
+    """Refuse a split that does not have the digest that its runs name.
+
+    Ids that had to be made harmless for a spreadsheet cannot be told from it, so such a split is not checked.
+    """
+    with path.open(encoding="utf-8", newline="") as file:
+        rows = [row[:2] for row in csv.reader(file)][1:]
+    altered = any(row[0].startswith("'") or "\\" in row[0] for row in rows)
+    if not altered and digest_of(sorted(rows)) != digest:
+        raise Damaged(
+            f"artifacts/splits/{path.name} is not the split that its runs had; "
+            "see what is wrong with: boneexp doctor"
+        )
+
+
+def _copy(source: Path, target: Path) -> None:
+    target.parent.mkdir(exist_ok=True)
+    link(source, target)
+
+
+def _write(path: Path, text: str) -> None:
+    path.parent.mkdir(exist_ok=True)
+    path.write_text(text, encoding="utf-8", newline="")
+
+
+def _write_table(path: Path, rows: Iterable[Facts]) -> None:
     """Write rows as CSV, some thousand at a time."""
     with path.open("w", encoding="utf-8", newline="") as file:
         left, header = iter(rows), ""
@@ -193,7 +250,6 @@ def _table(path: Path, rows: Iterable[Facts]) -> Path:
             text = csv_text(list(block[0]), block)
             file.write(text.removeprefix(header))
             header = header or text.partition("\n")[0] + "\n"
-    return path
 
 
 def _text(path: Path) -> str | None:
@@ -203,7 +259,3 @@ def _text(path: Path) -> str | None:
             f"{path} is a symbolic link, and what it leads to may not be the study's; put the file there"
         )
     return standing_text(path, LARGEST_PAGE_BYTES)
-
-
-def _json(value: object) -> bytes:
-    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()

@@ -71,13 +71,13 @@ def test_part_uses(connection: sqlite3.Connection) -> list[Facts]:
     return rows_of(connection, "SELECT * FROM test_part_uses")
 
 
+EVERY_METRIC = """SELECT run_id AS run, part, metric, class_name, value, low, high, interval_method
+                  FROM metrics ORDER BY run_id, part, metric, class_name"""
+
+
 def every_metric(connection: sqlite3.Connection) -> Iterator[Facts]:
     """Yield every stored figure with its interval, in the order of run, part, metric and class."""
-    return each_row(
-        connection,
-        """SELECT run_id AS run, part, metric, class_name, value, low, high, interval_method
-           FROM metrics ORDER BY run_id, part, metric, class_name""",
-    )
+    return each_row(connection, EVERY_METRIC)
 
 
 def metric_rows(connection: sqlite3.Connection, run_id: int, part: str = "test") -> list[Facts]:

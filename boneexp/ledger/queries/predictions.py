@@ -117,14 +117,14 @@ def mistaken_rows(connection: sqlite3.Connection, run_id: int) -> list[Facts]:
     )
 
 
+EVERY_PREDICTION = """SELECT run_id AS run, part, image_id, group_id AS "group", center, label, p_normal,
+                             p_benign, p_malignant
+                      FROM predictions ORDER BY run_id, part, image_id"""
+
+
 def every_prediction(connection: sqlite3.Connection) -> Iterator[Facts]:
     """Yield every stored prediction, in the order of run, part and image."""
-    return each_row(
-        connection,
-        """SELECT run_id AS run, part, image_id, group_id AS "group", center, label, p_normal, p_benign,
-                  p_malignant
-           FROM predictions ORDER BY run_id, part, image_id""",
-    )
+    return each_row(connection, EVERY_PREDICTION)
 
 
 def prediction_rows(connection: sqlite3.Connection, run_id: int) -> list[Facts]:
