@@ -4,15 +4,18 @@ import json
 import os
 import shutil
 import signal
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 from typer.testing import CliRunner
 
 from boneexp.cli import options
 from boneexp.cli.app import app
 from boneexp.ledger.database import open_ledger
+from boneexp.ledger.transaction import close_idle
 
 GRID = """
 seeds = [42]
@@ -56,8 +59,27 @@ center_holdout_accuracy = 0.95
 
 
 @pytest.fixture(scope="session")
-def new_ledger(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return open_ledger(tmp_path_factory.mktemp("new") / "ledger.db")
+def made_once(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str, Callable[[Path], object]], Path]:
+    """Return a function that gives a folder of that name, made once for all processes of the test run."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent / "shared" if "PYTEST_XDIST_WORKER" in os.environ else base / "shared"
+    shared.mkdir(exist_ok=True)
+
+    def made(name: str, make: Callable[[Path], object]) -> Path:
+        folder, done = shared / name, shared / f"{name}.done"
+        with FileLock(shared / f"{name}.lock"):
+            if not done.exists():
+                folder.mkdir()
+                make(folder)
+                done.touch()
+        return folder
+
+    return made
+
+
+@pytest.fixture(scope="session")
+def new_ledger(made_once) -> Path:
+    return made_once("new", lambda folder: open_ledger(folder / "ledger.db")) / "ledger.db"
 
 
 @pytest.fixture
@@ -73,12 +95,10 @@ def terminal(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def phantom(made_once) -> Path:
     from boneexp.data.phantom.write import write_phantom
 
-    folder = tmp_path_factory.mktemp("phantom") / "data"
-    write_phantom(folder, images=72, seed=1)
-    return folder
+    return made_once("phantom", lambda folder: write_phantom(folder / "data", images=72, seed=1)) / "data"
 
 
 os.environ["HF_HUB_OFFLINE"] = "1"  # no test asks the network; children and their server inherit it
@@ -134,17 +154,22 @@ def study(tmp_path: Path, phantom: Path) -> Study:
 
 
 @pytest.fixture(scope="session")
-def finished_study(tmp_path_factory: pytest.TempPathFactory, phantom: Path) -> Study:
-    """Two experiments on both splits, run to the end; tests must not change it."""
-    made = new_study(tmp_path_factory.mktemp("finished"), phantom)
-    made("queue")
-    made("run", "--all")
-    return made
+def finished_study(made_once, phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Study:
+    """Two experiments on both splits, run to the end; tests must not change it. Each process has a copy."""
+
+    def make(folder: Path) -> None:
+        made = new_study(folder, phantom)
+        made("queue")
+        made("run", "--all")
+        close_idle()
+
+    made = made_once("finished", make)
+    return Study(Path(shutil.copytree(made, tmp_path_factory.mktemp("finished") / "study")))
 
 
 @pytest.fixture(scope="session")
-def settled(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def settled(made_once) -> Path:
     """The folder of a study whose runs are settled and none promoted; tests copy it."""
     from settled_study import settled_study
 
-    return settled_study(tmp_path_factory.mktemp("settled")).folder
+    return made_once("settled", settled_study)

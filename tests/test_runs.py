@@ -15,6 +15,7 @@ import pandas as pd
 import pytest
 import torch
 from conftest import new_study
+from forked import Forked
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 from test_engines import until
 
@@ -339,12 +340,26 @@ def test_data_that_changed_since_queueing_fail_the_run_and_say_so(tmp_path, phan
     assert "have changed since this run was queued" in row["failure"]
 
 
-def start(study, *arguments):
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+@pytest.fixture
+def start():
+    """Return a function that starts boneexp in a process, `new` or forked, which ends with the test."""
+    started = []
+
+    def start(study, *arguments, new=False):
+        started.append(new_process(study, *arguments) if new else Forked(study, *arguments))
+        return started[-1]
+
+    yield start
+    for process in started:
+        if process.returncode is None:
+            process.kill()
+            process.wait()
+
+
+def new_process(study, *arguments):
     return subprocess.Popen(
         [sys.executable, "-m", "boneexp.cli.app", *arguments],
         cwd=study.folder,
-        env=environment,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
@@ -396,16 +411,15 @@ def assert_same_result(one, other):
 @pytest.mark.parametrize(
     "settings",
     [
-        {"model.backbone": "efficientnet_b0", "model.dropout": 0.2},
-        {"model.backbone": "efficientnet_b3", "model.dropout": 0.3},
-        {"model.backbone": "resnet50", "model.attn_layer": "cbam", "model.dropout": 0.3},
+        {"model.backbone": "test_resnet", "model.attn_layer": "cbam", "model.dropout": 0.3},
         {"training.epochs": 50, "training.patience": 2, "training.learning_rate": 1e-8},
     ],
-    ids=["E1-E2", "E3", "E4", "early stop"],
+    ids=["attention", "early stop"],
 )
 def test_killed_at_every_stage_the_run_ends_bit_for_bit_like_an_unbroken_one(
     tmp_path, phantom, with_work, settings
 ):
+    """The networks of the study are stopped and resumed in tests/test_training.py."""
     unbroken, killed = (new_study(tmp_path / name, phantom) for name in ("unbroken", "killed"))
     for study in (unbroken, killed):
         study(
@@ -482,12 +496,11 @@ def test_a_worker_killed_while_it_settles_leaves_a_run_that_ends_the_same(
 
 
 @pytest.mark.slow
-def test_a_killed_worker_loses_nothing_and_the_run_goes_on_to_the_same_weights(tmp_path, phantom):
+def test_a_killed_worker_loses_nothing_and_the_run_goes_on_to_the_same_weights(tmp_path, phantom, start):
     unbroken, killed = (new_study(tmp_path / name, phantom) for name in ("unbroken", "killed"))
     for study in (unbroken, killed):
         study("queue", *LONG)
-    whole = start(unbroken, "run", "--all")
-    assert whole.wait() == 0
+    unbroken("run", "--all")
     process = start(killed, "run", "--all")
     wait_for(process, "epoch 2/6")
     process.kill()
@@ -507,9 +520,9 @@ def test_a_killed_worker_loses_nothing_and_the_run_goes_on_to_the_same_weights(t
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143), (signal.SIGHUP, 129)]
 )
-def test_a_signal_saves_puts_the_run_back_and_says_so_in_the_exit_code(study, number, code):
+def test_a_signal_saves_puts_the_run_back_and_says_so_in_the_exit_code(study, start, number, code):
     study("queue", *LONG)
-    process = start(study, "run", "--all")
+    process = start(study, "run", "--all", new=number == signal.SIGINT)
     wait_for(process, "epoch 1/6")
     process.send_signal(number)
     text = process.communicate()[0]
@@ -555,7 +568,7 @@ def test_sigterm_to_the_child_alone_saves_and_the_run_goes_on_in_a_new_process(s
 
 
 @pytest.mark.slow
-def test_a_frozen_worker_loses_its_run_and_can_change_nothing_when_it_wakes(tmp_path, phantom):
+def test_a_frozen_worker_loses_its_run_and_can_change_nothing_when_it_wakes(tmp_path, phantom, start):
     unbroken, frozen = (new_study(tmp_path / name, phantom) for name in ("unbroken", "frozen"))
     for study in (unbroken, frozen):
         study("queue", *LONG)
@@ -585,7 +598,7 @@ def test_a_gpu_that_is_too_small_halves_the_micro_batch(study, with_work):
 
 
 @pytest.mark.slow
-def test_two_workers_side_by_side_never_share_a_run(study):
+def test_two_workers_side_by_side_never_share_a_run(study, start):
     study("queue", "--set", "training.epochs=1", "--seeds", "1,2")
     process = start(study, "run", "--all", "--workers", "2")
     text = process.communicate()[0]

@@ -169,6 +169,14 @@ def test_training_learns_the_bright_corner(tmp_path):
     assert np.allclose(said.sum(1), 1)
 
 
+def test_of_epochs_with_the_same_validation_loss_the_first_is_the_best(tmp_path, monkeypatch):
+    monkeypatch.setattr(training, "cross_entropy", lambda *_, **__: torch.tensor(0.5, requires_grad=True))
+    where, watcher = inputs(tmp_path, epochs=3, patience=9), Watcher()
+    done = train(build(TINY, 7), where, watcher.callbacks)
+    assert [record.val_loss for record in watcher.records] == [0.5] * 3
+    assert done.best_epoch == 0
+
+
 def test_early_stopping_ends_a_run_that_no_longer_improves(tmp_path):
     where = inputs(tmp_path, epochs=50, patience=2, learning_rate=1e-8)
     watcher = Watcher()
@@ -220,13 +228,14 @@ def bigger(prepared):
 def test_the_loss_is_torchs_own_weighted_smoothed_mean(tmp_path):
     where = inputs(tmp_path, epochs=1)
     model = with_a_head(build(TINY.model_copy(update={"dropout": 0.0}), 7))
-    weights = class_weights(where.samples.labels, True)
     loop = loop_of(model, where)
-    positions = np.arange(6)
+    weights = loop.weights = torch.tensor([0.5, 1.0, 4.0])
+    positions = np.array([0, 3, 6, 9, 1, 2])  # the weights of the batch add up to 7, and it has 6 images
     pixels = training_pixels(where.samples, positions, where.prepared, where.training, seed=7, epoch=0)
     model.train()
     logits = model(normalised(torch.from_numpy(pixels), where.data))
     labels = torch.from_numpy(where.samples.labels[positions])
+    assert weights[labels].sum() == 7
     expected = cross_entropy(logits, labels, weights, label_smoothing=where.training.label_smoothing)
     assert torch.allclose(loop._step(positions, 0), expected, atol=1e-5)
 
