@@ -17,7 +17,7 @@ from boneexp.ledger.explanations import record_explanations
 from boneexp.ledger.history import record_event, record_files
 from boneexp.ledger.promotions import Promotion, Standing, record_promotion
 from boneexp.ledger.queue import Worker, cancel, claim_next, retry
-from boneexp.ledger.settling import fail, finish, keep_epoch, put_back
+from boneexp.ledger.settling import fail, finish, keep_epoch, requeue
 from boneexp.results import EpochRecord, Failed, Stopped, WrittenFile
 from boneexp.study.settings import digest_of
 
@@ -47,7 +47,7 @@ def _fail(path: Path) -> None:
         assert fail(connection, taken, Failed("oom", "out of memory", "Traceback …"), LATER + 1002)
     stopped = _claim(path, FAILED, LATER + 2000)
     with writing(path) as connection:
-        assert put_back(connection, stopped, Stopped("SIGINT"), LATER + 2001)
+        assert requeue(connection, stopped, Stopped("SIGINT"), LATER + 2001)
     broken = _claim(path, FAILED, LATER + 3000)
     with writing(path) as connection:
         assert fail(connection, broken, Failed("error", "ZeroDivisionError: Ü", "Traceback …"), LATER + 3001)
@@ -58,7 +58,7 @@ def _cancel(path: Path) -> None:
     running = _claim(path, CANCELLED, LATER + 3500)
     with writing(path) as connection:
         assert cancel(connection, CANCELLED, LATER + 3501) == "stopping"
-        assert put_back(connection, running, Stopped("cancelled"), LATER + 3502)
+        assert requeue(connection, running, Stopped("cancelled"), LATER + 3502)
         retry(connection, CANCELLED, LATER + 3503)
         assert cancel(connection, CANCELLED, LATER + 3504) == "cancelled"
 

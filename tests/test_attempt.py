@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import specs as make
+from boneexp.runs.reproduce import _Unrecorded
 
 from boneexp.errors import BoneexpError, Damaged, LedgerUnusable
 from boneexp.files.folders import RunFolder
@@ -18,9 +19,8 @@ from boneexp.ledger.queries.runs import run_row as read_run_row
 from boneexp.ledger.queue import Claim, cancel, claim_next, retry
 from boneexp.results import Computing, Failed, Killed, Stopped
 from boneexp.runs import attempt as engine
-from boneexp.runs.again import _Unrecorded
 from boneexp.runs.attempt import outcome_of
-from boneexp.runs.context import Settled, StopFlag, Workplace
+from boneexp.runs.context import Settled, StopFlag, WorkerContext
 from boneexp.runs.report import Report
 from boneexp.runs.time_limit import GRACE_S, TimeLimit
 from boneexp.runs.workers import Tally
@@ -62,7 +62,7 @@ class Child:
 
 @pytest.fixture
 def place(ledger, tmp_path):
-    made = Workplace(ledger, tmp_path / "artifacts", Computing("cpu"), lambda news: None)
+    made = WorkerContext(ledger, tmp_path / "artifacts", Computing("cpu"), lambda news: None)
     made.artifacts.mkdir()
     return made
 
@@ -73,7 +73,7 @@ def nowhere():
 
 
 def nothing(announce):
-    return Workplace(Path("no ledger"), Path("no artifacts"), Computing("cpu"), announce)
+    return WorkerContext(Path("no ledger"), Path("no artifacts"), Computing("cpu"), announce)
 
 
 @pytest.fixture
@@ -218,7 +218,7 @@ ENDINGS = {
     "cancelled, and finished": (finished(), "cancelled", "boneexp retry 1", "run --all"),
     "stopped": (Stopped("SIGINT"), "queued", "boneexp run --all", "retry"),
     "out of memory": (Failed("oom", "m", "t"), "queued", "half the micro-batch", "retry"),
-    "killed": (Killed("m", "t"), "queued", "goes on from its last checkpoint", "retry"),
+    "killed": (Killed("m", "t"), "queued", "resumes from its last checkpoint", "retry"),
     "killed too often": (
         Killed("m", "t"),
         "failed",
@@ -314,7 +314,7 @@ def test_a_run_of_which_nothing_counts_any_more_is_killed_where_it_does_not_stop
 def test_a_run_that_is_to_go_on_later_is_given_all_the_time_that_it_needs_to_stop(nowhere):
     child, stop = waiting(type("Deaf", (Child,), {"deaf": True})), StopFlag()
     stop.set("SIGTERM")
-    place = Workplace(Path("no ledger"), Path("no artifacts"), Computing("cpu"), lambda news: None, stop)
+    place = WorkerContext(Path("no ledger"), Path("no artifacts"), Computing("cpu"), lambda news: None, stop)
     outcome_of(child, limited(place, 0.0), stop)
     assert (child.asked, child.killed) == (["SIGTERM"], False)
 

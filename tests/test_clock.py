@@ -22,7 +22,7 @@ from boneexp.ledger.queue import (
     holds,
     renew,
 )
-from boneexp.ledger.settling import fail, finish, keep_epoch, put_back
+from boneexp.ledger.settling import fail, finish, keep_epoch, requeue
 from boneexp.results import Failed, Stopped
 from boneexp.text.numbers import clock_time
 
@@ -109,7 +109,7 @@ def test_after_a_jump_forward_a_living_worker_is_fenced_and_nothing_counts_twice
     with writing(queued) as connection:
         assert not holds(connection, first)
         assert not renew(connection, first, NOW + 5 * HOUR_S, 120)
-        assert not put_back(connection, first, Stopped("s"), NOW + 5 * HOUR_S)
+        assert not requeue(connection, first, Stopped("s"), NOW + 5 * HOUR_S)
         assert not fail(connection, first, Failed("error", "m", "t"), NOW + 5 * HOUR_S)
     assert not kept(queued, first, 1, NOW + 5 * HOUR_S)
     for number in (0, 1):  # what b trains again comes out the same
@@ -128,7 +128,7 @@ def test_after_a_jump_forward_a_living_worker_is_fenced_and_nothing_counts_twice
 def test_events_that_go_back_in_time_are_a_whole_chain_in_the_order_in_which_they_were_written(queued):
     held = claim(queued, "a", NOW + DAY_S)
     with writing(queued) as connection:
-        assert put_back(connection, held, Stopped("SIGTERM"), NOW - DAY_S)
+        assert requeue(connection, held, Stopped("SIGTERM"), NOW - DAY_S)
     claim(queued, "b", NOW)
     with reading(queued) as connection:
         events = events_of_run(connection, 1)

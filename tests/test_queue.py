@@ -27,7 +27,7 @@ from boneexp.ledger.queue import (
     stop_requested,
 )
 from boneexp.ledger.seals import Subject, broken_seals, seal_holds
-from boneexp.ledger.settling import fail, finish, keep_epoch, lose, put_back
+from boneexp.ledger.settling import fail, finish, keep_epoch, record_death, requeue
 from boneexp.ledger.tables import runs
 from boneexp.results import Failed, Killed, Stopped
 from boneexp.study.settings import RunSpec
@@ -147,8 +147,8 @@ def test_an_abandoned_run_is_claimed_again_and_its_first_holder_must_stop(ledger
         assert not renew(connection, lost, now=62, lease_s=60)
         assert not keep_epoch(connection, lost, make.epoch(0), now=62)
         assert not fail(connection, lost, Failed("error", "m", "t"), now=62)
-        assert not lose(connection, lost, Killed("k", ""), now=62)
-        assert not put_back(connection, lost, Stopped("s"), now=62)
+        assert not record_death(connection, lost, Killed("k", ""), now=62)
+        assert not requeue(connection, lost, Stopped("s"), now=62)
         assert renew(connection, taken, now=62, lease_s=60)
         assert holds(connection, taken)
     assert outcomes(ledger, 1) == ["lost", None]
@@ -166,7 +166,7 @@ def test_nothing_that_a_worker_writes_reads_a_table_from_end_to_end(ledger):
         assert not stop_requested(connection, one)
         assert keep_epoch(connection, one, make.epoch(0), 2)
         assert finish(connection, one, make.finished(), 3) == "succeeded"
-        assert lose(connection, other, Killed("k", ""), 4) == "queued"
+        assert record_death(connection, other, Killed("k", ""), 4) == "queued"
         connection.set_trace_callback(None)
         plans = {each: connection.execute(f"EXPLAIN QUERY PLAN {each}").fetchall() for each in said}
     scans = {each: row["detail"] for each, plan in plans.items() for row in plan if "SCAN" in row["detail"]}
@@ -186,9 +186,9 @@ def test_a_run_that_waits_again_holds_no_lease(ledger, way):
         if way == "oom":
             assert fail(connection, held, Failed("oom", "m", "t"), 1) == "queued"
         elif way == "killed":
-            assert lose(connection, held, Killed("k", ""), 1) == "queued"
+            assert record_death(connection, held, Killed("k", ""), 1) == "queued"
         elif way == "stopped":
-            assert put_back(connection, held, Stopped("s"), 1) == "queued"
+            assert requeue(connection, held, Stopped("s"), 1) == "queued"
         elif way == "retried":
             assert fail(connection, held, Failed("error", "m", "t"), 1) == "failed"
             retry(connection, 1, 2)
@@ -229,7 +229,7 @@ def test_a_run_whose_process_is_killed_waits_again_until_that_has_happened_too_o
     for expected in ("queued", "queued", "failed"):
         held = claim(ledger)
         with writing(ledger) as connection:
-            assert lose(connection, held, killed, now=1) == expected
+            assert record_death(connection, held, killed, now=1) == expected
     settled = row(ledger, 1)
     assert (settled.state, settled.failure_kind, settled.attempts) == ("failed", "killed", 3)
     assert "SIGKILL" in settled.failure
@@ -244,7 +244,7 @@ def test_only_deaths_in_a_row_without_an_epoch_count(ledger):
         held = claim(ledger)
         with writing(ledger) as connection:
             assert keep_epoch(connection, held, make.epoch(number), now=1)
-            assert lose(connection, held, Killed("killed", ""), now=2) == "queued"
+            assert record_death(connection, held, Killed("killed", ""), now=2) == "queued"
 
 
 ENDS = {
@@ -253,8 +253,8 @@ ENDS = {
     "a full disk": lambda connection, held: fail(connection, held, Failed("disk", "m", "t"), 2),
     "unusable data": lambda connection, held: fail(connection, held, Failed("data", "m", "t"), 2),
     "a time limit": lambda connection, held: fail(connection, held, Failed("timeout", "m", "t"), 2),
-    "a kill": lambda connection, held: lose(connection, held, Killed("m", "t"), 2),
-    "a stop": lambda connection, held: put_back(connection, held, Stopped("m"), 2),
+    "a kill": lambda connection, held: record_death(connection, held, Killed("m", "t"), 2),
+    "a stop": lambda connection, held: requeue(connection, held, Stopped("m"), 2),
     "a result": lambda connection, held: finish(connection, held, make.finished(), 2),
     "its worker's death": lambda connection, held: free_dead(connection, 2),
     "the end of its lease": lambda connection, held: claim_next(connection, make.WORKER, 61, 60),
@@ -340,7 +340,7 @@ def test_what_is_settled_cannot_be_cancelled_and_stays_as_it_is(ledger, state):
             fail(connection, held, Failed("error", "m", "t"), 1)
         else:
             cancel(connection, 1, 1)
-            put_back(connection, held, Stopped("cancelled"), 2)
+            requeue(connection, held, Stopped("cancelled"), 2)
     before = raw(ledger, "SELECT * FROM runs"), raw(ledger, "SELECT * FROM events")
     with pytest.raises(RunNotFinished, match=f"run 1 is {state} already"), writing(ledger) as connection:
         cancel(connection, 1, 3)
@@ -392,7 +392,7 @@ def test_a_time_limit_holds_for_all_attempts_since_a_person_asked_for_the_run(le
     enqueue(ledger, [make.spec(**LIMITED)])
     first = claim(ledger, now=0)
     with writing(ledger) as connection:
-        put_back(connection, first, Stopped("SIGINT"), now=1000)
+        requeue(connection, first, Stopped("SIGINT"), now=1000)
     second = claim(ledger, now=5000)
     assert (first.worked_s, second.worked_s) == (0, 1000)
     with writing(ledger) as connection:
@@ -497,7 +497,7 @@ def test_a_run_that_is_put_back_goes_on_later(ledger):
     enqueue(ledger, make.specs(1))
     held = claim(ledger)
     with writing(ledger) as connection:
-        assert put_back(connection, held, Stopped("SIGTERM"), now=1)
+        assert requeue(connection, held, Stopped("SIGTERM"), now=1)
     assert row(ledger, 1).state == "queued"
     assert claim(ledger, now=2).attempt == 2
 
@@ -509,7 +509,7 @@ def test_cancel_takes_out_a_waiting_run_and_stops_a_running_one(ledger):
         assert cancel(connection, 2, now=1) == "cancelled"
         assert cancel(connection, 1, now=1) == "stopping"
         assert stop_requested(connection, held)
-        assert put_back(connection, held, Stopped("cancelled"), now=2)
+        assert requeue(connection, held, Stopped("cancelled"), now=2)
     assert [row(ledger, run_id).state for run_id in (1, 2)] == ["cancelled", "cancelled"]
     with writing(ledger) as connection:
         retry(connection, 1, now=3)

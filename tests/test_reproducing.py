@@ -14,8 +14,8 @@ from settled_ledger import settled_ledger
 from boneexp.errors import BoneexpError
 from boneexp.results import Computing, Failed, Killed, Stopped
 from boneexp.runs import reproduce
-from boneexp.runs.context import Workplace
-from boneexp.runs.reproduce import Again, Reproduction
+from boneexp.runs.context import WorkerContext
+from boneexp.runs.reproduce import ReproducedMetric, Reproduction
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_stored_figures_that_were_changed_are_noticed(study):
         )
     result = study("reproduce", "1", "--device", "cpu", code=7)
     said = " ".join(result.output.split())
-    assert "run 1 does not come out within its intervals: accuracy" in said
+    assert "run 1 is not reproduced within its intervals: accuracy" in said
     assert "its stored rows were changed after it was settled" in said
     assert "predictions are equal bit for bit" in said
 
@@ -92,7 +92,7 @@ def test_other_data_are_refused_with_the_sentence_of_a_run(study, phantom, tmp_p
     [
         (
             Failed("oom", "out of memory", "Traceback"),
-            "did not come to its end this time (oom: out of memory)",
+            "did not finish this time (oom: out of memory)",
         ),
         (Failed("disk", "No space left on device", ""), "(disk: No space left on device)"),
         (Killed("its process was ended by SIGSEGV", ""), "(its process was ended by SIGSEGV)"),
@@ -115,7 +115,7 @@ def test_what_goes_wrong_is_said_in_a_sentence(study, monkeypatch, outcome, said
 )
 def test_a_child_that_runs_out_of_memory_or_is_killed_harms_nobody(study, work, said):
     annotated = next(row["run"] for row in study.json("status") if row["experiment"] == "E2")
-    place = Workplace(study.ledger, study.artifacts, Computing("cpu"), lambda news: None, work=work)
+    place = WorkerContext(study.ledger, study.artifacts, Computing("cpu"), lambda news: None, work=work)
     with pytest.raises(BoneexpError) as raised:
         reproduce.reproduce(place, annotated)
     assert said in str(raised.value)
@@ -151,14 +151,14 @@ def test_nothing_is_run_into_a_link_out_of_the_artifacts(study, tmp_path):
 @pytest.mark.parametrize(
     ("again", "inside"),
     [
-        (Again("accuracy", 0.5, 0.4, 0.6, 0.4), True),
-        (Again("accuracy", 0.5, 0.4, 0.6, 0.6), True),
-        (Again("accuracy", 0.5, 0.4, 0.6, 0.61), False),
-        (Again("accuracy", 0.5, 0.4, 0.6, None), False),
-        (Again("accuracy", None, None, None, None), True),
-        (Again("accuracy", None, None, None, 0.5), False),
-        (Again("accuracy", 0.5, None, None, 0.5), True),
-        (Again("accuracy", 0.5, None, None, 0.51), False),
+        (ReproducedMetric("accuracy", 0.5, 0.4, 0.6, 0.4), True),
+        (ReproducedMetric("accuracy", 0.5, 0.4, 0.6, 0.6), True),
+        (ReproducedMetric("accuracy", 0.5, 0.4, 0.6, 0.61), False),
+        (ReproducedMetric("accuracy", 0.5, 0.4, 0.6, None), False),
+        (ReproducedMetric("accuracy", None, None, None, None), True),
+        (ReproducedMetric("accuracy", None, None, None, 0.5), False),
+        (ReproducedMetric("accuracy", 0.5, None, None, 0.5), True),
+        (ReproducedMetric("accuracy", 0.5, None, None, 0.51), False),
     ],
 )
 def test_a_figure_lies_inside_its_interval_or_is_the_same_where_there_is_none(again, inside):
@@ -191,7 +191,7 @@ def test_predictions_that_differ_are_counted_and_measured():
         ],
     )
     assert differences == [0.0, 1.0, 1.0]
-    figures = (Again("accuracy", 0.5, 0.4, 0.6, 0.45),)
+    figures = (ReproducedMetric("accuracy", 0.5, 0.4, 0.6, 0.45),)
     found = Reproduction(1, "h", "f", ("cpu", "cuda"), {}, figures, 3, 2, 1.0, True)
     assert (found.bit_equal, found.passed) == (False, True)
     assert "2 of 3 predictions differ, probabilities by up to 1" in found.sentence()

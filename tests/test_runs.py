@@ -108,8 +108,8 @@ def test_the_ledger_and_the_split_manifest_agree_on_the_test_part(finished_study
 @pytest.fixture
 def with_work(monkeypatch):
     """Return a function that lets children do other work than the real one."""
-    real = context.Workplace
-    return lambda work: monkeypatch.setattr(context, "Workplace", partial(real, work=work))
+    real = context.WorkerContext
+    return lambda work: monkeypatch.setattr(context, "WorkerContext", partial(real, work=work))
 
 
 def test_a_code_error_fails_one_run_with_its_traceback_and_the_others_go_on(study, with_work):
@@ -227,7 +227,7 @@ def test_a_full_disk_fails_that_attempt_stops_the_worker_and_loses_nothing(study
     with_work(context.work)
     study("retry", "--failed")
     said = study("run", "--all").stderr
-    assert "goes on after epoch 1" in said
+    assert "resuming after epoch 1" in said
     assert {row["state"] for row in study.json("status")} == {"succeeded"}
     assert not list(study.artifacts.rglob("*.part"))
 
@@ -279,7 +279,7 @@ def test_a_disk_that_fills_up_while_a_run_trains_fails_it_and_leaves_every_file_
     (study.artifacts / faulty.FILLER).unlink()
     with_work(context.work)
     study("retry", "--failed")
-    assert "goes on after epoch 1" in study("run", "--all").stderr
+    assert "resuming after epoch 1" in study("run", "--all").stderr
     for path, sha256 in query(study, "SELECT path, sha256 FROM files"):
         assert sha256_of(study.artifacts / path) == sha256
 
@@ -298,7 +298,7 @@ def test_a_ledger_on_a_full_disk_stops_the_worker_and_loses_nothing(
     (place / "artifacts" / faulty.FILLER).unlink()
     with_work(context.work)
     monkeypatch.setattr(processes, "is_alive", lambda *_: False)  # the worker was this process
-    assert "goes on after epoch 1" in study("run", "--all").stderr
+    assert "resuming after epoch 1" in study("run", "--all").stderr
     assert study.json("status")[0]["state"] == "succeeded"
     with sqlite3.connect(place / "ledger.db") as connection:
         assert connection.execute("PRAGMA integrity_check").fetchone() == ("ok",)
@@ -509,7 +509,7 @@ def test_a_killed_worker_loses_nothing_and_the_run_goes_on_to_the_same_weights(t
     again = start(killed, "run", "--all")
     text = again.communicate()[0]
     assert again.returncode == 0, text
-    assert "goes on after epoch" in text
+    assert "resuming after epoch" in text
     (row,) = killed.json("status")
     assert (row["state"], row["attempts"]) == ("succeeded", 2)
     assert [each["outcome"] for each in killed.json("show", "1")["attempts"]] == ["lost", "succeeded"]
@@ -527,7 +527,7 @@ def test_a_signal_saves_puts_the_run_back_and_says_so_in_the_exit_code(study, st
     process.send_signal(number)
     text = process.communicate()[0]
     assert process.returncode == code, text
-    assert "it goes on from here with: boneexp run --all" in text
+    assert "resume it with: boneexp run --all" in text
     (row,) = study.json("status")
     assert (row["state"], row["attempts"]) == ("queued", 1)
     assert study.json("show", "1")["attempts"][0]["outcome"] == "stopped"

@@ -35,11 +35,13 @@ def reproduce(
     """Run a finished run once more, in a folder of its own, and say whether it lies within its interval."""
     from boneexp.cli.progress import run_progress
     from boneexp.results import Computing
-    from boneexp.runs.context import Workplace
+    from boneexp.runs.context import WorkerContext
     from boneexp.runs.reproduce import reproduce as run_again
 
     with run_progress() as announce:
-        found = run_again(Workplace(ledger, artifacts, Computing(device), announce), run_id, absolute(root))
+        found = run_again(
+            WorkerContext(ledger, artifacts, Computing(device), announce), run_id, absolute(root)
+        )
     if isinstance(found, str):
         raise typer.Exit(exit_code(found, 0, 0))
     if json:

@@ -68,13 +68,13 @@ def run(
     warn_of_network(ledger)
     from boneexp.cli.progress import run_progress
     from boneexp.results import Computing
-    from boneexp.runs.context import Workplace
+    from boneexp.runs.context import WorkerContext
     from boneexp.runs.workers import run_local
 
     with run_progress() as announce:
         computing = Computing(device, kernels)
-        place = Workplace(ledger, artifacts, computing, announce, lease_s=lease, root=absolute(root))
-        tally = run_local(place, workers=workers, limit=None if all_ else 1, run_id=run_id)
+        context = WorkerContext(ledger, artifacts, computing, announce, lease_s=lease, root=absolute(root))
+        tally = run_local(context, workers=workers, limit=None if all_ else 1, run_id=run_id)
     if json:
         output.as_json(asdict(tally))
     output.talk(f"{tally.sentence()}; see them with: boneexp status")

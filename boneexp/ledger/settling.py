@@ -102,7 +102,7 @@ def fail(connection: Connection, claim: Claim, failed: Failed, now: float) -> st
     return "queued" if again else "failed"
 
 
-def lose(connection: Connection, claim: Claim, killed: Killed, now: float) -> str | None:
+def record_death(connection: Connection, claim: Claim, killed: Killed, now: float) -> str | None:
     """Queue a run again whose process was killed, until that has happened as often in a row as is allowed."""
     if not holds(connection, claim):
         return None
@@ -125,7 +125,7 @@ def lose(connection: Connection, claim: Claim, killed: Killed, now: float) -> st
     return "failed"
 
 
-def put_back(connection: Connection, claim: Claim, stopped: Stopped, now: float) -> str | None:
+def requeue(connection: Connection, claim: Claim, stopped: Stopped, now: float) -> str | None:
     """Put the run back in the queue, or end it as cancelled when that was asked for."""
     if not holds(connection, claim):
         return None

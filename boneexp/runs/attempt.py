@@ -1,4 +1,4 @@
-"""One attempt at one run: claimed, kept under its lease, worked on in a child process, settled.
+"""One attempt at one run: claimed, kept under its lease, computed in a child process, settled.
 
 Here ledger and learning meet: the child knows no ledger, and this process knows no torch.
 """
@@ -7,41 +7,41 @@ import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from sqlite3 import Connection
 
 from boneexp.errors import BoneexpError, Busy, Damaged, LedgerUnusable
 from boneexp.experiment.failures import failure_of
 from boneexp.files.folders import RunFolder
 from boneexp.ledger.database import writing
 from boneexp.ledger.queue import Claim
-from boneexp.ledger.settling import fail, finish, keep_epoch, lose, put_back
+from boneexp.ledger.settling import fail, finish, keep_epoch, record_death, requeue
 from boneexp.results import EpochRecord, Failed, Finished, Killed, Outcome, Stopped
 from boneexp.runs.children.process import Child
-from boneexp.runs.context import COUNTS_NO_MORE, TICK_S, Settled, StopFlag, Workplace
+from boneexp.runs.context import COUNTS_NO_MORE, TICK_S, Settled, StopFlag, WorkerContext
 from boneexp.runs.lease import kept_lease
 from boneexp.runs.report import Report, run_log
 from boneexp.runs.time_limit import GRACE_S
 
 
-def attempt(place: Workplace, claim: Claim) -> Settled | None:
+def attempt(context: WorkerContext, claim: Claim) -> Settled | None:
     """Run the claim and settle it; return how it ended, or None when the lease was lost on the way.
 
-    What goes wrong beside the run is raised, once the run has been put back or, for what is no BoneexpError,
-    has been recorded as failed, so that the next worker does not meet the same again.
+    An error outside the run is raised once the run has been requeued, or recorded as failed where it is no
+    BoneexpError, so that the next worker does not run into it again.
     """
-    folder = RunFolder(place.artifacts.resolve(), claim.folder, claim.attempt)
+    folder = RunFolder(context.artifacts.resolve(), claim.folder, claim.attempt)
     with run_log(folder, claim) as log:
-        report = Report(place, claim, log)
+        report = Report(context, claim, log)
         report.tell("claimed", f"attempt {claim.attempt}")
         try:
-            settled = _worked_and_settled(place, claim, folder, report)
+            settled = _computed_and_settled(context, claim, folder, report)
         except Exception as error:
             outcome = (
                 Stopped(f"interrupted: {error}") if isinstance(error, BoneexpError) else failure_of(error)
             )
             log.error("%s", outcome.reason if isinstance(outcome, Stopped) else outcome.traceback)
             with suppress(Exception):  # the ledger itself may be what is wrong
-                _write_end(place.ledger, claim, folder, outcome)
+                _write_end(context.ledger, claim, folder, outcome)
             raise
         report.settled(settled)
         if settled is None or settled.state == "succeeded":
@@ -50,27 +50,22 @@ def attempt(place: Workplace, claim: Claim) -> Settled | None:
     return settled
 
 
-def _worked_and_settled(
-    place: Workplace, claim: Claim, folder: RunFolder, report: "Report"
+def _computed_and_settled(
+    context: WorkerContext, claim: Claim, folder: RunFolder, report: Report
 ) -> Settled | None:
     try:
         folder.path.mkdir(parents=True, exist_ok=True)
         folder.drop_leftovers()
-        child = Child(
-            place.work,
-            (claim.spec, folder, place.computing, claim.micro_batch),
-            place.threads,
-            folder.file("crash.txt"),
-        )
+        child = start_child(context, claim, folder)
     except (OSError, Damaged) as error:  # a link in the folder's way, perhaps
-        return _settle(place.ledger, claim, report, folder, failure_of(error))
+        return _settle(context.ledger, claim, report, folder, failure_of(error))
     try:
-        with kept_lease(place.ledger, claim, place.lease_s, child.is_working) as lease:
+        with kept_lease(context.ledger, claim, context.lease_s, child.is_working) as lease:
             report.lease = lease
-            outcome = outcome_of(child, report, place.stop)
+            outcome = outcome_of(child, report, context.stop)
             while True:
                 try:
-                    return _settle(place.ledger, claim, report, folder, outcome)
+                    return _settle(context.ledger, claim, report, folder, outcome)
                 except Busy:  # somebody holds the ledger for long: a result is worth waiting for
                     if lease.lost.is_set():
                         raise
@@ -78,18 +73,24 @@ def _worked_and_settled(
         child.close()
 
 
-def outcome_of(child: Child, report: "Report", stop: StopFlag) -> Outcome:
-    """Pass on what the child tells until it has ended, one way or another.
+def start_child(context: WorkerContext, claim: Claim, folder: RunFolder) -> Child:
+    """Start the process that computes the run."""
+    arguments = (claim.spec, folder, context.computing, claim.micro_batch)
+    return Child(context.work, arguments, context.threads, folder.file("crash.txt"))
 
-    One that does not stop is killed after a grace where its time is over, or nothing of it counts any more.
+
+def outcome_of(child: Child, report: Report, stop: StopFlag) -> Outcome:
+    """Pass on the child's messages until it has ended, one way or another.
+
+    One that does not stop is killed after a grace period if its time is over or its work counts no more.
     """
-    reason, asked_s, limit = "", 0.0, report.limit
+    reason, stop_requested_s, limit = "", 0.0, report.limit
     try:
         while True:
             if not reason and (reason := report.why_stop()):
                 child.ask_to_stop(reason)
-                asked_s = limit.clock()
-            in_vain = reason in COUNTS_NO_MORE and limit.clock() - asked_s > GRACE_S
+                stop_requested_s = limit.clock()
+            in_vain = reason in COUNTS_NO_MORE and limit.clock() - stop_requested_s > GRACE_S
             if in_vain or stop.is_at_once() or limit.is_overdue():
                 child.kill()
             name, content = child.message(TICK_S) or ("", ())
@@ -107,11 +108,11 @@ def outcome_of(child: Child, report: "Report", stop: StopFlag) -> Outcome:
 
 
 def _settle(
-    ledger: Path, claim: Claim, report: "Report", folder: RunFolder, outcome: Outcome
+    ledger: Path, claim: Claim, report: Report, folder: RunFolder, outcome: Outcome
 ) -> Settled | None:
-    """Write the end of the attempt; what cannot be written of it, or put in place, fails the run instead.
+    """Write the end of the attempt; if that fails, record the run as failed instead.
 
-    That is tried once: an error that comes again is raised, as is a ledger that cannot be written at all.
+    That is tried once: a second error is raised, and so is a ledger that cannot be written at all.
     """
     try:
         return _write_end(ledger, claim, folder, outcome, report.unwritten)
@@ -126,7 +127,7 @@ def _settle(
 def _write_end(
     ledger: Path, claim: Claim, folder: RunFolder, outcome: Outcome, epochs: Sequence[EpochRecord] = ()
 ) -> Settled | None:
-    """Write the end of the attempt in one transaction, in which its files get their final names, too."""
+    """Write the end of the attempt, and give its files their final names, in one transaction."""
     with writing(ledger) as connection:
         for record in epochs:
             keep_epoch(connection, claim, record, time.time())
@@ -136,12 +137,12 @@ def _write_end(
     return None if state is None else Settled(outcome, state)
 
 
-def _settled_state(connection: Any, claim: Claim, outcome: Outcome) -> str | None:
+def _settled_state(connection: Connection, claim: Claim, outcome: Outcome) -> str | None:
     now = time.time()
     if isinstance(outcome, Finished):
         return finish(connection, claim, outcome, now)
     if isinstance(outcome, Failed):
         return fail(connection, claim, outcome, now)
     if isinstance(outcome, Killed):
-        return lose(connection, claim, outcome, now)
-    return put_back(connection, claim, outcome, now)
+        return record_death(connection, claim, outcome, now)
+    return requeue(connection, claim, outcome, now)

@@ -1,4 +1,4 @@
-"""What every worker of one `boneexp run` shares: paths, device, lease, and the wish to stop."""
+"""What the workers of one `boneexp run` share: paths, device, lease, and the flag to stop."""
 
 import signal
 import threading
@@ -11,16 +11,12 @@ from boneexp.runs.children.work import work
 from boneexp.runs.lease import LEASE_S
 
 Announce = Callable[[News], None]
-
-
 TICK_S = 0.2
-
-
-LOST, CANCELLED = COUNTS_NO_MORE = ("the lease was lost", "cancelled")  # why an attempt's work is for nothing
+LOST, CANCELLED = COUNTS_NO_MORE = ("the lease was lost", "cancelled")  # why an attempt's work counts no more
 
 
 class StopFlag:
-    """Set by a signal, and looked at by every worker; a second Ctrl-C means at once."""
+    """Set by a signal and checked by every worker; a second Ctrl-C means at once."""
 
     def __init__(self) -> None:
         """Begin unset."""
@@ -28,24 +24,24 @@ class StopFlag:
         self.reason = ""
 
     def set(self, reason: str) -> None:
-        """Ask for the end; the first reason stays. Ctrl-C after that asks for it at once."""
+        """Request a stop; the first reason stays. A later Ctrl-C requests it at once."""
         if self.is_set() and reason == signal.SIGINT.name:
             self._at_once.set()
         self.reason = self.reason or reason
         self._set.set()
 
     def is_set(self) -> bool:
-        """Tell whether the end was asked for."""
+        """Return True if a stop was requested."""
         return self._set.is_set()
 
     def is_at_once(self) -> bool:
-        """Tell whether nothing shall be waited for any more."""
+        """Return True if nothing is to be waited for."""
         return self._at_once.is_set()
 
 
 @dataclass(frozen=True)
-class Workplace:
-    """What every attempt of a worker shares."""
+class WorkerContext:
+    """What every attempt of a worker needs."""
 
     ledger: Path
     artifacts: Path
@@ -53,14 +49,14 @@ class Workplace:
     announce: Announce
     stop: StopFlag = field(default_factory=StopFlag)
     lease_s: float = LEASE_S
-    root: str = ""  # where the data lie now; "" for where each run was queued with
+    root: str = ""  # the folder of the dataset now; "" for the one that each run was queued with
     threads: int = 0  # of each attempt; 0 leaves it to torch
     work: Callable[..., Outcome] = work  # what a child does
 
 
 @dataclass(frozen=True)
 class Settled:
-    """How an attempt ended, and the state that its run is in since."""
+    """How an attempt ended, and the state of its run since."""
 
     outcome: Outcome
     state: str

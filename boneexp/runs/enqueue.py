@@ -57,7 +57,7 @@ class Planned:
         ]
 
     def notes(self) -> list[str]:
-        """Return what is odd about the data and no error, with the name of the dataset or split."""
+        """Return oddities of the data that are no errors, with the name of the dataset or split."""
         of_data = [f"{name}: {note}" for name, dataset in self.plan.datasets for note in dataset.notes]
         of_splits = [f"{split.name}: {note}" for split, _ in self.plan.splits for note in split.notes]
         return [*of_splits, *of_data]
@@ -86,13 +86,13 @@ def planned(
 ) -> Planned:
     """Read the grid file and the data.
 
-    `chosen` narrows the grid: experiments, splits, seeds. Which images were checked is remembered under
+    `chosen` narrows the grid: experiments, splits, seeds. Which images were checked is cached under
     `artifacts`; with None nothing is written.
     """
     grid = narrowed(load_grid(path, overrides), *chosen)
     made = plan(grid, artifacts, progress)
     if artifacts is not None:
-        manifest_paths(made, artifacts)  # what will be refused is refused before a ledger is made
+        manifest_paths(made, artifacts)  # refuse what will be refused before a ledger is made
     return Planned(grid, made, settings_as_written(grid, path) if overrides else {})
 
 

@@ -1,4 +1,4 @@
-"""A lease that is kept by a thread while the run works."""
+"""A lease that a thread renews while the run computes."""
 
 import threading
 import time
@@ -17,7 +17,7 @@ LEASE_S = 120.0
 
 @dataclass
 class Lease:
-    """What the keeper thread has found out; `lost` means that nothing may be written any more."""
+    """What the renewing thread has found out; `lost` means that nothing may be written any more."""
 
     lost: threading.Event = field(default_factory=threading.Event)
     cancelled: threading.Event = field(default_factory=threading.Event)
@@ -27,7 +27,7 @@ class Lease:
 def kept_lease(
     ledger: Path, claim: Claim, lease_s: float = LEASE_S, is_working: Callable[[], bool] = lambda: True
 ) -> Iterator[Lease]:
-    """Renew the claim's lease until the block ends, as long as `is_working()` says that the run gets on."""
+    """Renew the claim's lease until the block ends, as long as `is_working()` returns True."""
     lease, ended = Lease(), threading.Event()
     renewed = partial(_renewed, ledger, claim, lease_s, lease)
     keeper = threading.Thread(target=_keep, args=(renewed, lease_s, lease, ended, is_working), daemon=True)
@@ -46,12 +46,12 @@ def _keep(
     ended: threading.Event,
     is_working: Callable[[], bool],
 ) -> None:
-    """Renew four times per lease; whatever else ends this thread, the lease counts as lost."""
+    """Renew four times per lease; if anything else ends this thread, the lease counts as lost."""
     held_until = time.monotonic() + lease_s
     try:
         while not ended.wait(lease_s / 4):
             if not is_working():
-                continue  # frozen: who waits for this run shall have it when the lease is over
+                continue  # frozen: another worker may have the run when the lease is over
             began = time.monotonic()
             held = renewed()
             if held:

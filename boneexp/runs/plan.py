@@ -28,7 +28,7 @@ class Plan:
 
 
 def plan(grid: Grid, artifacts: Path | None, progress: Callable[[int, int], None] | None = None) -> Plan:
-    """Read the data, deal out the splits, and span the grid.
+    """Read the data, assign images to splits, and span the grid.
 
     Raises:
         GridInvalid: it spans more runs than a ledger is for.
@@ -42,7 +42,7 @@ def plan(grid: Grid, artifacts: Path | None, progress: Callable[[int, int], None
             "narrow it with --only, --split or --seeds"
         )
     read: dict[tuple[object, ...], Dataset] = {}
-    dealt: dict[tuple[str, str], Split] = {}
+    assigned: dict[tuple[str, str], Split] = {}
     specs: list[RunSpec] = []
     names: dict[str, str] = {}
     weights_digest = cache(_weights_digest)  # of one file once, however many experiments start from it
@@ -54,19 +54,20 @@ def plan(grid: Grid, artifacts: Path | None, progress: Callable[[int, int], None
                 read[place] = study_dataset(settings.data, split.group_column, artifacts, progress)
             dataset = read[place]
             names.setdefault(dataset.fingerprint, settings.data.name)
-            if (dataset.fingerprint, split.name) not in dealt:
-                dealt[dataset.fingerprint, split.name] = study_split(dataset, split)
-            deal = dealt[dataset.fingerprint, split.name]
+            if (dataset.fingerprint, split.name) not in assigned:
+                assigned[dataset.fingerprint, split.name] = study_split(dataset, split)
+            assignment = assigned[dataset.fingerprint, split.name]
             if settings.training.annotations:
-                check_annotated(dataset, deal, identifier)
+                check_annotated(dataset, assignment, identifier)
             specs += [
-                _spec((identifier, settings, digest), split, seed, (dataset, deal)) for seed in grid.seeds
+                _spec((identifier, settings, digest), split, seed, (dataset, assignment))
+                for seed in grid.seeds
             ]
     datasets = {dataset.fingerprint: dataset for dataset in read.values()}
     return Plan(
         specs=tuple(specs),
         datasets=tuple((names[fingerprint], dataset) for fingerprint, dataset in datasets.items()),
-        splits=tuple((deal, datasets[fingerprint]) for (fingerprint, _), deal in dealt.items()),
+        splits=tuple((split, datasets[fingerprint]) for (fingerprint, _), split in assigned.items()),
     )
 
 
@@ -119,14 +120,14 @@ def _spec(
     experiment: tuple[str, ExperimentSettings, str], split: SplitSpec, seed: int, data: tuple[Dataset, Split]
 ) -> RunSpec:
     identifier, settings, weights_digest = experiment
-    dataset, deal = data
+    dataset, assignment = data
     return RunSpec(
         experiment=identifier,
         settings=settings,
         split=split,
         seed=seed,
         data_fingerprint=dataset.fingerprint,
-        split_digest=deal.digest,
+        split_digest=assignment.digest,
         weights_sha256=weights_digest,
     )
 

@@ -30,7 +30,7 @@ def this_worker(device: str, versions: dict[str, str]) -> "Worker":
 
 
 def free_dead_runs_here(ledger: Path, now: float) -> list[int]:
-    """Let go of runs whose worker was a process of this machine and is no more; return their ids."""
+    """Release runs whose worker was a process of this machine and is gone; return their ids."""
     from boneexp.ledger.database import writing
     from boneexp.ledger.queue import free_runs_of_dead_processes
 

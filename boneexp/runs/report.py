@@ -12,38 +12,38 @@ from boneexp.ledger.database import writing
 from boneexp.ledger.queue import Claim
 from boneexp.ledger.settling import keep_epoch
 from boneexp.results import EpochRecord, Failed, Finished, Killed, News, Outcome
-from boneexp.runs.context import CANCELLED, LOST, Settled, Workplace
+from boneexp.runs.context import CANCELLED, LOST, Settled, WorkerContext
 from boneexp.runs.lease import Lease
 from boneexp.runs.time_limit import TimeLimit
 
 
 class Report:
-    """What the run tells, passed on to the ledger, the log and the watcher; and the word to stop."""
+    """Passes on what the run reports to the ledger, the log and the watcher, and knows why to stop."""
 
-    def __init__(self, place: Workplace, claim: Claim, log: logging.Logger) -> None:
-        """Begin with nothing heard."""
-        self._place, self._claim, self.log = place, claim, log
+    def __init__(self, context: WorkerContext, claim: Claim, log: logging.Logger) -> None:
+        """Begin without epochs."""
+        self._context, self._claim, self.log = context, claim, log
         self._planned = claim.spec.settings.training.epochs
         self._durations_s: list[float] = []
         self._unwritable = ""
         self.run_id = claim.run_id
         self.limit = TimeLimit(claim.spec.settings.training.time_limit_hours, claim.worked_s)
         self.lease = Lease()
-        self.unwritten: list[EpochRecord] = []  # epochs that the ledger has yet to hear of
+        self.unwritten: list[EpochRecord] = []  # epochs that are not in the ledger yet
 
     def tell(self, kind: str, text: str = "", **counts: Any) -> None:
-        """Pass one thing that happened on to the watcher, and its text to the log."""
+        """Announce one thing that happened, and log its text."""
         spec = self._claim.spec
         title = f"{spec.experiment} {spec.split.name} seed {spec.seed}"
         if text:
             self.log.info("%s: %s", kind, text)
         news = News(self._claim.run_id, title, kind, text, epochs_planned=self._planned, **counts)
         with suppress(OSError):  # the terminal may be gone
-            self._place.announce(news)
+            self._context.announce(news)
 
     def hear(self, name: str, content: tuple[Any, ...]) -> None:
-        """Take in one message of the child."""
-        hearers: dict[str, Callable[..., None]] = {
+        """Handle one message of the child."""
+        handlers: dict[str, Callable[..., None]] = {
             "stage": lambda text: self.tell("stage", text),
             "counted": lambda done, total: self.tell("counted", done=done, total=total),
             "restored": self._restored,
@@ -51,7 +51,7 @@ class Report:
             "epoch": self._epoch,
         }
         if name:
-            hearers[name](*content)
+            handlers[name](*content)
 
     def why_stop(self) -> str:
         """Return why the run must stop; "" while it need not."""
@@ -61,33 +61,31 @@ class Report:
             return CANCELLED
         if self.limit.is_over():
             return self.limit.reason()
-        return self._place.stop.reason or self._unwritable
+        return self._context.stop.reason or self._unwritable
 
     def settled(self, settled: Settled | None) -> None:
-        """Say how it ended."""
+        """Announce how it ended."""
         self.tell("settled", self._ending(settled))
 
     def _ending(self, settled: Settled | None) -> str:
         if settled is None:
-            return (
-                "lease lost; another worker has this run, or it was cancelled: nothing of this attempt counts"
-            )
+            return "lease lost: another worker has this run, or it was cancelled; this attempt does not count"
         outcome, retry = settled.outcome, f"boneexp retry {self.run_id}"
         if isinstance(outcome, Failed | Killed):
             self.log.error("%s", outcome.traceback)
         if settled.state == "cancelled":
-            return f"cancelled; its attempt {_came_to(outcome)}; queue it again, from here, with: {retry}"
+            return f"cancelled; its attempt {_how_it_ended(outcome)}; queue it again with: {retry}"
         if settled.state == "queued":
-            after = {Failed: "goes on with half the micro-batch", Killed: "goes on from its last checkpoint"}
-            again = "it goes on from here with: boneexp run --all"
-            return f"{_came_to(outcome)}; {after.get(type(outcome), again)}"
+            after = {Failed: "resumes with half the micro-batch", Killed: "resumes from its last checkpoint"}
+            again = "resume it with: boneexp run --all"
+            return f"{_how_it_ended(outcome)}; {after.get(type(outcome), again)}"
         given_up = f"; given up; see what kills it, then: {retry}" if isinstance(outcome, Killed) else ""
-        return f"{_came_to(outcome)}{given_up}"
+        return f"{_how_it_ended(outcome)}{given_up}"
 
     def _restored(self, records: list[EpochRecord]) -> None:
         self._durations_s = [record.duration_s for record in records]
         if records:
-            self.tell("resumed", f"goes on after epoch {len(records)}", done=len(records))
+            self.tell("resumed", f"resuming after epoch {len(records)}", done=len(records))
         for record in records:
             self._keep(record)
 
@@ -108,13 +106,13 @@ class Report:
         self.tell("epoch", done=record.epoch + 1, record=record, left_s=self._left_s(record.epoch + 1))
 
     def _keep(self, record: EpochRecord) -> None:
-        """Keep the epoch in the ledger; a ledger that cannot be written is not the run's failure."""
+        """Keep the epoch in the ledger; if that cannot be written, the run has not failed."""
         self.unwritten.append(record)
         try:
-            with writing(self._place.ledger) as connection:
+            with writing(self._context.ledger) as connection:
                 kept = [keep_epoch(connection, self._claim, each, time.time()) for each in self.unwritten]
         except Busy:
-            return  # somebody holds the ledger for long; the epochs are written with the next
+            return  # another process holds the ledger; the epochs are written with the next
         except BoneexpError as error:
             self._unwritable = f"the ledger cannot be written: {error}"
             return
@@ -130,8 +128,8 @@ class Report:
         return mean_s * max(self._planned - epochs_done, 0)
 
 
-def _came_to(outcome: Outcome) -> str:
-    """Say how an attempt ended."""
+def _how_it_ended(outcome: Outcome) -> str:
+    """Return how an attempt ended, in words."""
     if isinstance(outcome, Finished):
         return f"finished; {headline(outcome)}"
     if isinstance(outcome, Failed):
@@ -140,9 +138,9 @@ def _came_to(outcome: Outcome) -> str:
 
 
 def headline(finished: Finished) -> str:
-    """Return the two figures that a finished run is told by, and its best epoch."""
-    figures = {(each.metric, each.class_name): each.value for each in finished.metrics["test"]}
-    accuracy, auroc = figures[("accuracy", "")], figures[("macro_auroc", "")]
+    """Return the two metrics that sum up a finished run, and its best epoch."""
+    metrics = {(each.metric, each.class_name): each.value for each in finished.metrics["test"]}
+    accuracy, auroc = metrics[("accuracy", "")], metrics[("macro_auroc", "")]
     shown = [
         f"{name} {value:.3f}"
         for name, value in (("accuracy", accuracy), ("macro AUROC", auroc))
@@ -152,17 +150,17 @@ def headline(finished: Finished) -> str:
 
 
 class _LogFile(logging.FileHandler):
-    """The run's log; a disk that takes no more lines is no reason to stop or to complain at each."""
+    """The run's log; a full disk is no reason to stop, or to complain at each line."""
 
     def handleError(self, record: logging.LogRecord) -> None:
-        """Say nothing."""
+        """Ignore it."""
 
 
 @contextmanager
 def run_log(folder: RunFolder, claim: Claim) -> Iterator[logging.Logger]:
     """Yield a logger that writes the run's own log and nothing else; earlier attempts' lines stay.
 
-    Where no log can be written, the attempt says nothing there and meets the same cause in its own folder.
+    Where no log can be written, the attempt fails of the same cause in its own folder.
     """
     log = logging.Logger(f"boneexp.run{claim.run_id}", logging.INFO)
     log.addHandler(logging.NullHandler())

@@ -1,6 +1,6 @@
-"""`reproduce`: a finished run once more from its stored spec, and does it come out the same?
+"""`reproduce`: run a finished run again from its stored spec, and compare the results.
 
-It runs in a new folder under artifacts/reproduced/ and the ledger stays as it is: what came of it is written
+It runs in a new folder under artifacts/reproduced/ and leaves the ledger unchanged. The comparison is written
 beside its files, as reproduction.json.
 """
 
@@ -8,6 +8,7 @@ import json
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from logging import Logger
 from pathlib import Path
 from shutil import rmtree
 from typing import Any
@@ -28,22 +29,24 @@ from boneexp.ledger.seals import results_hold
 from boneexp.ledger.statements import Facts
 from boneexp.results import (
     CLASS_NAMES,
+    EpochRecord,
     Failed,
     Finished,
     Kernels,
-    Killed,
     MetricValue,
     Outcome,
     Prediction,
     Stopped,
 )
-from boneexp.runs.again import run_again
-from boneexp.runs.context import Workplace
-from boneexp.runs.workers import look_ahead
+from boneexp.runs.attempt import outcome_of, start_child
+from boneexp.runs.context import WorkerContext
+from boneexp.runs.report import Report, run_log
+from boneexp.runs.time_limit import TimeLimit
+from boneexp.runs.workers import look_ahead, stop_on_signals
 from boneexp.study.settings import RunSpec
+from boneexp.text.labels import RESEARCH_ONLY
 
 FOLDER = "reproduced"
-RESEARCH_ONLY = "Research use only, not for clinical use."
 COMPARED = {  # those of the view run_metrics that have an interval
     "accuracy": ("accuracy", ""),
     "macro_auroc": ("macro_auroc", ""),
@@ -53,8 +56,8 @@ COMPARED = {  # those of the view run_metrics that have an interval
 
 
 @dataclass(frozen=True)
-class Again:
-    """One figure of the test part: as it was, with its interval, and as it came out again."""
+class ReproducedMetric:
+    """One metric on the test set: as stored, with its interval, and as reproduced."""
 
     figure: str
     stored: float | None
@@ -64,7 +67,7 @@ class Again:
 
     @property
     def inside(self) -> bool:
-        """Whether it lies within its interval; where there is none, whether it is the same."""
+        """Whether it lies within its interval; without an interval, whether it is the same."""
         if self.again is None or self.low is None or self.high is None:
             return self.again == self.stored
         return self.low <= self.again <= self.high
@@ -72,14 +75,14 @@ class Again:
 
 @dataclass(frozen=True)
 class Reproduction:
-    """What came out. `sealed` says whether the stored rows are as they were when the run was settled."""
+    """The comparison; `sealed` is whether the stored rows are as they were when the run was settled."""
 
     run: int
     config_hash: str
     folder: str
-    device: tuple[str, str]  # then and now
-    software: Mapping[str, tuple[str | None, str | None]]  # what differs, then and now
-    figures: tuple[Again, ...]
+    device: tuple[str, str]  # stored and now
+    software: Mapping[str, tuple[str | None, str | None]]  # what differs, stored and now
+    figures: tuple[ReproducedMetric, ...]
     predictions: int
     different_predictions: int
     largest_difference: float  # of any probability
@@ -92,21 +95,21 @@ class Reproduction:
 
     @property
     def passed(self) -> bool:
-        """Whether every figure lies within its interval, and the stored rows are the sealed ones."""
+        """Whether every metric lies within its interval, and the stored rows are the sealed ones."""
         return self.sealed and all(each.inside for each in self.figures)
 
     def sentence(self) -> str:
-        """Say it."""
+        """Return the verdict."""
         outside = [each.figure for each in self.figures if not each.inside]
-        said = f"run {self.run} comes out within its intervals"
+        verdict = f"run {self.run} is reproduced within its intervals"
         if outside:
-            said = f"run {self.run} does not come out within its intervals: {', '.join(outside)}"
+            verdict = f"run {self.run} is not reproduced within its intervals: {', '.join(outside)}"
         if not self.sealed:
-            said += "; its stored rows were changed after it was settled (boneexp doctor)"
+            verdict += "; its stored rows were changed after it was settled (boneexp doctor)"
         if self.bit_equal:
-            return f"{said}; all {self.predictions} predictions are equal bit for bit"
+            return f"{verdict}; all {self.predictions} predictions are equal bit for bit"
         differ = f"{self.different_predictions} of {self.predictions} predictions differ"
-        return f"{said}; {differ}, probabilities by up to {self.largest_difference:.2g}"
+        return f"{verdict}; {differ}, probabilities by up to {self.largest_difference:.2g}"
 
     def as_json(self) -> dict[str, Any]:
         """Return it, ready for json.dumps."""
@@ -115,31 +118,31 @@ class Reproduction:
         return {"note": RESEARCH_ONLY, **asdict(self), "figures": figures, **verdict}
 
 
-def reproduce(place: Workplace, run_id: int, root: str = "") -> Reproduction | str:
-    """Run a finished run again and compare; return the name of the signal if it was stopped on the way.
+def reproduce(context: WorkerContext, run_id: int, root: str = "") -> Reproduction | str:
+    """Run a finished run again and compare; return the name of the signal that stopped it, if one did.
 
     Args:
-        place: ledger, artifacts, device, and who hears how far it is.
+        context: ledger, artifacts, device, and where progress is announced.
         run_id: a run that has succeeded.
-        root: where the data lie now; "" for where they were last queued from.
+        root: the folder of the dataset now; "" for where it was last queued from.
 
     Raises:
         RunNotFound, RunNotFinished: there is no such run, or it has not succeeded.
         DataInvalid: the data are gone, or not those of the run.
         DeviceUnavailable, DiskTooSmall: it cannot be run here.
-        BoneexpError: it failed this time; the message says of what.
+        BoneexpError: it failed this time, and why.
     """
-    stored = _stored(place.ledger, run_id, root)
+    stored = _stored(context.ledger, run_id, root)
     spec = stored.spec
-    place = _as_then(place, stored.attempt.versions)
+    context = _as_then(context, stored.attempt.versions)
     waiting = Waiting(spec.settings.model_dump_json(), spec.data_fingerprint, stored.images, 1)
-    ready = look_ahead(place, (waiting,), f"boneexp reproduce {run_id}")
-    folder = _new_folder(place.artifacts.resolve(), run_id)
+    ready = look_ahead(context, (waiting,), f"boneexp reproduce {run_id}")
+    folder = _new_folder(context.artifacts.resolve(), run_id)
     claim = Claim(run_id, 1, spec, folder.relative, stored.row.micro_batch)
-    outcome = run_again(place, claim, folder)
-    if isinstance(outcome, Stopped) and place.stop.reason:
-        rmtree(folder.path)  # nothing goes on from there
-        return place.stop.reason
+    outcome = run_again(context, claim, folder)
+    if isinstance(outcome, Stopped) and context.stop.reason:
+        rmtree(folder.path)  # nothing resumes from there
+        return context.stop.reason
     found = _compared(stored, _finished(outcome, run_id, folder), folder, ready)
     write_text(
         folder.file("reproduction.json"), json.dumps(found.as_json(), indent=2, allow_nan=False) + "\n"
@@ -147,16 +150,45 @@ def reproduce(place: Workplace, run_id: int, root: str = "") -> Reproduction | s
     return found
 
 
-def _as_then(place: Workplace, versions: Mapping[str, str]) -> Workplace:
-    """Return the place with as many threads as the run had, and such kernels: other sums have other bits."""
+def _as_then(context: WorkerContext, versions: Mapping[str, str]) -> WorkerContext:
+    """Return the context with the threads and kernels that the run had: another order of sums, other bits."""
     kernels: Kernels = "autotune" if versions.get("kernels") == "autotune" else "deterministic"
-    computing = replace(place.computing, kernels=kernels)
-    return replace(place, threads=int(versions.get("threads", "0")), computing=computing)
+    computing = replace(context.computing, kernels=kernels)
+    return replace(context, threads=int(versions.get("threads", "0")), computing=computing)
+
+
+def run_again(context: WorkerContext, claim: Claim, folder: RunFolder) -> Outcome:
+    """Do the run that `claim` describes in the new folder `folder`; return how it ended.
+
+    Nobody holds this claim: it only says what to run.
+    """
+    with run_log(folder, claim) as log, stop_on_signals(context.stop):
+        report = _Unrecorded(context, claim, log)
+        report.tell("claimed", "to be reproduced")
+        child = start_child(context, claim, folder)
+        try:
+            outcome = outcome_of(child, report, context.stop)
+        finally:
+            child.close()
+        report.tell("settled", f"ended: {type(outcome).__name__.lower()}")
+    return outcome
+
+
+class _Unrecorded(Report):
+    """Informs the watcher and the log, but not the ledger; there is no time limit."""
+
+    def __init__(self, context: WorkerContext, claim: Claim, log: Logger) -> None:
+        """Begin without epochs."""
+        super().__init__(context, claim, log)
+        self.limit = TimeLimit()
+
+    def _keep(self, record: EpochRecord) -> None:
+        """Keep nothing."""
 
 
 @dataclass(frozen=True)
 class _Stored:
-    """What the ledger has of the run."""
+    """The run as the ledger has it."""
 
     row: RunStatus
     spec: RunSpec
@@ -187,7 +219,7 @@ def _stored(ledger: Path, run_id: int, root: str) -> _Stored:
 
 
 def _new_folder(artifacts: Path, run_id: int) -> RunFolder:
-    """Make the next folder of this run: 0001, 0002, …; nothing is gone on from."""
+    """Make the next folder of this run: 0001, 0002, …; nothing is resumed."""
     home = inside(artifacts, f"{FOLDER}/run-{run_id:04d}")
     home.mkdir(parents=True, exist_ok=True)
     number = 1
@@ -203,11 +235,9 @@ def _finished(outcome: Outcome, run_id: int, folder: RunFolder) -> Finished:
         return outcome
     if isinstance(outcome, Failed) and outcome.kind == "data":
         raise DataInvalid(f"run {run_id} was not run again: {outcome.message}")
-    said = f"{outcome.kind}: {outcome.message}" if isinstance(outcome, Failed) else ""
-    said = outcome.reason if isinstance(outcome, Killed | Stopped) else said
+    reason = f"{outcome.kind}: {outcome.message}" if isinstance(outcome, Failed) else outcome.reason
     raise BoneexpError(
-        f"run {run_id} did not come to its end this time ({said}); the ledger is unchanged, and "
-        f"{folder.log} has what happened"
+        f"run {run_id} did not finish this time ({reason}); the ledger is unchanged, see {folder.log}"
     )
 
 
@@ -232,11 +262,11 @@ def _compared(stored: _Stored, finished: Finished, folder: RunFolder, ready: Rea
     )
 
 
-def _figures(stored: Sequence[Facts], again: Sequence[MetricValue]) -> tuple[Again, ...]:
+def _figures(stored: Sequence[Facts], again: Sequence[MetricValue]) -> tuple[ReproducedMetric, ...]:
     before = {(row["metric"], row["class_name"]): row for row in stored}
     now = {(each.metric, each.class_name): each.value for each in again}
     return tuple(
-        Again(figure, row["value"], row["low"], row["high"], now[name])
+        ReproducedMetric(figure, row["value"], row["low"], row["high"], now[name])
         for figure, name in COMPARED.items()
         for row in [before[name]]
     )

@@ -23,7 +23,7 @@ from boneexp.ledger.queries.predictions import prediction_rows
 from boneexp.ledger.queries.runs import run_row
 from boneexp.results import Computing, EpochRecord, Outcome
 from boneexp.runs.children.work import work
-from boneexp.runs.context import Workplace
+from boneexp.runs.context import WorkerContext
 from boneexp.runs.enqueue import planned, put_in_queue
 from boneexp.runs.workers import run_local
 from boneexp.study.settings import RunSpec
@@ -135,7 +135,7 @@ def _result(
     ledger, artifacts = open_ledger(folder / "ledger.db"), folder / "artifacts"
     made = planned(folder.parent / "experiments.toml", [], ([], ["stratified"], []), artifacts)
     put_in_queue(made, ledger, artifacts, time.time())
-    run_local(Workplace(ledger, artifacts, computing, announce, work=work))
+    run_local(WorkerContext(ledger, artifacts, computing, announce, work=work))
     with reading(ledger) as connection:
         run = run_row(connection, 1)
         if run.state != "succeeded":

@@ -1,4 +1,4 @@
-"""How long a run may work: past its limit it is asked to stop, and past the grace after that it is killed."""
+"""How long a run may take: past its limit it is asked to stop, and after a grace period it is killed."""
 
 import time
 from collections.abc import Callable
@@ -6,15 +6,15 @@ from dataclasses import dataclass, field
 
 from boneexp.results import Failed
 
-GRACE_S = 600.0  # for the step at work and the checkpoint, or for an evaluation that is nearly done
+GRACE_S = 600.0  # for the current step and the checkpoint, or for an evaluation that is nearly done
 
 
 @dataclass(frozen=True)
 class TimeLimit:
     """The limit of a run whose attempt begins now.
 
-    `hours` is for all attempts since the run was queued, or queued again; 0 is no limit. Earlier ones have
-    worked for `worked_s` seconds.
+    `hours` is for all attempts since the run was queued, or queued again; 0 is no limit. Earlier ones took
+    `worked_s` seconds.
     """
 
     hours: float = 0.0
@@ -27,11 +27,11 @@ class TimeLimit:
         object.__setattr__(self, "_began_s", self.clock())
 
     def is_over(self) -> bool:
-        """Whether the run has worked for longer than it may."""
+        """Whether the run has exceeded its limit."""
         return self._is_past(0.0)
 
     def is_overdue(self) -> bool:
-        """Whether it has not stopped within the grace after that."""
+        """Whether it has exceeded the grace period as well."""
         return self._is_past(GRACE_S)
 
     def reason(self) -> str:

@@ -1,8 +1,8 @@
-"""A process for each attempt, so that what poisons, crashes or fills one ends with it.
+"""A process for each attempt, so that a crash, a leak or a broken GPU context ends with it.
 
 Children are forked from a server that has loaded torch once and never used it: a fresh process costs
-milliseconds and inherits no GPU. They talk through a pipe, news one way and the word to stop the other; its
-end tells each side that the other is gone.
+milliseconds and inherits no GPU. A pipe carries messages one way and the request to stop the other; its end
+shows each side that the other is gone.
 """
 
 import faulthandler
@@ -53,7 +53,7 @@ class Child:
         self._oom_kills = [(time.monotonic(), oom_kills())]  # lately, the oldest first
         self._pipe, theirs = context.Pipe()
         life = (theirs, work, arguments, threads, traces)
-        self._process: BaseProcess = context.Process(target=_live, args=life, daemon=True)
+        self._process: BaseProcess = context.Process(target=_run_child, args=life, daemon=True)
         try:
             self._process.start()
         finally:
@@ -63,7 +63,7 @@ class Child:
         """Return the next message, or None if none came in time.
 
         Raises:
-            EOFError: the process is gone, and has said all that it will.
+            EOFError: the process is gone, and no message is left.
         """
         try:
             if not self._pipe.poll(at_most_s):
@@ -75,7 +75,7 @@ class Child:
         return name, content
 
     def ask_to_stop(self, reason: str) -> None:
-        """Ask for an orderly end."""
+        """Request an orderly stop."""
         with suppress(OSError):
             self._pipe.send(reason)
 
@@ -86,11 +86,11 @@ class Child:
                 os.kill(self._process.pid, signal.SIGKILL)
 
     def is_working(self) -> bool:
-        """Tell whether the process gets on; False while it is frozen (SIGSTOP)."""
+        """Whether the process is running; False while it is frozen (SIGSTOP)."""
         return self._process.pid is None or not is_frozen(self._process.pid)
 
     def death(self) -> Failed | Killed:
-        """Say what ended a process that is gone: the kernel for want of memory, a signal, or itself."""
+        """Return what ended a process that is gone: the kernel for lack of memory, a signal, or itself."""
         self._process.join(PATIENCE_S)
         code = self._process.exitcode
         name = signal.Signals(-code).name if code is not None and code < 0 else f"exit code {code}"
@@ -109,7 +109,7 @@ class Child:
             self._oom_kills.pop(0)
 
     def close(self) -> None:
-        """Let go of the process, which must have ended or ends now."""
+        """End the process if it still runs, and release it."""
         if self._process.is_alive():
             self._process.join(PATIENCE_S)
             self._process.kill()
@@ -120,11 +120,11 @@ class Child:
 
 
 class Messages:
-    """The report of a run that works in a child: all goes through the pipe, and no answer is waited for."""
+    """The report of a run in a child: all goes through the pipe, and no answer is waited for."""
 
-    def __init__(self, pipe: Connection, word: "_Word") -> None:
-        """Talk through `pipe`; `word` says whether to go on."""
-        self._pipe, self._word = pipe, word
+    def __init__(self, pipe: Connection, request: "_StopRequest") -> None:
+        """Send through `pipe`; `request` says whether to stop."""
+        self._pipe, self._request = pipe, request
         self._last_step_s = -math.inf
 
     def stage(self, text: str) -> None:
@@ -136,28 +136,28 @@ class Messages:
         self._pipe.send(("counted", (done, total)))
 
     def restored(self, records: list[EpochRecord]) -> bool:
-        """Pass on which epochs are done already; say whether to go on."""
-        return self._told("restored", records)
+        """Pass on which epochs are done already; return whether to go on."""
+        return self._send("restored", records)
 
     def step(self, epoch: int, done: int, total: int) -> bool:
-        """Pass on one training step, unless one was passed on just now; say whether to go on."""
+        """Pass on one training step, unless one was passed on just now; return whether to go on."""
         now = time.monotonic()
         if now - self._last_step_s < STEPS_APART_S:
-            return not self._word.reason
+            return not self._request.reason
         self._last_step_s = now
-        return self._told("step", epoch, done, total)
+        return self._send("step", epoch, done, total)
 
     def epoch(self, record: EpochRecord) -> bool:
-        """Pass on a finished epoch; say whether to go on."""
-        return self._told("epoch", record)
+        """Pass on a finished epoch; return whether to go on."""
+        return self._send("epoch", record)
 
     def why_stopped(self) -> str:
-        """Return the reason that came with the word to stop."""
-        return self._word.reason
+        """Return the reason that came with the request to stop."""
+        return self._request.reason
 
-    def _told(self, name: str, *content: Any) -> bool:
+    def _send(self, name: str, *content: Any) -> bool:
         self._pipe.send((name, content))
-        return not self._word.reason
+        return not self._request.reason
 
 
 def answer(work: Callable[..., Any], *arguments: Any, threads: int = 0) -> Any:
@@ -176,44 +176,44 @@ def answer(work: Callable[..., Any], *arguments: Any, threads: int = 0) -> Any:
                 raise content[0]
     except EOFError:
         death = child.death()
-        said = death.message if isinstance(death, Failed) else f"{death.reason}\n{death.traceback}"
-        raise BoneexpError(f"the process that looks at the device is gone: {said.strip()}") from None
+        reason = death.message if isinstance(death, Failed) else f"{death.reason}\n{death.traceback}"
+        raise BoneexpError(f"the process that checks the device has died: {reason.strip()}") from None
     finally:
         child.close()
 
 
 @dataclass
-class _Word:
-    """Why to stop; "" while there is no reason."""
+class _StopRequest:
+    """Why to stop; "" while nobody has asked."""
 
     reason: str = ""
 
 
-def _live(
+def _run_child(
     pipe: Connection,
     work: Callable[..., Any],
     arguments: tuple[Any, ...],
     threads: int,
     traces: Path | None,
 ) -> None:
-    """The child's whole life. The parent hears Ctrl-C and the lost terminal; SIGTERM is heard here, too."""
-    word = _Word()
+    """The child's whole life. Ctrl-C and the lost terminal are the parent's business, SIGTERM is its own."""
+    request = _StopRequest()
 
     def stop(number: int, frame: FrameType | None) -> None:
-        word.reason = word.reason or f"{signal.Signals(number).name} to its process"
+        request.reason = request.reason or f"{signal.Signals(number).name} to its process"
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, stop)
-    _offer_oneself_first()
-    threading.Thread(target=_listen, args=(pipe, word), daemon=True).start()
+    _volunteer_for_oom_killer()
+    threading.Thread(target=_listen, args=(pipe, request), daemon=True).start()
     if threads:
         import torch
 
         torch.set_num_threads(threads)
     with _crashes_kept(traces):
         try:
-            message = ("outcome", (work(*arguments, Messages(pipe, word)),))
+            message = ("outcome", (work(*arguments, Messages(pipe, request)),))
         except BoneexpError as error:
             message = ("problem", (error,))
         with suppress(BrokenPipeError):
@@ -231,16 +231,16 @@ def _crashes_kept(traces: Path | None) -> Iterator[None]:
         yield
 
 
-def _listen(pipe: Connection, word: _Word) -> None:
-    """Hear the word to stop; end at once when the parent is gone, since nobody would settle the run."""
+def _listen(pipe: Connection, request: _StopRequest) -> None:
+    """Wait for the request to stop; exit at once when the parent is gone, as nobody would settle the run."""
     while True:
         try:
-            word.reason = pipe.recv()
+            request.reason = pipe.recv()
         except (EOFError, OSError):
             os._exit(1)
 
 
-def _offer_oneself_first() -> None:
-    """Ask the kernel to kill this process rather than the worker when memory runs out."""
+def _volunteer_for_oom_killer() -> None:
+    """Let the kernel kill this process rather than the worker when memory runs out."""
     with suppress(OSError):
         Path("/proc/self/oom_score_adj").write_text("800")
