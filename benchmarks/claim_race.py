@@ -13,7 +13,8 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 
 from boneexp.ledger.database import open_ledger, writing
-from boneexp.ledger.enqueue import DatasetFacts, enqueue, record_dataset
+from boneexp.ledger.datasets import DatasetFacts, record_dataset
+from boneexp.ledger.enqueue import enqueue
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.study.settings import ExperimentSettings, RunSpec, SplitSpec, StratifiedSettings
 

@@ -14,7 +14,8 @@ from typing import Any
 from claim_race import FACTS, run_spec
 
 from boneexp.ledger.database import open_ledger, writing
-from boneexp.ledger.enqueue import enqueue, record_dataset
+from boneexp.ledger.datasets import record_dataset
+from boneexp.ledger.enqueue import enqueue
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.ledger.transaction import close_idle
 

@@ -24,7 +24,8 @@ from measuring import Call, Goal, Row, in_turn, installed, process, run_script
 from boneexp.cli.status import MOST_RUNS, status_table
 from boneexp.comparison.answers import Request, compare_as_asked
 from boneexp.ledger.database import open_ledger, reading, writing
-from boneexp.ledger.enqueue import enqueue, record_dataset
+from boneexp.ledger.datasets import record_dataset
+from boneexp.ledger.enqueue import enqueue
 from boneexp.ledger.queries.figures import leaderboard_rows
 from boneexp.ledger.queries.runs import run_rows, status_rows
 from boneexp.ledger.queries.tallies import state_counts

@@ -9,9 +9,11 @@ import numpy as np
 from boneexp.evaluation.inputs import Predictions, predictions_of
 from boneexp.evaluation.reported import drawn_groups, run_metrics
 from boneexp.ledger.database import open_ledger, writing
-from boneexp.ledger.enqueue import DatasetFacts, enqueue, record_dataset, record_study
+from boneexp.ledger.datasets import DatasetFacts, SplitOverlap, record_dataset
+from boneexp.ledger.enqueue import enqueue
 from boneexp.ledger.queue import Claim, Worker, claim_next
 from boneexp.ledger.settling import finish, keep_epoch
+from boneexp.ledger.study import record_study
 from boneexp.results import CLASS_NAMES, SPLITS, EpochRecord, Finished, MetricValue, Prediction, WrittenFile
 from boneexp.study.decision_settings import BaselineSettings, ReferenceSettings, SelectionSettings
 from boneexp.study.settings import (
@@ -194,19 +196,19 @@ def _image_id(label: int, number: int, part: str) -> str:
     return f"IMG{label}{number:05d}-{part}.jpeg"
 
 
-def _overlaps(fingerprint: str, splits: Sequence[str]) -> tuple[dict[str, Any], ...]:
+def _overlaps(fingerprint: str, splits: Sequence[str]) -> tuple[SplitOverlap, ...]:
     """Return that no two parts share anything, and that no image has a group."""
     sizes = {"train": 2600, **{part: sum(counts) for part, counts in IMAGES.items()}}
     return tuple(
-        {
-            "split_digest": digest_of([split, fingerprint]),
-            "first_part": first,
-            "second_part": second,
-            "images": sizes[second],
-            "images_of_shared_groups": 0,
-            "images_of_shared_pictures": 0,
-            "images_without_group": sizes[first] + sizes[second],
-        }
+        SplitOverlap(
+            split_digest=digest_of([split, fingerprint]),
+            first_part=first,
+            second_part=second,
+            images=sizes[second],
+            images_of_shared_groups=0,
+            images_of_shared_pictures=0,
+            images_without_group=sizes[first] + sizes[second],
+        )
         for split in splits
         for first, second in (("train", "val"), ("train", "test"), ("val", "test"))
     )

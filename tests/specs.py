@@ -1,6 +1,7 @@
 """Run specs and outcomes for tests of the ledger, without data or torch."""
 
-from boneexp.ledger.enqueue import DatasetFacts, enqueue, record_dataset
+from boneexp.ledger.datasets import DatasetFacts, record_dataset
+from boneexp.ledger.enqueue import enqueue
 from boneexp.ledger.queue import Worker
 from boneexp.results import EpochRecord, Finished, MetricValue, Prediction, WrittenFile
 from boneexp.study.settings import ExperimentSettings, RunSpec, SplitSpec, StratifiedSettings

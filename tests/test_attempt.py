@@ -9,7 +9,6 @@ from pathlib import Path
 
 import pytest
 import specs as make
-from boneexp.runs.reproduce import _Unrecorded
 
 from boneexp.errors import BoneexpError, Damaged, LedgerUnusable
 from boneexp.files.folders import RunFolder
@@ -22,6 +21,7 @@ from boneexp.runs import attempt as engine
 from boneexp.runs.attempt import outcome_of
 from boneexp.runs.context import Settled, StopFlag, WorkerContext
 from boneexp.runs.report import Report
+from boneexp.runs.reproduce import _Unrecorded
 from boneexp.runs.time_limit import GRACE_S, TimeLimit
 from boneexp.runs.workers import Tally
 

@@ -37,7 +37,7 @@ from boneexp.errors import FigureUnknown
 from boneexp.evaluation.differences import Model, unpaired_differences
 from boneexp.evaluation.paired import delong_differences, holm, mcnemar_differences
 from boneexp.ledger.database import open_ledger, reading, writing
-from boneexp.ledger.enqueue import record_study
+from boneexp.ledger.study import record_study
 from boneexp.results import CLASS_NAMES
 from boneexp.study.decision_settings import BaselineSettings, ReferenceSettings, SelectionSettings
 

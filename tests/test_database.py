@@ -9,19 +9,21 @@ import pytest
 import specs as make
 
 from boneexp.errors import Busy, LedgerUnusable
-from boneexp.ledger import database, network, tables
+from boneexp.ledger import database, network, tables, upgrading
 from boneexp.ledger.chain import first_broken_event
-from boneexp.ledger.database import SCHEMA, open_ledger, reading, upgrade, writing
+from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.network import kind_of_file_system, network_file_system
 from boneexp.ledger.queries.runs import run_rows
+from boneexp.ledger.schema import SCHEMA
 from boneexp.ledger.transaction import close_idle
+from boneexp.ledger.upgrading import upgrade
 
 
 def test_the_migrations_make_exactly_the_tables_that_the_program_knows(ledger):
     from alembic.autogenerate import compare_metadata
     from alembic.migration import MigrationContext
 
-    with database._migrating(ledger) as connection:
+    with upgrading._migrating(ledger) as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
 
 
@@ -30,7 +32,7 @@ def test_the_schema_number_is_the_newest_migration():
     from alembic.script import ScriptDirectory
 
     config = Config()
-    config.set_main_option("script_location", str(database._migrations()))
+    config.set_main_option("script_location", str(upgrading._migrations()))
     assert ScriptDirectory.from_config(config).get_current_head() == SCHEMA
 
 
@@ -148,7 +150,7 @@ def test_a_writer_that_waits_too_long_is_told_so_in_one_sentence(ledger, monkeyp
 
 def test_an_upgrade_that_finds_the_ledger_held_says_so_and_changes_nothing(ledger, monkeypatch):
     stamp(ledger, "0000")
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0)
+    monkeypatch.setattr(upgrading, "BUSY_TIMEOUT_S", 0)
     close_idle()
     holder = sqlite3.connect(ledger, isolation_level=None)
     holder.execute("BEGIN IMMEDIATE")

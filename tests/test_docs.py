@@ -17,8 +17,9 @@ from boneexp import errors
 from boneexp.cli.app import app
 from boneexp.evaluation import metrics
 from boneexp.files.folders import MODEL_CARD, POC_REPORT
-from boneexp.ledger.database import SCHEMA, writing
+from boneexp.ledger.database import writing
 from boneexp.ledger.queue import Worker, claim_next
+from boneexp.ledger.schema import SCHEMA
 from boneexp.ledger.settling import fail
 from boneexp.ledger.tables import FAILURE_KINDS, STATES
 from boneexp.results import Failed

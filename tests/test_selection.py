@@ -17,9 +17,9 @@ from boneexp.comparison.verdict import verdict_of
 from boneexp.evaluation.intervals import wilson_interval
 from boneexp.evaluation.multiplicity import Estimate
 from boneexp.ledger.database import open_ledger, reading, writing
-from boneexp.ledger.enqueue import record_study
 from boneexp.ledger.queue import claim_next
 from boneexp.ledger.settling import finish
+from boneexp.ledger.study import record_study
 from boneexp.ledger.summaries import summarise
 from boneexp.results import CLASS_NAMES, mean_figure
 from boneexp.study.decision_settings import BaselineSettings, ReferenceSettings, SelectionSettings

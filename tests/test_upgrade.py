@@ -17,13 +17,15 @@ from typer.main import get_command
 from boneexp.cli.app import app
 from boneexp.comparison.ranking import compared
 from boneexp.errors import Busy, Damaged, LedgerUnusable
-from boneexp.ledger import database, tables
+from boneexp.ledger import database, tables, upgrading
 from boneexp.ledger.chain import first_broken_event
-from boneexp.ledger.database import SCHEMA, reading, upgrade, writing
+from boneexp.ledger.database import reading, writing
 from boneexp.ledger.quarantine import OF_EACH_RUN, quarantined
 from boneexp.ledger.queries.runs import run_rows
 from boneexp.ledger.queue import retry
+from boneexp.ledger.schema import SCHEMA
 from boneexp.ledger.seals import broken_seals
+from boneexp.ledger.upgrading import upgrade
 
 OLD = sorted((Path(__file__).parent / "ledgers").glob("*.db"))
 SETTLED = {"explanations": 1, "promotion": 4, "run": 6}  # in each of them
@@ -96,7 +98,7 @@ def test_an_upgraded_ledger_has_the_schema_of_a_new_one(old, tmp_path):
 
     new = database.open_ledger(tmp_path / "new" / "ledger.db")
     upgrade(old, now=0)
-    with database._migrating(old) as connection:
+    with upgrading._migrating(old) as connection:
         assert compare_metadata(MigrationContext.configure(connection), tables.metadata) == []
     assert schema_of(old) == schema_of(new)
 
@@ -184,10 +186,10 @@ def test_the_old_grid_queued_again_is_known_and_breaks_no_seal(old):
 
 def test_a_migration_that_fails_in_the_middle_leaves_the_old_schema_and_every_row(old, tmp_path, monkeypatch):
     broken = tmp_path / "migrations"
-    shutil.copytree(database._migrations(), broken)
+    shutil.copytree(upgrading._migrations(), broken)
     (broken / "versions" / "9998_broken.py").write_text(BROKEN_MIGRATION.format(last=SCHEMA))
     before = rows_of(old), schema_of(old)
-    monkeypatch.setattr(database, "_migrations", lambda: broken)
+    monkeypatch.setattr(upgrading, "_migrations", lambda: broken)
     with pytest.raises(LedgerUnusable, match="no_such_table"):
         upgrade(old, now=0)
     assert (rows_of(old), schema_of(old)) == before
@@ -235,7 +237,7 @@ def test_a_damaged_ledger_is_not_upgraded(old):
 
 def test_an_upgrade_gives_up_when_another_process_holds_the_ledger(old, monkeypatch):
     before = rows_of(old)
-    monkeypatch.setattr(database, "BUSY_TIMEOUT_S", 0.05)
+    monkeypatch.setattr(upgrading, "BUSY_TIMEOUT_S", 0.05)
     with closing(sqlite3.connect(old, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         other.execute("UPDATE runs SET stop_requested = 1")

@@ -6,8 +6,9 @@ from typing import Any
 from boneexp.cli import output
 from boneexp.errors import BoneexpError, Busy
 from boneexp.files.folders import Place
-from boneexp.ledger.database import BUSY_TIMEOUT_S, reading
+from boneexp.ledger.database import reading
 from boneexp.ledger.queries.promotions import promotion_cut_short
+from boneexp.ledger.schema import BUSY_TIMEOUT_S
 
 
 def finish_if_cut_short(place: Place, *, required: bool = False) -> None:

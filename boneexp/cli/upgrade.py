@@ -4,7 +4,7 @@ import time
 
 from boneexp.cli import output
 from boneexp.cli.options import ARTIFACTS, LEDGER, ArtifactsPath, Json, LedgerPath
-from boneexp.ledger.database import upgrade
+from boneexp.ledger.upgrading import upgrade
 
 
 def upgrade_ledger(

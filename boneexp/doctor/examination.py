@@ -9,8 +9,9 @@ from boneexp.doctor.findings import DAMAGE, NONSENSE, RESTORE, Examination, Find
 from boneexp.doctor.promotion_check import promotion
 from boneexp.doctor.remains import folders_of_runs
 from boneexp.errors import BoneexpError, Damaged
-from boneexp.ledger.database import SCHEMA, examining, read_snapshot, schema_of
+from boneexp.ledger.database import examining, read_snapshot
 from boneexp.ledger.queries.events import left_by_fix
+from boneexp.ledger.schema import SCHEMA, schema_of
 
 Check = Callable[[Examination, sqlite3.Connection], Iterator[Finding]]
 LEDGER_CHECKS: dict[str, Check] = {

@@ -7,11 +7,11 @@ from boneexp.doctor.findings import DAMAGE, FIX, OK, RESTORE, WARNING, Examinati
 from boneexp.doctor.remains import is_known_dead
 from boneexp.ledger import soundness
 from boneexp.ledger.chain import first_broken_event
-from boneexp.ledger.database import SCHEMA, schema_of
 from boneexp.ledger.queries.attempts import running_attempts
 from boneexp.ledger.queries.events import events_after, last_event
 from boneexp.ledger.queries.experiments import StoredSpec, stored_specs
 from boneexp.ledger.restoring import RESTORABLE
+from boneexp.ledger.schema import SCHEMA, schema_of
 from boneexp.ledger.seals import Broken, broken_seals, standing_seals
 from boneexp.ledger.summaries import wrong_summaries
 from boneexp.study.settings import RunSpec

@@ -21,7 +21,7 @@ from boneexp.files.folders import Place
 from boneexp.ledger import soundness
 from boneexp.ledger.backup import back_up
 from boneexp.ledger.chain import first_broken_event
-from boneexp.ledger.database import SCHEMA, examining, schema_of, writing
+from boneexp.ledger.database import examining, writing
 from boneexp.ledger.explanations import withdraw_explanations
 from boneexp.ledger.history import record_event
 from boneexp.ledger.queries.attempts import running_attempts
@@ -29,6 +29,7 @@ from boneexp.ledger.queries.events import left_by_fix
 from boneexp.ledger.queries.files import recorded_files
 from boneexp.ledger.queries.promotions import promotion_cut_short, promotion_rows
 from boneexp.ledger.restoring import restorable_runs
+from boneexp.ledger.schema import SCHEMA, schema_of
 from boneexp.ledger.seals import broken_seals
 from boneexp.ledger.summaries import wrong_summaries
 from boneexp.promotion.carry_out import finish_cut_short, settle

@@ -16,9 +16,10 @@ from boneexp.exports.bag import make_bag, write_archive
 from boneexp.exports.crate import METADATA, crate_metadata
 from boneexp.files.atomic import refuse_link, sha256_of, whole_file
 from boneexp.files.folders import Place
-from boneexp.ledger.database import SCHEMA, reading
+from boneexp.ledger.database import reading
 from boneexp.ledger.queries.events import last_event
 from boneexp.ledger.queries.finished import exported_runs
+from boneexp.ledger.schema import SCHEMA
 from boneexp.ledger.slice import Withheld, machine_paths, slice_without_machine
 from boneexp.promotion.carry_out import wrong_grid
 from boneexp.text.labels import RESEARCH_ONLY

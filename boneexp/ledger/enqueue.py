@@ -1,4 +1,4 @@
-"""Into the ledger: the dataset, what the study compares with, and every new cell of the grid as a run."""
+"""Every new combination of the grid becomes a run in the queue, under its experiment."""
 
 import json
 from collections.abc import Collection, Mapping, Sequence
@@ -9,14 +9,10 @@ from typing import Any
 from boneexp.errors import Damaged
 from boneexp.ledger.history import record_event, seal_if_changed
 from boneexp.ledger.seals import Subject, seal_holds
-from boneexp.ledger.statements import insert, insert_all, update
-from boneexp.study.decision_settings import BaselineSettings, ReferenceSettings, SelectionSettings
+from boneexp.ledger.statements import insert_all
 from boneexp.study.settings import STEERS_ONLY, ExperimentSettings, RunSpec, canonical_json
 
 MAX_ATTEMPTS = 3
-ALL_NOTES = "SELECT name, value FROM datasets, json_each(notes_json)"  # for a person to paste
-PUBLISHED = "BTXRD"  # the data that baseline and targets are of where the grid file names none
-Row = dict[str, Any]
 GRID = Subject("grid", ())
 AMONG = "IN (SELECT value FROM json_each(?))"  # all values in one parameter: SQLite takes 32,766
 
@@ -29,27 +25,8 @@ FOLLOWING = """UPDATE experiments SET name = :name,
                WHERE config_digest = :digest"""
 OTHER_SETTINGS = """UPDATE runs SET is_current = 0 WHERE is_current AND experiment_ref IN
                       (SELECT id FROM experiments WHERE experiment = ? AND config_digest <> ?)"""
-OTHER_DEAL = """UPDATE runs SET is_current = 0 WHERE is_current AND split = ? AND split_digest <> ?
+OTHER_ASSIGNMENT = """UPDATE runs SET is_current = 0 WHERE is_current AND split = ? AND split_digest <> ?
                 AND experiment_ref IN (SELECT id FROM experiments WHERE experiment = ?)"""
-
-
-@dataclass(frozen=True)
-class DatasetFacts:
-    """What the ledger keeps of a dataset; `counts` is by centre, then by class.
-
-    `attributes` are (image id, attribute, value), such as ("IMG000001.jpeg", "site", "femur"). What parts of
-    earlier splits share stays in the ledger.
-    """
-
-    fingerprint: str
-    name: str
-    kind: str
-    images: int
-    counts: Mapping[str, Mapping[str, int]]
-    notes: tuple[str, ...]
-    attributes: tuple[tuple[str, str, str], ...] = ()
-    contradicting_images: int | None = None  # that look the same as one of another class; None: not counted
-    overlaps: tuple[Row, ...] = ()  # rows of split_overlaps, of the splits that are queued
 
 
 @dataclass(frozen=True)
@@ -103,110 +80,8 @@ def enqueue(
     return Enqueued(tuple(added), len(specs) - len(added), outdated)
 
 
-def record_dataset(connection: Connection, facts: DatasetFacts, now: float) -> None:
-    """Keep a dataset's facts; the same data under a new name take the new name.
-
-    Attributes decide no result and are in no fingerprint: a table that was corrected replaces them, and the
-    event seals what stands then.
-    """
-    values = {
-        "name": facts.name,
-        "kind": facts.kind,
-        "images": facts.images,
-        "counts_json": canonical_json(facts.counts),
-        "notes_json": json.dumps(facts.notes),
-        "contradicting_images": facts.contradicting_images,
-    }
-    known = _known_dataset(connection, facts.fingerprint, list(values))
-    if known is None:
-        new = {"fingerprint": facts.fingerprint, "recorded_at": now}
-        insert(connection, "datasets", {**new, **values})
-    else:
-        update(connection, "datasets", {"fingerprint": facts.fingerprint}, **values)
-    shared = _replace_overlaps(connection, facts)
-    if known != (tuple(values.values()), sorted(set(facts.attributes))) or shared:
-        _replace_attributes(connection, facts)
-        counted = len(facts.attributes)
-        record_event(connection, now, "dataset", fingerprint=facts.fingerprint, attributes=counted)
-
-
-def record_study(
-    connection: Connection,
-    selection: SelectionSettings,
-    targets: ReferenceSettings,
-    baseline: BaselineSettings,
-    now: float,
-) -> None:
-    """Keep what decides the best experiment and what it is compared with, as the grid file says it now.
-
-    Of which data baseline and targets are stands in one of both tables, or in each; else they are BTXRD's.
-    """
-    connection.execute("DELETE FROM selection_keys")
-    keys = [
-        {"position": place, "figure": key, "part": selection.part}
-        for place, key in enumerate(selection.order, start=1)
-    ]
-    insert_all(connection, "selection_keys", keys)
-    connection.execute("DELETE FROM study_figures")
-    named = baseline.comparable_to or targets.comparable_to or PUBLISHED
-    sizes = {"target": {}, "baseline": baseline.sizes}
-    rows = [
-        {
-            "kind": kind,
-            "figure": figure,
-            "value": value,
-            "images": sizes[kind].get(figure),
-            "comparable_to": settings.comparable_to or named,
-        }
-        for kind, settings in (("target", targets), ("baseline", baseline))
-        for figure, value in settings.figures.items()
-    ]
-    insert_all(connection, "study_figures", rows)
-    seal_if_changed(connection, "study", now)
-
-
 def _has_runs(connection: Connection) -> bool:
     return connection.execute("SELECT 1 FROM runs LIMIT 1").fetchone() is not None
-
-
-def _known_dataset(
-    connection: Connection, fingerprint: str, columns: Sequence[str]
-) -> tuple[tuple[Any, ...], list[tuple[Any, ...]]] | None:
-    """Return what the ledger has of a dataset, the columns and the attributes; None if it has nothing."""
-    facts = f"SELECT {', '.join(columns)} FROM datasets WHERE fingerprint = ?"
-    row = connection.execute(facts, (fingerprint,)).fetchone()
-    if row is None:
-        return None
-    named = "SELECT image_id, attribute, value FROM image_attributes WHERE data_fingerprint = ?"
-    return tuple(row), sorted(map(tuple, connection.execute(named, (fingerprint,))))
-
-
-def _replace_attributes(connection: Connection, facts: DatasetFacts) -> None:
-    connection.execute("DELETE FROM image_attributes WHERE data_fingerprint = ?", (facts.fingerprint,))
-    rows = [
-        {"data_fingerprint": facts.fingerprint, "image_id": image_id, "attribute": name, "value": value}
-        for image_id, name, value in sorted(set(facts.attributes))
-    ]
-    insert_all(connection, "image_attributes", rows)
-
-
-def _replace_overlaps(connection: Connection, facts: DatasetFacts) -> bool:
-    """Keep what the parts of these splits share; False where the ledger has it already."""
-    new = [{"data_fingerprint": facts.fingerprint, **row} for row in facts.overlaps]
-    digests = json.dumps(sorted({row["split_digest"] for row in new}))
-    among = (
-        "FROM split_overlaps WHERE data_fingerprint = ? AND split_digest IN (SELECT value FROM json_each(?))"
-    )
-    known = [dict(row) for row in connection.execute(f"SELECT * {among}", (facts.fingerprint, digests))]
-    if sorted(known, key=_by_parts) == sorted(new, key=_by_parts):
-        return False
-    connection.execute(f"DELETE {among}", (facts.fingerprint, digests))
-    insert_all(connection, "split_overlaps", new)
-    return True
-
-
-def _by_parts(row: Row) -> tuple[str, ...]:
-    return row["split_digest"], row["first_part"], row["second_part"]
 
 
 def _states(connection: Connection, hashes: Collection[str]) -> dict[str, str]:
@@ -311,16 +186,16 @@ def _folders(connection: Connection, new: Mapping[str, RunSpec]) -> dict[str, st
 
 
 def _make_current(connection: Connection, by_hash: Mapping[str, RunSpec]) -> None:
-    """Other settings of the experiment, and other deals of the same split, stop being current."""
+    """Other settings of the experiment, and other assignments of the same split, stop being current."""
     settings = {spec.experiment: spec.experiment_digest for spec in by_hash.values()}
-    deals = {(spec.experiment, spec.split.name): spec.split_digest for spec in by_hash.values()}
+    digests = {(spec.experiment, spec.split.name): spec.split_digest for spec in by_hash.values()}
     connection.executemany(OTHER_SETTINGS, settings.items())
-    others = [(split, deal, experiment) for (experiment, split), deal in deals.items()]
-    connection.executemany(OTHER_DEAL, others)
+    others = [(split, digest, experiment) for (experiment, split), digest in digests.items()]
+    connection.executemany(OTHER_ASSIGNMENT, others)
     standing = [
         key
         for key, spec in by_hash.items()
-        if (settings[spec.experiment], deals[spec.experiment, spec.split.name])
+        if (settings[spec.experiment], digests[spec.experiment, spec.split.name])
         == (spec.experiment_digest, spec.split_digest)
     ]
     again = f"UPDATE runs SET is_current = 1 WHERE NOT is_current AND config_hash {AMONG}"

@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from sqlalchemy import create_engine
 
-from boneexp.ledger.database import as_sqlite, run_migrations
+from boneexp.ledger.upgrading import as_sqlite, run_migrations
 
 AT_MOST = 20  # of the same kind are told; the first says enough
 Objects = dict[tuple[str, str], str]  # (type, name) -> the SQL that made it

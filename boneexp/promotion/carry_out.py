@@ -14,7 +14,7 @@ from boneexp.errors import BoneexpError, Busy, PromotionRefused
 from boneexp.files.folders import Place
 from boneexp.files.lock import alone
 from boneexp.files.together import Prepared, is_stale, put_in_place
-from boneexp.ledger.database import BUSY_TIMEOUT_S, reading, writing
+from boneexp.ledger.database import reading, writing
 from boneexp.ledger.promotions import (
     begin_promotion,
     give_up_promotion,
@@ -24,6 +24,7 @@ from boneexp.ledger.promotions import (
 )
 from boneexp.ledger.quarantine import require_untouched
 from boneexp.ledger.queries.promotions import promotion_cut_short, promotion_rows
+from boneexp.ledger.schema import BUSY_TIMEOUT_S
 from boneexp.promotion.decision import Decision, own_grid
 from boneexp.promotion.files import clear_away, prepare, standing_files
 

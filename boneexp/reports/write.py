@@ -9,9 +9,10 @@ from boneexp.files.atomic import inside
 from boneexp.files.folders import PAGE, Place
 from boneexp.files.lock import alone, at_rest, is_at_work
 from boneexp.files.together import replace_texts
-from boneexp.ledger.database import BUSY_TIMEOUT_S, read_snapshot, reading
+from boneexp.ledger.database import read_snapshot, reading
 from boneexp.ledger.quarantine import require_untouched
 from boneexp.ledger.queries.promotions import promotion_rows
+from boneexp.ledger.schema import BUSY_TIMEOUT_S
 from boneexp.reports.check import LONG_AGO, Difference, differences, in_page
 from boneexp.reports.documents import render_documents
 from boneexp.reports.facts import Facts, gather

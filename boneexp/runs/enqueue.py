@@ -12,15 +12,9 @@ from boneexp.data.overlaps import contradicting_images, overlaps
 from boneexp.data.splits import Split
 from boneexp.errors import GridInvalid, WeightsUnavailable
 from boneexp.ledger.database import writing
-from boneexp.ledger.enqueue import (
-    ALL_NOTES,
-    MAX_ATTEMPTS,
-    DatasetFacts,
-    Enqueued,
-    enqueue,
-    record_dataset,
-    record_study,
-)
+from boneexp.ledger.datasets import ALL_NOTES, DatasetFacts, SplitOverlap, record_dataset
+from boneexp.ledger.enqueue import MAX_ATTEMPTS, Enqueued, enqueue
+from boneexp.ledger.study import record_study
 from boneexp.results import CLASS_NAMES
 from boneexp.runs.plan import Plan, manifest_paths, narrowed, plan, write_manifests
 from boneexp.study.grid import Grid, load_grid
@@ -172,7 +166,7 @@ def _facts(name: str, dataset: Dataset, splits: Sequence[Split]) -> DatasetFacts
         ),
         contradicting_images=contradicting_images(dataset),
         overlaps=tuple(
-            {"split_digest": split.digest, **vars(shared)}
+            SplitOverlap(split.digest, **vars(shared))
             for split in splits
             for shared in overlaps(split, dataset)
         ),
