@@ -17,7 +17,7 @@ from typer.main import get_command
 from boneexp.cli.app import app
 from boneexp.comparison.ranking import compared
 from boneexp.errors import Busy, Damaged, LedgerUnusable
-from boneexp.ledger import database, tables, upgrading
+from boneexp.ledger import database, schema, tables, upgrading
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.quarantine import OF_EACH_RUN, quarantined
@@ -215,8 +215,8 @@ def test_without_room_for_the_backup_nothing_is_upgraded(old):
 
 def test_a_backup_that_is_there_already_is_not_overwritten(old):
     with closing(sqlite3.connect(old)) as connection:
-        schema = database.schema_of(connection)
-    taken = old.with_name(f"ledger.db.schema-{schema}.19700101T000000Z.backup")
+        found = schema.schema_of(connection)
+    taken = old.with_name(f"ledger.db.schema-{found}.19700101T000000Z.backup")
     taken.write_text("kept")
     before = rows_of(old)
     with pytest.raises(LedgerUnusable, match="is there already"):

@@ -16,7 +16,7 @@ def back_up(source: sqlite3.Connection, target: Path, *, even_if_damaged: bool =
 
     Raises:
         LedgerUnusable: `target` is there already, or cannot be written; it is not there then, or as it was.
-        Damaged: the copy, and so the ledger, is not sound; it is not kept, unless it was asked for.
+        Damaged: the copy, and so the ledger, is not sound; it is not kept, unless `even_if_damaged`.
     """
     if target.exists():
         raise LedgerUnusable(f"{target} is there already and was left as it is; name a new file")

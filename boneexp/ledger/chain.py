@@ -1,6 +1,6 @@
 """The chain of events: each one's hash covers its content and the hash before it.
 
-Whoever shows something asks whether it holds, so no more is imported here than that needs.
+Every command that shows rows checks it, so this module imports no more than that takes.
 """
 
 import hashlib
@@ -25,10 +25,10 @@ def first_broken_event(connection: Connection) -> int | None:
     previous, expected = FIRST_HASH, 1
     for event, at, kind, run, attempt, details_json, before, noted in connection.execute(EVENTS):
         try:
-            right = event_hash(previous, at, kind, (run, attempt), details_json)
+            expected_hash = event_hash(previous, at, kind, (run, attempt), details_json)
         except (TypeError, ValueError):  # bytes or an infinite time: no event of ours
             return int(event)
-        if event != expected or before != previous or noted != right:
+        if event != expected or before != previous or noted != expected_hash:
             return int(event)
-        previous, expected = right, expected + 1
+        previous, expected = expected_hash, expected + 1
     return None

@@ -21,7 +21,7 @@ SETTLED_S = 2.0  # a file that was written just now may be written again without
 
 
 def held_before(connection: sqlite3.Connection, what: str) -> bool:
-    """Tell whether it was noted that all seals hold over `what`, and nothing has been written since."""
+    """Return True if it was noted that all seals hold over `what`, and nothing has been written since."""
     note = _note_of(connection)
     if note is None:
         return False

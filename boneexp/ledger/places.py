@@ -6,7 +6,7 @@ from sqlite3 import Connection
 from boneexp.ledger.queue import Claim
 from boneexp.study.settings import RunSpec
 
-# The spec of a finished run is sealed with the places of its time; its experiment has those told last.
+# The spec of a finished run is sealed with the folders of its time; its experiment has the newest ones.
 SPEC_NOW = """SELECT json_set(r.spec_json,
                        '$.settings.data.root', json_extract(e.settings_json, '$.data.root'),
                        '$.settings.model.pretrained', json(e.settings_json -> '$.model.pretrained'))
@@ -24,7 +24,7 @@ def spec_now(connection: Connection, run_id: int, root: str = "") -> RunSpec:
 
 
 def claimed_at(connection: Connection, claim: Claim, root: str) -> Claim:
-    """Note that the data of a run that was just claimed lie at `root` now; return its claim with that."""
+    """Record that the dataset of a run that was just claimed is at `root` now; return the claim with that."""
     spec = claim.spec.with_data_at(root)
     changed = "UPDATE runs SET spec_json = ? WHERE id = ?"
     connection.execute(changed, (spec.model_dump_json(), claim.run_id))

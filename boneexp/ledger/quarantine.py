@@ -1,4 +1,4 @@
-"""What is not as it was sealed is shown nowhere as if it were: who shows something asks here first.
+"""Nothing that was changed after it was sealed is shown as if it were intact: whoever shows rows checks here.
 
 A run whose seal does not hold is quarantined: nothing is made from its rows, and no one ranks it. A
 comparison is made without it; whatever prints all that the ledger knows is refused.
@@ -16,7 +16,7 @@ from boneexp.ledger.sealed_rows import FIRST_RULE
 from boneexp.ledger.seals import Seal, Subject, broken_among, broken_seals, standing_seals
 
 OF_EACH_RUN = ("runs", "experiments", "run_summaries")  # tables of a run that every comparison reads
-MOST_TOLD = 5
+MOST_NAMED = 5
 WAYS_BACK = (
     "the ways back: boneexp doctor --fix, where a run's predictions or files still say what was sealed, "
     "or a backup (docs/start.md); see: boneexp doctor"
@@ -73,10 +73,10 @@ def all_broken(connection: sqlite3.Connection) -> list[str]:
 
 def refuse(broken: Iterable[str]) -> None:
     """Raise Damaged if anything is broken, naming the first of it, how much more there is, and what helps."""
-    told = list(broken)
-    if told:
-        more = f" and {len(told) - MOST_TOLD} more" if len(told) > MOST_TOLD else ""
-        raise Damaged(f"changed after it was sealed: {'; '.join(told[:MOST_TOLD])}{more}; {WAYS_BACK}")
+    reasons = list(broken)
+    if reasons:
+        more = f" and {len(reasons) - MOST_NAMED} more" if len(reasons) > MOST_NAMED else ""
+        raise Damaged(f"changed after it was sealed: {'; '.join(reasons[:MOST_NAMED])}{more}; {WAYS_BACK}")
 
 
 def quarantined(

@@ -1,7 +1,7 @@
 """The queue inside the ledger: claim, renew, retry, cancel.
 
 A claim is a lease with a fence. Whoever holds it renews it; when it runs out, or its process is gone, the
-run is anyone's again and goes on from its last checkpoint. Every later write names the attempt it belongs
+run is anyone's again and resumes from its last checkpoint. Every later write names the attempt it belongs
 to and is refused when a newer attempt has begun. A run that was cancelled while it was running is never
 claimed again: when its lease is over, it ends as cancelled.
 """
@@ -52,7 +52,7 @@ HELD_HERE = """SELECT r.id, a.pid, a.process_started, a.boot_id
 
 @dataclass(frozen=True)
 class Worker:
-    """Who claims: enough to tell later, on the same machine, whether the process still lives."""
+    """Who claims: enough to find out later, on the same machine, whether the process is alive."""
 
     name: str
     host: str
@@ -84,8 +84,8 @@ def claim_next(
     """
     _end_cancelled(connection, now)
     _give_up_on_killers(connection, now)
-    asked = {"now": now, "lease_s": lease_s, "run_id": run_id}
-    row = connection.execute(CLAIM_OLDEST if run_id is None else CLAIM_THIS, asked).fetchone()
+    values = {"now": now, "lease_s": lease_s, "run_id": run_id}
+    row = connection.execute(CLAIM_OLDEST if run_id is None else CLAIM_THIS, values).fetchone()
     if row is None:
         return None
     number, attempt, spec_json, folder, micro_batch = row
@@ -98,7 +98,7 @@ def claim_next(
 
 
 def renew(connection: Connection, claim: Claim, now: float, lease_s: float) -> bool:
-    """Hold the claim for `lease_s` more; False when the run has gone to a newer attempt or was settled."""
+    """Extend the lease by `lease_s`; False when a newer attempt has the run or it was settled."""
     if not holds(connection, claim):
         return False
     update(connection, "runs", {"id": claim.run_id}, lease_until=now + lease_s)
@@ -107,12 +107,12 @@ def renew(connection: Connection, claim: Claim, now: float, lease_s: float) -> b
 
 
 def stop_requested(connection: Connection, claim: Claim) -> bool:
-    """Tell whether someone has cancelled this run while it is running."""
+    """Return True if someone has cancelled this run while it is running."""
     return _stop_requested(connection, claim.run_id)
 
 
 def holds(connection: Connection, claim: Claim) -> bool:
-    """Tell whether the claim's attempt is the current one: the fence in front of every write."""
+    """Return True if the claim's attempt is the current one: the fence in front of every write."""
     query = "SELECT 1 FROM runs WHERE id = ? AND attempt = ? AND state = 'running'"
     return connection.execute(query, (claim.run_id, claim.attempt)).fetchone() is not None
 
@@ -120,9 +120,9 @@ def holds(connection: Connection, claim: Claim) -> bool:
 def free_runs_of_dead_processes(
     connection: Connection, host: str, is_alive: Callable[[int, str, str], bool], now: float
 ) -> list[int]:
-    """Let go of leases whose process on `host` is gone, so that nobody waits for them to run out.
+    """Release leases whose process on `host` is gone, so that nobody waits for them to expire.
 
-    `is_alive(pid, process_started, boot_id)` says whether that very process still runs. A run that was
+    `is_alive(pid, process_started, boot_id)` is whether that very process still runs. A run that was
     cancelled ends with its process.
     """
     held = connection.execute(HELD_HERE, {"now": now, "host": host}).fetchall()
@@ -136,7 +136,7 @@ def free_runs_of_dead_processes(
 def retry(connection: Connection, run_id: int, now: float) -> None:
     """Queue a failed or cancelled run again; its attempts and history stay.
 
-    After out-of-memory it begins with the planned batch again: the user may have found a larger device.
+    After out-of-memory it begins with the planned batch again: the user may have a larger device now.
 
     Raises:
         RunNotFound: the ledger has no such run.
@@ -170,7 +170,7 @@ def retry(connection: Connection, run_id: int, now: float) -> None:
 def cancel(connection: Connection, run_id: int, now: float) -> str:
     """Take a run out of the queue ("cancelled"), or ask the worker that runs it to stop ("stopping").
 
-    Whatever that worker then reports, the run ends as cancelled. Asking again changes nothing.
+    Whatever that worker then reports, the run ends as cancelled. Cancelling twice changes nothing.
 
     Raises:
         RunNotFound: the ledger has no such run.
@@ -210,8 +210,8 @@ def _end_cancelled(connection: Connection, now: float) -> None:
 
 def _worked_s(connection: Connection, run_id: int, attempt: int) -> float:
     """Return for how long earlier attempts have worked since the run was queued, or queued again."""
-    asked = {"run_id": run_id, "attempt": attempt}
-    return float(connection.execute(WORKED_S, asked).fetchone()[0])
+    values = {"run_id": run_id, "attempt": attempt}
+    return float(connection.execute(WORKED_S, values).fetchone()[0])
 
 
 def _give_up_on_killers(connection: Connection, now: float) -> None:

@@ -23,14 +23,14 @@ def restorable_runs(connection: sqlite3.Connection) -> dict[int, tuple[str, ...]
 
 
 def table_holds(connection: sqlite3.Connection, run_id: int, table: str) -> bool:
-    """Tell whether the rows of a run in one table are those that were sealed."""
+    """Return True if the rows of a run in one table are those that were sealed."""
     return seal_holds(connection, Subject("run", (run_id,)), (table,))
 
 
 def put_rows_back(
     connection: sqlite3.Connection, run_id: int, table: str, rows: Sequence[Mapping[str, Any]]
 ) -> bool:
-    """Replace a run's rows in one of RESTORABLE, if these are what was sealed; tell whether they are."""
+    """Replace a run's rows in one of RESTORABLE, if these are what was sealed; return whether they are."""
     connection.execute("SAVEPOINT rows")
     connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
     try:
@@ -45,7 +45,7 @@ def put_rows_back(
 
 
 def put_summary_back(connection: sqlite3.Connection, run_id: int) -> bool:
-    """Make a run's summary again, if the run is there and its metrics are sealed; tell whether they are."""
+    """Make a run's summary again, if the run is there and its metrics are sealed; return whether they are."""
     known = connection.execute("SELECT 1 FROM runs WHERE id = ?", (run_id,)).fetchone()
     if known is None or not table_holds(connection, run_id, "metrics"):
         return False

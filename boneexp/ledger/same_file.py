@@ -14,12 +14,12 @@ _written_to: dict[Path, Identity] = {}  # by this process
 
 
 def is_known(path: Path) -> bool:
-    """Tell whether this process has written to a ledger at `path`."""
+    """Return True if this process has written to a ledger at `path`."""
     return path.resolve() in _written_to
 
 
 def forget(path: Path) -> None:
-    """Take whatever file is at `path` from now on for the right one."""
+    """Accept whatever file is at `path` from now on."""
     _written_to.pop(path.resolve(), None)
 
 
@@ -46,7 +46,7 @@ def require_same_file(path: Path, place: Path) -> None:
 
 
 def gone(path: Path) -> LedgerUnusable:
-    """Return what to say of a ledger that is not there any more."""
+    """Return the error for a ledger that is not there any more."""
     return LedgerUnusable(
         f"{path} is gone: it was deleted or moved while it was in use, and nothing more was written. "
         f"{_WHERE_FILES_ARE} Bring the ledger back, with {path.name}-wal if there is one, and go on with: "

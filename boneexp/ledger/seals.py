@@ -2,9 +2,8 @@
 
 An event that settles something carries one digest per table, over all rows that count: a settled run with
 its epochs, metrics and predictions, a decision, the heat maps of a run, a late result, what is known of a
-dataset's images. Whoever changes such
-a row has to change the event, too, and that breaks the chain. docs/ledger.md lists every column that is left
-out, and why.
+dataset's images. Whoever changes such a row has to change the event, too, and that breaks the chain.
+docs/ledger.md lists every column that is left out, and why.
 """
 
 import hashlib
@@ -92,7 +91,7 @@ def to_be_sealed_by_upgrade(connection: sqlite3.Connection, schema: str) -> list
 
 
 def is_sealed_as_it_is(connection: sqlite3.Connection, subject: "Subject") -> bool:
-    """Tell whether a seal by today's rule stands that covers the rows as they are now."""
+    """Return True if a seal by today's rule stands that covers the rows as they are now."""
     seal = standing_seals(connection).get(subject)
     return seal is not None and seal.rule == RULE and not _changed(connection, subject, seal)
 
@@ -112,7 +111,7 @@ def broken_seals(
 
 
 def seal_holds(connection: sqlite3.Connection, subject: "Subject", tables: Collection[str] = ()) -> bool:
-    """Tell whether one subject is sealed, and still as it was then; of all its tables or of some."""
+    """Return True if one subject is sealed, and still as it was then; of all its tables or of some."""
     seal = standing_seals(connection).get(subject)
     return seal is not None and not _changed(connection, subject, seal, tables)
 
@@ -138,7 +137,7 @@ def broken_among(
 
 
 def results_hold(connection: sqlite3.Connection, run_id: int) -> bool:
-    """Tell whether a run's epochs, metrics and predictions are as they were when it was settled."""
+    """Return True if a run's epochs, metrics and predictions are as they were when it was settled."""
     return seal_holds(connection, Subject("run", (run_id,)), ("epochs", "metrics", "predictions"))
 
 
@@ -203,7 +202,7 @@ def rows_digest(connection: sqlite3.Connection, rule: str, query: str, key: Key)
 class Subject:
     """What is sealed; `key` says which.
 
-    A run, a decision, a run's explanations or late result, a dataset, the study's figures, or the grid.
+    A run, a decision, a run's explanations or late result, a dataset, the study's references, or the grid.
     """
 
     kind: str
@@ -216,7 +215,7 @@ class Subject:
         return dict(zip(names, self.key, strict=False))
 
     def __str__(self) -> str:
-        """Say it: "run 3", "dataset 5f3a1c2b9d04", "late result of run 3, attempt 2"."""
+        """Name it: "run 3", "dataset 5f3a1c2b9d04", "late result of run 3, attempt 2"."""
         if self.kind in THE_ONLY_ONE:
             return f"the {self.kind}"
         if self.kind == "dataset":
@@ -245,7 +244,7 @@ class Broken:
     tables: tuple[str, ...]
 
     def __str__(self) -> str:
-        """Say it: "run 3: table metrics is not as event 17 sealed it"."""
+        """Describe it: "run 3: table metrics is not as event 17 sealed it"."""
         if self.event is None:
             return f"{self.subject}: no event seals it: events were removed, or rows put in by hand"
         if len(self.tables) == 1:

@@ -1,8 +1,8 @@
-"""What an attempt writes, each one transaction: an epoch; the run finished, failed, lost or put back.
+"""What an attempt writes, each in one transaction: an epoch; the run finished, failed, lost or requeued.
 
-Each end returns the state that the run is in since, or None when the claim is no longer the current one: then
-nothing is changed that counts. A run that was cancelled ends as cancelled, however its attempt ended; what
-the attempt came to stays with the attempt.
+Each end returns the new state of the run, or None when the claim is no longer the current one: then nothing
+that counts is changed. A cancelled run ends as cancelled, however its attempt ended; the attempt keeps its
+own outcome.
 """
 
 from functools import partial
@@ -17,11 +17,11 @@ from boneexp.results import CLASS_NAMES, EpochRecord, Failed, Finished, Killed, 
 
 FINISHED_TOO_LATE = "cancelled; it finished before it could be stopped"
 # Only deaths in a row count. A row that need not change is not written: it would be a page more per epoch.
-GETS_ON = "UPDATE runs SET killed_attempts = 0 WHERE id = ? AND killed_attempts <> 0"
+RESET_DEATHS = "UPDATE runs SET killed_attempts = 0 WHERE id = ? AND killed_attempts <> 0"
 
 
 def keep_epoch(connection: Connection, claim: Claim, record: EpochRecord, now: float) -> bool:
-    """Keep one epoch's figures, again only if it came out otherwise; False when the claim is not current."""
+    """Keep one epoch's metrics, again only if they differ; False when the claim is not current."""
     if not holds(connection, claim):
         return False
     same = "SELECT 1 FROM epochs WHERE run_id = ? AND epoch = ? AND train_loss = ? AND val_loss = ?"
@@ -29,7 +29,7 @@ def keep_epoch(connection: Connection, claim: Claim, record: EpochRecord, now: f
     if connection.execute(same, key).fetchone() is None:
         row = {"run_id": claim.run_id, "attempt": claim.attempt, "ended_at": now, **vars(record)}
         insert(connection, "epochs", row)
-        connection.execute(GETS_ON, (claim.run_id,))
+        connection.execute(RESET_DEATHS, (claim.run_id,))
     return True
 
 
@@ -86,24 +86,24 @@ def fail(connection: Connection, claim: Claim, failed: Failed, now: float) -> st
             failure=failed.message,
         )
         return None
-    told = {"failure_kind": failed.kind, "failure": failed.message}
-    ended = {"outcome": "failed", **told, "traceback": failed.traceback}
+    reason = {"failure_kind": failed.kind, "failure": failed.message}
+    ended = {"outcome": "failed", **reason, "traceback": failed.traceback}
     if stop_requested(connection, claim):
-        reason = f"{failed.kind}: {failed.message}"
-        return _end_as_cancelled(connection, claim, now, reason, **ended)
+        message = f"{failed.kind}: {failed.message}"
+        return _end_as_cancelled(connection, claim, now, message, **ended)
     again = failed.kind == "oom" and claim.micro_batch > 1
     _end_attempt(connection, claim, now, **ended)
     if again:
         _update(connection, claim, state="queued", lease_until=None, micro_batch=claim.micro_batch // 2)
     else:
-        _settle(connection, claim, now, state="failed", **told)
+        _settle(connection, claim, now, state="failed", **reason)
     kind = "batch-halved" if again else "failed"
-    record_event(connection, now, kind, run_id=claim.run_id, attempt=claim.attempt, **told)
+    record_event(connection, now, kind, run_id=claim.run_id, attempt=claim.attempt, **reason)
     return "queued" if again else "failed"
 
 
 def record_death(connection: Connection, claim: Claim, killed: Killed, now: float) -> str | None:
-    """Queue a run again whose process was killed, until that has happened as often in a row as is allowed."""
+    """Requeue a run whose process was killed, until that has happened too often in a row."""
     if not holds(connection, claim):
         return None
     query = "SELECT killed_attempts + 1, max_attempts FROM runs WHERE id = ?"
@@ -126,7 +126,7 @@ def record_death(connection: Connection, claim: Claim, killed: Killed, now: floa
 
 
 def requeue(connection: Connection, claim: Claim, stopped: Stopped, now: float) -> str | None:
-    """Put the run back in the queue, or end it as cancelled when that was asked for."""
+    """Put the run back in the queue, or end it as cancelled if somebody cancelled it."""
     if not holds(connection, claim):
         return None
     ended = {"outcome": "stopped", "failure": stopped.reason}
@@ -140,7 +140,7 @@ def requeue(connection: Connection, claim: Claim, stopped: Stopped, now: float) 
 
 
 def _end_as_cancelled(connection: Connection, claim: Claim, now: float, reason: str, **attempt: Any) -> str:
-    """End the attempt as it ended, and its run as cancelled; nothing of it counts."""
+    """Record how the attempt ended, and end its run as cancelled; nothing of it counts."""
     _end_attempt(connection, claim, now, **{"failure": reason, **attempt})
     _settle(connection, claim, now, state="cancelled")
     record_event(connection, now, "cancelled", run_id=claim.run_id, attempt=claim.attempt, reason=reason)
@@ -171,7 +171,7 @@ def _row(claim: Claim, prediction: Any) -> dict[str, Any]:
 
 
 def _keep_as_evidence(connection: Connection, claim: Claim, finished: Finished, now: float) -> None:
-    """Keep figures that do not count, since the run was lost or cancelled before, beside those that do."""
+    """Keep metrics that do not count, since the run was lost or cancelled before, apart from the others."""
     late = {"attempt": claim.attempt, "recorded_at": now}
     rows = [{**row, **late} for row in _metric_rows(claim, finished)]
     insert_all(connection, "late_results", rows, "INSERT OR IGNORE")

@@ -21,7 +21,7 @@ from boneexp.ledger.seals import broken_seals
 
 WITHHELD = "withheld"
 WITHHELD_DETAILS = '{"withheld":true}'
-# The events that may tell of hosts and paths; none of them settles a result.
+# The events that may name hosts and paths; none of them settles a result.
 MAY_NAME_A_MACHINE = (
     "attempt-lost",
     "batch-halved",
@@ -37,7 +37,7 @@ MAY_NAME_A_MACHINE = (
 
 @dataclass(frozen=True)
 class Withheld:
-    """What the copy does not tell: how many events' details, and which tables of whom are not as sealed."""
+    """What the copy withholds: the details of how many events, and which tables differ from their seal."""
 
     events: int
     seals: tuple[tuple[str, tuple[str, ...]], ...]
@@ -100,7 +100,7 @@ def _withhold(copy: sqlite3.Connection) -> Withheld:
     copy.execute("UPDATE runs SET spec_json = with_short_paths(spec_json)")
     copy.execute("UPDATE experiments SET settings_json = with_short_paths(settings_json)")
     kinds = ", ".join("?" * len(MAY_NAME_A_MACHINE))
-    told = copy.execute(
+    withheld = copy.execute(
         f"""UPDATE events SET details_json = '{WITHHELD_DETAILS}'
             WHERE kind IN ({kinds}) AND tells(details_json)""",
         MAY_NAME_A_MACHINE,
@@ -110,7 +110,7 @@ def _withhold(copy: sqlite3.Connection) -> Withheld:
         (str(each.subject), each.tables or tuple(RULES[RULE][each.subject.kind]))
         for each in broken_seals(copy)
     ]
-    return Withheld(told.rowcount, tuple(changed))
+    return Withheld(withheld.rowcount, tuple(changed))
 
 
 def _tells(names: Collection[str]) -> Callable[[str | None], bool]:

@@ -1,4 +1,4 @@
-"""Is the ledger sound as a database, and is it what the migrations make? And mending what can be mended."""
+"""Whether the ledger is sound as a database and as the migrations make it; and fixing what can be fixed."""
 
 import sqlite3
 from dataclasses import dataclass
@@ -8,7 +8,7 @@ from sqlalchemy import create_engine
 
 from boneexp.ledger.upgrading import as_sqlite, run_migrations
 
-AT_MOST = 20  # of the same kind are told; the first says enough
+AT_MOST = 20  # problems of one kind that are listed
 Objects = dict[tuple[str, str], str]  # (type, name) -> the SQL that made it
 
 
@@ -53,7 +53,7 @@ def rebuild(connection: sqlite3.Connection, wrong: list[Difference]) -> None:
 
 
 def is_rebuildable(difference: Difference) -> bool:
-    """Tell whether it holds no data of its own."""
+    """Whether it holds no data of its own."""
     return difference.type in ("view", "index") and difference.how != "extra"
 
 

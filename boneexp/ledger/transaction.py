@@ -31,7 +31,7 @@ def one_transaction(place: Path, timeout_s: float) -> Iterator[sqlite3.Connectio
 
 
 def opened_to_write(place: Path, timeout_s: float) -> sqlite3.Connection:
-    """Return a connection whose rows can be read by column name; a ledger that is gone is not made anew."""
+    """Return a connection whose rows can be read by column name; a ledger that is gone is not made again."""
     address = f"file:{quote(str(place))}?mode=rw"
     connection = sqlite3.connect(
         address, uri=True, timeout=timeout_s, isolation_level=None, check_same_thread=False
