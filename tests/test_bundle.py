@@ -29,8 +29,8 @@ from boneexp.exports import verify
 from boneexp.exports.bag import make_bag
 from boneexp.exports.withheld import grid_without_paths, without_images
 from boneexp.ledger import sealed_rows, seals
-from boneexp.ledger.database import upgrade
 from boneexp.ledger.slice import MAY_NAME_A_MACHINE, WITHHELD_DETAILS
+from boneexp.ledger.upgrading import upgrade
 from boneexp.text.escaping import csv_text
 
 PICTURE = "data:image/jpeg;base64,/9j/4AAQSkZJRgABAQ=="
