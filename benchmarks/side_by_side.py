@@ -100,7 +100,7 @@ def run_grid(folder: Path, grid: Grid, workers: int, epochs: int) -> tuple[float
 
 def _training_images(spec: RunSpec, artifacts: Path) -> int:
     """Count what an epoch goes through: the training part, and its annotated images again if asked for."""
-    from boneexp.experiment.run import dataset_of
+    from boneexp.data.study import dataset_of
 
     dataset, split = dataset_of(spec, artifacts)
     train = split.indices("train")

@@ -31,6 +31,7 @@ from boneexp.cli.show import show
 from boneexp.cli.status import status
 from boneexp.cli.upgrade import upgrade_ledger
 from boneexp.cli.verify_resume import verify_resume
+from boneexp.text.labels import RESEARCH_ONLY
 
 app = typer.Typer(
     cls=Commands,
@@ -39,7 +40,7 @@ app = typer.Typer(
     rich_markup_mode=None,  # help as plain text: drawing it with rich doubles the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
     help="Run, compare and defend a grid of bone-radiograph classifiers; every fact in one SQLite ledger.\n\n"
-    "Research use only, not for clinical use.",
+    + RESEARCH_ONLY,
 )
 
 

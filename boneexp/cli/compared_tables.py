@@ -9,7 +9,7 @@ from boneexp.comparison.files import COLUMNS, shown
 from boneexp.comparison.ranking import Comparison, Row, best_sentence
 from boneexp.comparison.references import Target
 from boneexp.comparison.verdict import Verdict
-from boneexp.text.labels import label
+from boneexp.text.labels import RESEARCH_ONLY, label
 from boneexp.text.numbers import listed, three_decimals
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def comparison_parts(comparison: Comparison, verdict: Verdict | None = None) -> 
     parts += [f"[yellow]Note:[/] {output.escaped(warning)}" for warning in comparison.warnings]
     parts += [f"[red]{output.escaped(why)}[/]" for why in comparison.struck_out_notes()]
     parts += [output.escaped(sentence)] if (sentence := comparison.intervals_sentence()) else []
-    parts.append("Research use only, not for clinical use.")
+    parts.append(RESEARCH_ONLY)
     return parts
 
 
@@ -63,7 +63,7 @@ def answer_parts(answer: Answer) -> list[Any]:
             table.add_row(*(output.escaped(cell) for cell in row.values()))
         parts.append(table)
     parts += [f"[yellow]Note:[/] {output.escaped(note)}" for note in answer.notes]
-    return [*parts, "Research use only, not for clinical use."]
+    return [*parts, RESEARCH_ONLY]
 
 
 def _best_ranked(comparison: Comparison) -> list[Row]:

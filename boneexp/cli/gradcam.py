@@ -25,6 +25,7 @@ from boneexp.cli.options import (
 from boneexp.cli.output import Row, empty_table, escaped
 from boneexp.cli.unfinished_promotion import finish_if_cut_short
 from boneexp.files.folders import Place
+from boneexp.text.labels import RESEARCH_ONLY
 from boneexp.text.numbers import three_decimals
 
 
@@ -85,4 +86,4 @@ def overlap_parts(done: Row) -> "list[Any]":
     )
     if done["purpose"] != "measured":
         mean = "Images that were asked for enter no mean; measure over the test part with: boneexp gradcam"
-    return [table, mean, "Research use only, not for clinical use."]
+    return [table, mean, RESEARCH_ONLY]

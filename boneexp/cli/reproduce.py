@@ -17,6 +17,7 @@ from boneexp.cli.options import (
     exit_code,
 )
 from boneexp.cli.output import empty_table, escaped
+from boneexp.text.labels import RESEARCH_ONLY
 from boneexp.text.numbers import three_decimals
 
 if TYPE_CHECKING:
@@ -67,4 +68,4 @@ def reproduction_parts(found: "Reproduction") -> "list[Any]":
         )
     changed = [f"{name} {then} -> {now}" for name, (then, now) in found.software.items()]
     others = [f"Other software or device: {escaped('; '.join(changed))}"] if changed else []
-    return [table, escaped(found.sentence()), *others, "Research use only, not for clinical use."]
+    return [table, escaped(found.sentence()), *others, RESEARCH_ONLY]

@@ -27,7 +27,7 @@ from boneexp.ledger.queries.figures import metric_figures, metric_values
 from boneexp.ledger.queries.runs import cancelled_note
 from boneexp.ledger.queries.tallies import count_current_runs
 from boneexp.results import AT_BOUND, is_at_bound
-from boneexp.text.labels import label
+from boneexp.text.labels import RESEARCH_ONLY, label
 
 Row = dict[str, Any]
 STORED = "stored"
@@ -70,7 +70,7 @@ class Answer:
         """Return everything, ready for json.dumps."""
         tables = {title: list(rows) for title, rows in self.tables.items()}
         return {
-            "note": "Research use only, not for clinical use.",
+            "note": RESEARCH_ONLY,
             "tables": tables,
             "notes": list(self.notes),
         }

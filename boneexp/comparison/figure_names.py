@@ -1,6 +1,5 @@
 """Names of figures, as a person types them and a table shows them: "accuracy", "malignant_sensitivity"."""
 
-import difflib
 from dataclasses import dataclass
 
 from boneexp.errors import FigureUnknown
@@ -8,6 +7,7 @@ from boneexp.evaluation.metrics import LOWER_IS_BETTER
 from boneexp.evaluation.reported import run_metric_columns
 from boneexp.evaluation.thresholds import OPERATING
 from boneexp.results import CLASS_NAMES
+from boneexp.text.nearest import nearest
 
 SETTINGS = ("temperature", *(metric for metric in OPERATING if metric.startswith("threshold_")))
 
@@ -43,9 +43,7 @@ def figure_named(name: str) -> Figure:
     """
     known = {figure.name: figure for figure in known_figures()}
     if name not in known:
-        close = difflib.get_close_matches(name, known, n=1, cutoff=0.5)
-        hint = f"did you mean {close[0]!r}?" if close else f"known here: {', '.join(known)}"
-        raise FigureUnknown(f"there is no figure {name!r}; {hint}")
+        raise FigureUnknown(f"there is no figure {name!r}; {nearest(name, known, cutoff=0.5)}")
     return known[name]
 
 

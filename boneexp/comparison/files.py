@@ -11,7 +11,7 @@ from boneexp.comparison.verdict import Verdict
 from boneexp.files.atomic import inside, write_text
 from boneexp.results import SPLITS
 from boneexp.text.escaping import csv_text
-from boneexp.text.labels import split_of
+from boneexp.text.labels import RESEARCH_ONLY, split_of
 from boneexp.text.markdown import escaped
 
 COLUMNS = {
@@ -38,7 +38,7 @@ def titled(row: Row) -> dict[str, Any]:
 def as_json(comparison: Comparison, verdict: Verdict | None = None) -> dict[str, Any]:
     """Return all that `compare` says, ready for json.dumps."""
     return {
-        "note": "Research use only, not for clinical use.",
+        "note": RESEARCH_ONLY,
         "best": comparison.best,
         "equal_to": list(comparison.equal_to),
         "why": comparison.why,

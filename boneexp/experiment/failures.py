@@ -1,6 +1,6 @@
 """Which kind of failure an exception is: out of memory, a full disk, unusable data, or an error.
 
-Told by type and words alone, so that a process without torch can tell it, too.
+By type and message alone, so that no torch is needed.
 """
 
 import errno
@@ -22,7 +22,7 @@ def failure_of(error: BaseException) -> Failed:
 
 
 def is_full_disk(error: BaseException) -> bool:
-    """Tell whether the system refused to write for want of space or quota."""
+    """Whether the system refused to write for want of space or quota."""
     return isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT)
 
 
@@ -33,6 +33,6 @@ def _kind_of(error: BaseException) -> str:
         return "disk"
     if isinstance(error, MemoryError | TooLittleMemory):
         return "oom"
-    said = str(error).lower()  # torch.OutOfMemoryError is a RuntimeError with these words
-    memory = isinstance(error, RuntimeError | OSError) and any(words in said for words in OUT_OF_MEMORY)
+    message = str(error).lower()  # torch.OutOfMemoryError is a RuntimeError with these words
+    memory = isinstance(error, RuntimeError | OSError) and any(words in message for words in OUT_OF_MEMORY)
     return "oom" if memory else "error"

@@ -1,8 +1,8 @@
 """What a finished run leaves in its folder: tables, figures and the resolved configuration."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 
@@ -15,8 +15,9 @@ from boneexp.study.settings import STEERS_ONLY, RunSpec
 from boneexp.text.escaping import csv_text
 from boneexp.text.labels import RESEARCH_ONLY
 
+Json = dict[str, object]  # ready for json.dumps
 CHECKPOINTS = {"best checkpoint": "best.pt", "last checkpoint": "last.pt"}
-MADE = {  # from what the ledger keeps as rows, too
+MADE = {  # from facts that are also rows of the ledger
     "resolved config": "config.json",
     "metrics summary": "metrics_summary.json",
     "classification report": "classification_report.json",
@@ -31,7 +32,7 @@ MADE = {  # from what the ledger keeps as rows, too
 
 @dataclass(frozen=True)
 class Evidence:
-    """All that a finished run knows: metrics by part, predictions, and its epochs, the first of them 0."""
+    """The results of a finished run: metrics by part, predictions, and its epochs, counted from 0."""
 
     metrics: dict[str, tuple[MetricValue, ...]]
     predictions: tuple[Prediction, ...]
@@ -40,7 +41,7 @@ class Evidence:
 
 
 def write_config(folder: RunFolder, spec: RunSpec) -> None:
-    """Write the resolved configuration with its hash, but for what may change without another result."""
+    """Write the resolved configuration with its hash, without settings that do not change the result."""
     decides = spec.model_dump(mode="json", exclude={"settings": STEERS_ONLY})
     content = {"config_hash": spec.config_hash, **decides}
     write_text(folder.file("config.json"), json.dumps(content, indent=2) + "\n")
@@ -54,28 +55,27 @@ def write_run_files(folder: RunFolder, spec: RunSpec, evidence: Evidence) -> tup
 
 
 def write_tables_and_figures(folder: RunFolder, spec: RunSpec, evidence: Evidence) -> None:
-    """Write what can be made from the evidence, all but the resolved config."""
+    """Write all files of MADE but the resolved config."""
     labels, probabilities = _arrays(evidence, "test")
     write_text(folder.file("metrics_summary.json"), _json(_summary(spec, evidence)))
     report = classification_report(labels, probabilities.argmax(axis=1), CLASS_NAMES)
     write_text(folder.file("classification_report.json"), _json(report))
     write_text(folder.file("predictions.csv"), _predictions_csv(evidence.predictions))
     write_text(folder.file("history.csv"), _csv([_counted(record) for record in evidence.history]))
-    _draw(folder, spec, evidence, (labels, probabilities))
+    _draw(folder, spec, evidence, labels, probabilities)
 
 
-def _counted(record: EpochRecord) -> dict[str, Any]:
-    """Return an epoch as people read it: the first is 1."""
+def _counted(record: EpochRecord) -> Json:
+    """Return an epoch as people count: the first is 1."""
     return {**asdict(record), "epoch": record.epoch + 1}
 
 
 def _draw(
-    folder: RunFolder, spec: RunSpec, evidence: Evidence, tested: tuple[np.ndarray, np.ndarray]
+    folder: RunFolder, spec: RunSpec, evidence: Evidence, labels: np.ndarray, probabilities: np.ndarray
 ) -> None:
-    labels, probabilities = tested
     named = f" {spec.settings.name}" if spec.settings.name else ""
     about = f"{spec.experiment}{named}, {spec.split.name}, seed {spec.seed}"
-    title = f"{about}, test part, n = {len(labels)} ({spec.settings.data.name})"
+    title = f"{about}, test set, n = {len(labels)} ({spec.settings.data.name})"
     plots.draw_roc(folder.file("roc_curves.png"), labels, probabilities, CLASS_NAMES, title)
     plots.draw_precision_recall(folder.file("pr_curves.png"), labels, probabilities, CLASS_NAMES, title)
     matrix = confusion_matrix(labels, probabilities.argmax(axis=1), len(CLASS_NAMES))
@@ -90,15 +90,7 @@ def _arrays(evidence: Evidence, part: str) -> tuple[np.ndarray, np.ndarray]:
     return labels, np.array([row.probabilities for row in rows], dtype=float).reshape(-1, len(CLASS_NAMES))
 
 
-def _summary(spec: RunSpec, evidence: Evidence) -> dict[str, Any]:
-    parts: dict[str, Any] = {}
-    for part, values in evidence.metrics.items():
-        overall = {value.metric: _interval(value) for value in values if not value.class_name}
-        classes: dict[str, Any] = {name: {} for name in CLASS_NAMES}
-        for value in values:
-            if value.class_name:
-                classes[value.class_name][value.metric] = _interval(value)
-        parts[part] = {**overall, "per_class": classes}
+def _summary(spec: RunSpec, evidence: Evidence) -> Json:
     return {
         "note": RESEARCH_ONLY,
         "experiment": spec.experiment,
@@ -110,12 +102,20 @@ def _summary(spec: RunSpec, evidence: Evidence) -> dict[str, Any]:
         "best_epoch": evidence.best_epoch + 1,
         "epochs": len(evidence.history),
         "interval": _intervals(spec, evidence),
-        "parts": parts,
+        "parts": {part: _by_class(values) for part, values in evidence.metrics.items()},
     }
 
 
+def _by_class(values: Sequence[MetricValue]) -> Json:
+    per_class: dict[str, Json] = {name: {} for name in CLASS_NAMES}
+    overall: Json = {}
+    for value in values:
+        (per_class[value.class_name] if value.class_name else overall)[value.metric] = _interval(value)
+    return {**overall, "per_class": per_class}
+
+
 def _intervals(spec: RunSpec, evidence: Evidence) -> str:
-    """Return what the intervals are; runs of before schema 0005 say it as they did then, to the last byte."""
+    """Return what the intervals are; for runs from before schema 0005 in the words of then, byte for byte."""
     confidence = f"{spec.settings.evaluation.confidence:.0%}"
     methods = {value.interval_method for values in evidence.metrics.values() for value in values}
     if methods == {"percentile"}:
@@ -124,28 +124,33 @@ def _intervals(spec: RunSpec, evidence: Evidence) -> str:
     return f"{confidence}; interval_method names how each was made"
 
 
-def _interval(value: MetricValue) -> dict[str, float | str | None]:
-    figure: dict[str, float | str | None] = {"value": value.value, "low": value.low, "high": value.high}
-    if value.interval_method in ("", "percentile"):
-        return figure
-    return {**figure, "interval_method": value.interval_method}
+def _interval(value: MetricValue) -> Json:
+    found: Json = {"value": value.value, "low": value.low, "high": value.high}
+    if value.interval_method not in ("", "percentile"):
+        found["interval_method"] = value.interval_method
+    return found
 
 
 def _predictions_csv(predictions: tuple[Prediction, ...]) -> str:
-    rows = []
-    for each in predictions:
-        predicted = CLASS_NAMES[int(np.argmax(each.probabilities))]
-        shares = {
-            f"p_{name.lower()}": share for name, share in zip(CLASS_NAMES, each.probabilities, strict=True)
-        }
-        about = {"part": each.part, "image_id": each.image_id, "group": each.group, "center": each.center}
-        rows.append({**about, "label": CLASS_NAMES[each.label], "predicted": predicted, **shares})
-    return _csv(rows)
+    return _csv([_cells(each) for each in predictions])
 
 
-def _csv(rows: list[dict[str, Any]]) -> str:
+def _cells(each: Prediction) -> Json:
+    named = zip(CLASS_NAMES, each.probabilities, strict=True)
+    return {
+        "part": each.part,
+        "image_id": each.image_id,
+        "group": each.group,
+        "center": each.center,
+        "label": CLASS_NAMES[each.label],
+        "predicted": CLASS_NAMES[int(np.argmax(each.probabilities))],
+        **{f"p_{name.lower()}": probability for name, probability in named},
+    }
+
+
+def _csv(rows: list[Json]) -> str:
     return csv_text(list(rows[0]), rows)
 
 
-def _json(value: Any) -> str:
+def _json(value: object) -> str:
     return json.dumps(value, indent=2, allow_nan=False) + "\n"

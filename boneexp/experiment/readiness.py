@@ -1,15 +1,14 @@
-"""Before the first run: is the device there, which software will make the numbers, how much room it takes."""
+"""Before the first run: is the device there, which software will run, how much disk space is needed."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from boneexp.errors import GridInvalid
 from boneexp.results import Computing
 from boneexp.study.settings import ExperimentSettings
 
-SMALL_FILES_BYTES = 16_000_000  # figures, tables, log, rows of the ledger: rather too much
+SMALL_FILES_BYTES = 16_000_000  # pictures, tables, log, rows of the ledger: a generous estimate
 # While a run works: weights and two moments twice (a file is written beside the one it replaces), the best
 # weights twice. When it is done: weights as the best and as the last checkpoint.
 PEAK_WEIGHTS, KEPT_WEIGHTS = 8, 2
@@ -35,8 +34,8 @@ class Readiness:
     all_bytes: int
 
 
-def readiness(computing: Computing, waiting: Sequence[Waiting], artifacts: Path, report: Any) -> Readiness:
-    """Look at device, software and the sizes of the networks that wait.
+def readiness(computing: Computing, waiting: Sequence[Waiting], artifacts: Path, report: object) -> Readiness:
+    """Return device, software and the disk space that the waiting networks need.
 
     Raises:
         DeviceUnavailable: this machine has no such device.
@@ -61,12 +60,12 @@ def _weight_bytes(settings: ExperimentSettings) -> int:
 
     try:
         return weight_bytes(settings.model, settings.data.image_size)
-    except GridInvalid:  # this timm does not have it: the run will fail by itself, and say so
+    except GridInvalid:  # this timm does not have it: the run itself will fail with the reason
         return 0
 
 
 def _cache(settings: ExperimentSettings, waiting: Waiting, artifacts: Path) -> tuple[Path, int]:
-    """Return where the prepared images will lie and what is missing there, if every image has a lesion."""
+    """Return the folder of the prepared images, and the bytes that it lacks if every image has a lesion."""
     from boneexp.data.prepared import cache_folder, recipe_of
 
     place = cache_folder(artifacts / "cache" / "prepared", waiting.fingerprint, recipe_of(settings.data))

@@ -1,8 +1,9 @@
 """One run, from its spec to its outcome: data, training, prediction, metrics, files. Knows no ledger.
 
-Whatever goes wrong comes back as a value, so that the worker that called goes on with the next run.
+Every failure is returned as a value, so that the worker continues with the next run.
 """
 
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
@@ -33,30 +34,39 @@ from boneexp.study.settings import RunSpec
 EVALUATED = ("val", "test")
 
 
+@dataclass(frozen=True)
+class StudyData:
+    """The images of a run, and how they are split."""
+
+    dataset: Dataset
+    split: Split
+    prepared: Prepared
+
+
 class Report(Protocol):
-    """Whoever runs the run: hears how far it is, and says whether to go on."""
+    """Receives the progress of a run; each answer is whether to continue."""
 
     def stage(self, text: str) -> None:
-        """Hear what happens next."""
+        """Take the name of the next stage."""
 
     def counted(self, done: int, total: int) -> None:
-        """Hear how far reading or preparing images is."""
+        """Take how many images are read or prepared."""
 
     def restored(self, records: list[EpochRecord]) -> bool:
-        """Hear which epochs an earlier attempt has done; say whether to go on."""
+        """Take the epochs of an earlier attempt; return whether to continue."""
 
     def step(self, epoch: int, done: int, total: int) -> bool:
-        """Hear of one training step; say whether to go on."""
+        """Take one training step; return whether to continue."""
 
     def epoch(self, record: EpochRecord) -> bool:
-        """Hear of one finished epoch; say whether to go on."""
+        """Take one finished epoch; return whether to continue."""
 
     def why_stopped(self) -> str:
-        """Say why it said no."""
+        """Return why the run is to stop."""
 
 
 def run(spec: RunSpec, folder: RunFolder, computing: Computing, micro_batch: int, report: Report) -> Outcome:
-    """Do the run, or go on with it from its last checkpoint; every failure comes back as `Failed`."""
+    """Do the run, or resume it from its last checkpoint; every failure is returned as `Failed`."""
     try:
         finished = _run(spec, folder, computing, micro_batch, report)
     except Exception as error:  # noqa: BLE001 - one run's failure is a fact, not the worker's end
@@ -75,21 +85,20 @@ def _run(
     dataset, split = dataset_of(spec, folder.artifacts, report.counted)
     report.stage("preparing the images")
     prepared = study_images(dataset, settings.data, folder.artifacts, report.counted)
+    data = StudyData(dataset, split, prepared)
     write_config(folder, spec)
     report.stage(f"building {settings.model.backbone}")
-    goes_on = take_over(folder, spec.config_hash)
+    resumed = take_over(folder, spec.config_hash)
     if micro_batch == 1 < settings.training.batch_size:
         check_one_at_a_time(settings.model, settings.data.image_size)
-    model = on_device(_built(spec, goes_on), device)
-    progress = train(
-        model, _inputs(spec, folder, micro_batch, (dataset, split, prepared)), _callbacks(report)
-    )
+    model = on_device(_built(spec, resumed), device)
+    progress = train(model, _inputs(spec, folder, micro_batch, data), _callbacks(report))
     if progress is None:
         return None
     report.stage("evaluating")
     load_best(_named_best(folder, progress), progress.best_sha256, model)
     batch_size = evaluation_batch(settings.training.batch_size, micro_batch, device)
-    evidence = _evaluated(spec, model, (dataset, split, prepared), progress, batch_size)
+    evidence = _evaluated(spec, model, data, progress, batch_size)
     files = write_run_files(folder, spec, evidence)
     return Finished(
         best_epoch=progress.best_epoch,
@@ -99,14 +108,14 @@ def _run(
     )
 
 
-def _built(spec: RunSpec, goes_on: bool) -> nn.Module:
-    """Build the network; a run that goes on has its weights already and asks no model hub or file for them.
+def _built(spec: RunSpec, resumed: bool) -> nn.Module:
+    """Build the network; a resumed run has its weights already and reads no model hub or file for them.
 
     Raises:
         WeightsUnavailable: the weights file is gone, or not the one that the run was queued with.
     """
     settings = spec.settings.model
-    if goes_on:
+    if resumed:
         settings = settings.model_copy(update={"pretrained": False})
     elif isinstance(settings.pretrained, str):
         _check_weights(Path(settings.pretrained), spec.weights_sha256)
@@ -116,25 +125,22 @@ def _built(spec: RunSpec, goes_on: bool) -> nn.Module:
 def _check_weights(path: Path, sha256: str) -> None:
     found = sha256_of(path) if path.is_file() else ""
     if found != sha256:
-        said = f"has SHA-256 {found[:12]}… now" if found else "is gone"
+        state = f"has SHA-256 {found[:12]}… now" if found else "is gone"
         raise WeightsUnavailable(
-            f"model.pretrained: {path} {said}, and the run was queued with {sha256[:12]}…; bring the file "
+            f"model.pretrained: {path} {state}, and the run was queued with {sha256[:12]}…; bring the file "
             "back and boneexp retry, or queue the grid again"
         )
 
 
-def _inputs(
-    spec: RunSpec, folder: RunFolder, micro_batch: int, data: tuple[Dataset, Split, Prepared]
-) -> TrainingInputs:
-    dataset, split, prepared = data
-    settings = spec.settings
+def _inputs(spec: RunSpec, folder: RunFolder, micro_batch: int, data: StudyData) -> TrainingInputs:
+    settings, split = spec.settings, data.split
     if settings.training.annotations:
-        check_annotated(dataset, split, spec.experiment)
-    labels = dataset.labels
+        check_annotated(data.dataset, split, spec.experiment)
+    labels = data.dataset.labels
     val_rows = split.indices("val")
     return TrainingInputs(
-        prepared=prepared,
-        samples=samples_of(split.indices("train"), labels, prepared, settings.training.annotations),
+        prepared=data.prepared,
+        samples=samples_of(split.indices("train"), labels, data.prepared, settings.training.annotations),
         val_rows=val_rows,
         val_labels=labels[val_rows],
         data=settings.data,
@@ -157,27 +163,18 @@ def _named_best(folder: RunFolder, progress: Progress) -> Path:
 
 
 def _evaluated(
-    spec: RunSpec,
-    model: nn.Module,
-    data: tuple[Dataset, Split, Prepared],
-    progress: Progress,
-    batch_size: int,
+    spec: RunSpec, model: nn.Module, data: StudyData, progress: Progress, batch_size: int
 ) -> Evidence:
-    dataset, split, prepared = data
-    evaluation = spec.settings.evaluation
     found: dict[str, Predictions] = {}
     rows: list[Prediction] = []
     for part in EVALUATED:
-        images = split.indices(part)
-        probabilities = predict(model, prepared, images, spec.settings.data, batch_size)
-        found[part] = _predictions(dataset, images, probabilities)
-        rows += _rows(part, dataset, images, probabilities)
+        images = data.split.indices(part)
+        probabilities = predict(model, data.prepared, images, spec.settings.data, batch_size)
+        found[part] = _predictions(data.dataset, images, probabilities)
+        rows += _rows(part, data.dataset, images, probabilities)
+    resamples, confidence = spec.settings.evaluation.resamples, spec.settings.evaluation.confidence
     metrics = run_metrics(
-        found["val"],
-        found["test"],
-        seed=spec.seed,
-        resamples=evaluation.resamples,
-        confidence=evaluation.confidence,
+        found["val"], found["test"], seed=spec.seed, resamples=resamples, confidence=confidence
     )
     return Evidence(metrics, tuple(rows), tuple(progress.history), progress.best_epoch)
 

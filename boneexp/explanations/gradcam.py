@@ -26,6 +26,7 @@ from boneexp.ledger.seals import Subject
 from boneexp.promotion.files import default_checkpoint
 from boneexp.results import CLASS_NAMES, SPLITS
 from boneexp.study.settings import Lesion
+from boneexp.text.labels import RESEARCH_ONLY
 from boneexp.text.nearest import nearest
 
 OUTCOMES = ("TP", "FP", "FN")
@@ -63,7 +64,7 @@ class Done:
         """Return run, overlap summary and one entry per explanation, ready for json.dumps."""
         found = self.explained.explanations
         return {
-            "note": "Research use only, not for clinical use.",
+            "note": RESEARCH_ONLY,
             "run": self.run.run,
             "experiment": self.run.experiment,
             "split": self.run.split,

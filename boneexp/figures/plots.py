@@ -10,7 +10,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import Any
 
 import matplotlib.style
 import numpy as np
@@ -22,6 +21,7 @@ from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 from boneexp.evaluation.curves import precision_recall_points, roc_points
 from boneexp.evaluation.inputs import predictions_of
 from boneexp.evaluation.metrics import defined, metric_columns, metrics_of
+from boneexp.evaluation.ranks import ratio
 from boneexp.files.atomic import write_bytes
 from boneexp.results import EpochRecord
 from boneexp.text.labels import RESEARCH_ONLY
@@ -31,7 +31,12 @@ DPI = 150
 # Okabe and Ito's palette, ordered so that the first three stay apart in every kind of colour blindness; the
 # line styles tell them apart in grey, too.
 CLASS_COLOURS = ("#0072B2", "#E69F00", "#000000", "#009E73", "#CC79A7", "#56B4E9", "#D55E00")
-CLASS_LINES = ("-", (0, (5, 1.2)), (0, (5, 1.2, 1.2, 1.2)), (0, (1.2, 1.2)))
+CLASS_LINES: tuple[str | tuple[int, tuple[float, ...]], ...] = (
+    "-",
+    (0, (5, 1.2)),
+    (0, (5, 1.2, 1.2, 1.2)),
+    (0, (1.2, 1.2)),
+)
 TRAIN_COLOUR, VAL_COLOUR, QUIET = "#56B4E9", "#D55E00", "#6E6E6E"
 
 STYLE = {
@@ -59,7 +64,7 @@ def draw_roc(
     """Write the ROC curve of each class against the rest, with AUROC and number of images, to `path`.
 
     Args:
-        path: of the PNG; its folder is made if need be.
+        path: of the PNG; its folder is created.
         labels: (n,) ints, positions in `class_names`.
         probabilities: (n, classes) floats; rows sum to 1.
         class_names: at least two different names.
@@ -68,19 +73,19 @@ def draw_roc(
     Raises:
         ValueError: as `boneexp.evaluation.inputs.predictions_of`.
     """
-    figures = _point_values(labels, probabilities, class_names)
+    metrics = _metrics(labels, probabilities, class_names)
     with _figure(path, (4.9, 6.4), title) as figure:
         axes, below = _unit_square(
             figure, "False positive rate (1 − specificity)", "True positive rate (sensitivity)"
         )
         for label, name in enumerate(class_names):
-            told = _told(name, labels == label, "AUROC", figures["auroc", name])
+            entry = _legend_entry(name, labels == label, "AUROC", metrics["auroc", name])
             curve = roc_points(labels == label, probabilities[:, label])
-            axes.plot(*curve.T, label=told, zorder=3, **_line(label))
-        macro = figures["macro_auroc", ""]
+            axes.plot(*curve.T, label=entry, zorder=3, color=_colour(label), linestyle=_dashes(label))
+        macro = metrics["macro_auroc", ""]
         chance = "Chance" if macro is None else f"Chance 0.5 (macro AUROC of the model: {macro:.3f})"
         axes.plot([0, 1], [0, 1], color=QUIET, linewidth=1, linestyle=":", label=chance)
-        _tell_below(axes, below)
+        _legend_below(axes, below)
 
 
 def draw_precision_recall(
@@ -88,38 +93,40 @@ def draw_precision_recall(
 ) -> None:
     """Write the precision-recall curve of each class, with average precision, to `path`.
 
-    The chance line of a class lies at its share of the images, so these curves do not compare between parts
-    of different make-up.
+    The chance line of a class lies at its fraction of the images, so these curves do not compare between sets
+    of different composition.
 
     Args: as `draw_roc`.
 
     Raises:
         ValueError: as `boneexp.evaluation.inputs.predictions_of`.
     """
-    figures = _point_values(labels, probabilities, class_names)
+    metrics = _metrics(labels, probabilities, class_names)
     with _figure(path, (4.9, 6.4), title) as figure:
         axes, below = _unit_square(figure, "Recall (sensitivity)", "Precision (positive predictive value)")
         for label, name in enumerate(class_names):
             positive = labels == label
-            told = _told(name, positive, "AP", figures["average_precision", name])
+            entry = _legend_entry(name, positive, "AP", metrics["average_precision", name])
             if not positive.any():
-                axes.plot([], [], label=told, **_line(label))
+                axes.plot([], [], label=entry, color=_colour(label), linestyle=_dashes(label))
                 continue
-            # Steps, as average precision sums them: the area below the line is the figure in the legend.
+            # Steps, as average precision sums them: the area below the line is the number in the legend.
             corners = precision_recall_points(positive, probabilities[:, label])
-            axes.step(*corners.T, where="pre", label=told, zorder=3, **_line(label))
-            axes.axhline(positive.mean(), color=_line(label)["color"], linewidth=1, linestyle=":")
+            axes.step(
+                *corners.T, where="pre", label=entry, zorder=3, color=_colour(label), linestyle=_dashes(label)
+            )
+            axes.axhline(positive.mean(), color=_colour(label), linewidth=1, linestyle=":")
         axes.plot(
-            [], [], color=QUIET, linewidth=1, linestyle=":", label="Chance: the class's share of images"
+            [], [], color=QUIET, linewidth=1, linestyle=":", label="Chance: the class's fraction of images"
         )
-        _tell_below(axes, below)
+        _legend_below(axes, below)
 
 
 def draw_confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str], title: str) -> None:
-    """Write the confusion matrix to `path` twice side by side: as counts and as shares of each true class.
+    """Write the confusion matrix to `path` twice side by side: as counts and as fractions of each true class.
 
     Args:
-        path: of the PNG; its folder is made if need be.
+        path: of the PNG; its folder is created.
         matrix: (classes, classes) ints >= 0, true class by predicted class.
         class_names: a name for each row.
         title: any text; it is wrapped, not interpreted.
@@ -132,22 +139,22 @@ def draw_confusion(path: Path, matrix: np.ndarray, class_names: Sequence[str], t
             f"matrix is {matrix.shape}, not square with one row for each of {len(class_names)} names"
         )
     support = matrix.sum(axis=1)
-    shares = np.divide(
-        matrix, support[:, None], out=np.full(matrix.shape, np.nan), where=support[:, None] > 0
-    )
-    counts_told = [[f"{count:,}" for count in row] for row in matrix]
-    shares_told = [["–" if np.isnan(share) else f"{share:.1%}" for share in row] for row in shares]
-    rows_told = [
+    fractions = ratio(matrix, np.broadcast_to(support[:, None], matrix.shape))
+    counts_text = [[f"{count:,}" for count in row] for row in matrix]
+    fractions_text = [
+        ["–" if np.isnan(fraction) else f"{fraction:.1%}" for fraction in row] for row in fractions
+    ]
+    row_labels = [
         f"{name}\n({count:,} images)" if count else f"{name}\n(no such image)"
         for name, count in zip(class_names, support, strict=True)
     ]
     with _figure(path, (8.6, 4.9), title) as figure:
         left, right = figure.subplots(1, 2)
-        _draw_cells(left, matrix / max(matrix.max(), 1), counts_told, class_names)
-        _draw_cells(right, shares, shares_told, class_names)
+        _draw_cells(left, matrix / max(matrix.max(), 1), counts_text, class_names)
+        _draw_cells(right, fractions, fractions_text, class_names)
         left.set_title(f"Counts ({support.sum():,} images)")
-        right.set_title("Share of each true class (diagonal: sensitivity)")
-        left.set_yticks(range(len(class_names)), rows_told)
+        right.set_title("Fraction of each true class (diagonal: sensitivity)")
+        left.set_yticks(range(len(class_names)), row_labels)
         left.set_ylabel("True class")
         right.set_yticks(range(len(class_names)), [""] * len(class_names))
 
@@ -156,11 +163,11 @@ def draw_losses(path: Path, epochs: Sequence[EpochRecord], best_epoch: int, titl
     """Write training and validation loss by epoch, with the learning rate below, to `path`.
 
     The two losses are not on one scale where training uses class weights or smoothing and validation none:
-    read each for its course, not one against the other.
+    read the course of each, not one against the other.
 
     Args:
-        path: of the PNG; its folder is made if need be.
-        epochs: at least one; their numbers start at 0 and are shown from 1, as people count.
+        path: of the PNG; its folder is created.
+        epochs: at least one; counted from 0 and shown from 1.
         best_epoch: the `epoch` of the record whose weights were kept.
         title: any text; it is wrapped, not interpreted.
 
@@ -171,15 +178,19 @@ def draw_losses(path: Path, epochs: Sequence[EpochRecord], best_epoch: int, titl
     if best is None:
         raise ValueError(f"best_epoch {best_epoch} is none of the {len(epochs)} epochs")
     number = [record.epoch + 1 for record in epochs]
-    style: dict[str, Any] = {"marker": "o", "markersize": 3.5 if len(epochs) <= 40 else 0}
+    size = 3.5 if len(epochs) <= 40 else 0
     with _figure(path, (6.8, 5.2), title) as figure:
         losses, rates = figure.subplots(2, 1, sharex=True, height_ratios=(4, 1))
         train, val = [record.train_loss for record in epochs], [record.val_loss for record in epochs]
-        losses.plot(number, train, color=TRAIN_COLOUR, label="Training", **style)
-        losses.plot(number, val, color=VAL_COLOUR, linestyle="--", label="Validation", **style)
-        told = f"Best: {best.val_loss:.4f} in epoch {best.epoch + 1}"
-        losses.plot(best.epoch + 1, best.val_loss, "ko", fillstyle="none", markersize=11, label=told)
-        rates.plot(number, [record.learning_rate for record in epochs], color=QUIET, **style)
+        losses.plot(number, train, color=TRAIN_COLOUR, label="Training", marker="o", markersize=size)
+        losses.plot(
+            number, val, color=VAL_COLOUR, linestyle="--", label="Validation", marker="o", markersize=size
+        )
+        entry = f"Best: {best.val_loss:.4f} in epoch {best.epoch + 1}"
+        losses.plot(best.epoch + 1, best.val_loss, "ko", fillstyle="none", markersize=11, label=entry)
+        rates.plot(
+            number, [record.learning_rate for record in epochs], color=QUIET, marker="o", markersize=size
+        )
         for axes in (losses, rates):
             axes.axvline(best.epoch + 1, color="black", linewidth=0.8, linestyle=":")
             axes.grid(visible=True)
@@ -219,25 +230,26 @@ def _entitle(figure: Figure, title: str) -> None:
     text.set_text(min(fitting, key=lambda wrapped: (wrapped.count("\n"), width_px[wrapped])))
 
 
-def _point_values(
+def _metrics(
     labels: np.ndarray, probabilities: np.ndarray, class_names: Sequence[str]
 ) -> dict[tuple[str, str], float | None]:
     values = metrics_of(predictions_of(labels, probabilities, class_names))
     return dict(zip(metric_columns(class_names), map(defined, values), strict=True))
 
 
-def _told(name: str, positive: np.ndarray, metric: str, value: float | None) -> str:
+def _legend_entry(name: str, positive: np.ndarray, metric: str, value: float | None) -> str:
     count = int(positive.sum())
     if value is None:
         return f"{name}: no {'such' if count == 0 else 'other'} image"
     return f"{name}: {metric} {value:.3f} ({count:,} of {len(positive):,} images)"
 
 
-def _line(label: int) -> dict[str, Any]:
-    return {
-        "color": CLASS_COLOURS[label % len(CLASS_COLOURS)],
-        "linestyle": CLASS_LINES[label % len(CLASS_LINES)],
-    }
+def _colour(label: int) -> str:
+    return CLASS_COLOURS[label % len(CLASS_COLOURS)]
+
+
+def _dashes(label: int) -> str | tuple[int, tuple[float, ...]]:
+    return CLASS_LINES[label % len(CLASS_LINES)]
 
 
 def _unit_square(figure: Figure, across: str, up: str) -> tuple[Axes, Axes]:
@@ -251,20 +263,20 @@ def _unit_square(figure: Figure, across: str, up: str) -> tuple[Axes, Axes]:
     return axes, below
 
 
-def _tell_below(axes: Axes, below: Axes) -> None:
-    """Put the legend into the strip: inside the square, it would hide a curve sooner or later."""
+def _legend_below(axes: Axes, below: Axes) -> None:
+    """Put the legend into the strip: inside the square it could hide a curve."""
     below.legend(*axes.get_legend_handles_labels(), loc="center", borderaxespad=0)
 
 
 def _draw_cells(
-    axes: Axes, darkness: np.ndarray, told: Sequence[Sequence[str]], class_names: Sequence[str]
+    axes: Axes, darkness: np.ndarray, text: Sequence[Sequence[str]], class_names: Sequence[str]
 ) -> None:
-    """Draw a square of cells, each as dark as (classes, classes) floats in [0, 1] say; nan is left grey."""
+    """Draw a square of cells, as dark as (classes, classes) floats in [0, 1]; nan is left grey."""
     axes.set_facecolor("#EFEFEF")
     painted = axes.imshow(np.ma.masked_invalid(darkness), cmap="Blues", vmin=0, vmax=1)
     for (row, column), dark in np.ndenumerate(darkness):
         colour = "black" if np.isnan(dark) or _luminance(painted.to_rgba(dark)) > 0.18 else "white"
-        axes.text(column, row, told[row][column], ha="center", va="center", color=colour, fontsize=11)
+        axes.text(column, row, text[row][column], ha="center", va="center", color=colour, fontsize=11)
     axes.set_xticks(range(len(class_names)), class_names)
     axes.set_xlabel("Predicted class")
     axes.tick_params(length=0)
