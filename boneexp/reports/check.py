@@ -1,6 +1,6 @@
-"""Files held against what the ledger would write into them now; nothing is written.
+"""Files compared with what the ledger would write into them now; nothing is written.
 
-Only the moment of writing may differ, and in the two documents what stands outside the marked blocks.
+Only the time of writing may differ, and in the two documents the text outside the marked blocks.
 """
 
 import re
@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from difflib import SequenceMatcher
 from pathlib import Path
-from typing import Any
 
 from boneexp.comparison.files import comparison_texts
 from boneexp.errors import BoneexpError
@@ -18,9 +17,9 @@ from boneexp.reports.facts import Facts
 from boneexp.reports.markers import blocks_of, placed_blocks_of
 from boneexp.text.numbers import counted, moment
 
-LONG_AGO = 0.0  # a moment of writing that no file has
-MOST_LINES = 20  # of one place that are shown, and
-MOST_LETTERS = 400  # of one line; all of them with --json
+LONG_AGO = 0.0  # a time of writing that no file has
+MOST_LINES = 20  # shown of one place, and
+MOST_LETTERS = 400  # of one line; --json has all
 
 _MOMENT = re.compile(r"\d{4}-\d{2}-\d{2} \d{2}:\d{2} UTC")
 _DECISIONS = re.compile(r'"decisions": \d+')
@@ -39,7 +38,7 @@ class Difference:
     found: tuple[str, ...] = ()
     expected: tuple[str, ...] = ()
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return it, ready for json.dumps."""
         return asdict(self)
 
@@ -54,6 +53,15 @@ class Difference:
             each if len(each) <= MOST_LETTERS else f"{each[:MOST_LETTERS]} ..." for each in lines[:MOST_LINES]
         ]
         return "\n".join([f"{self.document}{block}{line}: {self.what}", *cut, *rest])
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a text begins: its file, its block and its line."""
+
+    document: str
+    block: str = ""
+    line: int = 1
 
 
 def differences(docs: Path, artifacts: Path, facts: Facts) -> list[Difference]:
@@ -74,10 +82,9 @@ def differences(docs: Path, artifacts: Path, facts: Facts) -> list[Difference]:
 
 def in_documents(docs: Path, facts: Facts) -> list[Difference]:
     """Return where the two documents are not what `facts`, of the moment LONG_AGO, make of them."""
-    found: list[Difference] = []
-    for path, texts in _both_ways(docs, facts):
-        found += _in_document(path, *texts)
-    return found
+    fresh = fresh_documents(docs, facts, standing_words(docs))
+    without_words = fresh_documents(docs, facts, NOBODY)  # a checklist may be older than a person's text
+    return [each for path, text in fresh.items() for each in _in_document(path, text, without_words[path])]
 
 
 def in_page(path: Path, right: str) -> list[Difference]:
@@ -95,17 +102,7 @@ def _in_whole_file(path: Path, right: str, ignored: re.Pattern[str] | None = Non
         return []
     if ignored is not None:
         standing, right = ignored.sub("", standing), ignored.sub("", right)
-    return list(_in_lines(str(path), "", 1, (standing, right, right)))
-
-
-def _both_ways(docs: Path, facts: Facts) -> Iterator[tuple[Path, tuple[str, str]]]:
-    """Yield each document's text with the person's words that are there, and as if there were none.
-
-    Words written since make no figure wrong, so a checklist may go on saying that they are not there.
-    """
-    with_words = fresh_documents(docs, facts, standing_words(docs))
-    without = fresh_documents(docs, facts, NOBODY)
-    yield from ((path, (text, without[path])) for path, text in with_words.items())
+    return list(_in_lines(_Place(str(path)), standing, right, right))
 
 
 def _in_document(path: Path, fresh: str, without_words: str) -> Iterator[Difference]:
@@ -123,7 +120,7 @@ def _in_document(path: Path, fresh: str, without_words: str) -> Iterator[Differe
     yield from _missing_and_foreign(str(path), right, blocks)
     for name, (line, inside) in blocks.items():
         if name in right:
-            yield from _in_lines(str(path), name, line, (inside, right[name], also_right[name]))
+            yield from _in_lines(_Place(str(path), name, line), inside, right[name], also_right[name])
 
 
 def _unusable(path: Path, error: BoneexpError) -> Difference:
@@ -143,24 +140,24 @@ def _missing_and_foreign(
             yield Difference(document, name, line, what)
 
 
-def _in_lines(document: str, block: str, first: int, texts: tuple[str, str, str]) -> Iterator[Difference]:
-    """Yield where a standing text, from line `first` of its file on, differs from both others."""
-    standing, right, also_right = (_LINE_END.split(text) for text in texts)
-    known = {_without_count(line): line for line in right}
-    known |= {**dict(zip(also_right, right, strict=True)), **{line: line for line in right}}
-    taken = [_known(line, known) for line in standing]
-    matched = SequenceMatcher(None, taken, right, autojunk=False).get_opcodes()
-    for tag, start, stop, right_start, right_stop in matched:
+def _in_lines(place: _Place, found: str, right: str, also_right: str) -> Iterator[Difference]:
+    """Yield where the text found at a place differs from both others."""
+    standing, expected = _LINE_END.split(found), _LINE_END.split(right)
+    known = {_without_count(line): line for line in expected}
+    known |= dict(zip(_LINE_END.split(also_right), expected, strict=True))
+    known |= {line: line for line in expected}
+    matcher = SequenceMatcher(None, [_known(line, known) for line in standing], expected, autojunk=False)
+    for tag, start, stop, first, last in matcher.get_opcodes():
         if tag != "equal":
-            lines = tuple(standing[start:stop]), tuple(right[right_start:right_stop])
-            yield Difference(document, block, first + start, "differs", *lines)
+            lines = tuple(standing[start:stop]), tuple(expected[first:last])
+            yield Difference(place.document, place.block, place.line + start, "differs", *lines)
 
 
 def _known(line: str, known: Mapping[str, str]) -> str:
-    """Return the right line that a line stands for, whatever its moment of writing; else itself."""
+    """Return the expected line that a line stands for, whatever its time of writing; else itself."""
     return known.get(line) or known.get(_without_count(_MOMENT.sub(moment(LONG_AGO), line)), line)
 
 
 def _without_count(line: str) -> str:
-    """Return the line without the number of decisions: those taken since make no other figure wrong."""
+    """Return the line without the number of decisions: those taken since make no other number wrong."""
     return _DECISIONS.sub('"decisions":', line)
