@@ -20,7 +20,7 @@ from boneexp.ledger.queries.files import finished_folders
 from boneexp.ledger.queries.runs import known_hashes, run_rows, status_rows, unfinished_rows
 from boneexp.ledger.queries.tallies import state_counts
 from boneexp.runs import plan as planning
-from boneexp.runs.enqueue import Planned, check_networks, put_in_queue
+from boneexp.runs.enqueue import Planned, PlannedRun, check_networks, put_in_queue
 from boneexp.runs.plan import plan
 from boneexp.study.grid import load_grid
 
@@ -137,12 +137,11 @@ def test_a_seed_out_of_range_is_refused(tmp_path, phantom, seeds):
 def test_a_plan_of_thousands_of_runs_shows_the_first_and_says_how_many_more():
     from boneexp.cli.queue import MOST_PLANNED, plan_table
 
-    row = {"experiment": "E1", "name": "", "split": "stratified", "seed": 1, "backbone": "b"}
-    row |= {"image_size": 1, "batch_size": 1, "config_hash": "c" * 64, "new": True}
-    table = plan_table([row] * (MOST_PLANNED + 9_000))
+    run = PlannedRun("E1", "", "stratified", 1, "b", 1, 1, "c" * 64, new=True)
+    table = plan_table([run] * (MOST_PLANNED + 9_000))
     assert table.row_count == MOST_PLANNED
     assert table.caption == "and 9,000 more; all of them with --json"
-    assert plan_table([row] * MOST_PLANNED).caption is None
+    assert plan_table([run] * MOST_PLANNED).caption is None
 
 
 # What queueing many at once must not change

@@ -20,7 +20,7 @@ from boneexp.cli.options import (
     LedgerPath,
     names,
 )
-from boneexp.cli.output import Row, empty_table, escaped
+from boneexp.cli.output import empty_table, escaped
 from boneexp.cli.unfinished_promotion import finish_if_cut_short
 from boneexp.files.folders import Place
 from boneexp.ledger.database import open_ledger, reading
@@ -29,6 +29,8 @@ from boneexp.ledger.queries.runs import known_hashes
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from boneexp.runs.enqueue import PlannedRun
 
 
 Overrides = Annotated[
@@ -72,8 +74,8 @@ def queue(
     if notes := made.noted(ledger):
         output.talk(notes)
     if dry_run:
-        rows = [{**row, "new": row["config_hash"] not in known} for row in made.rows()]
-        return output.as_json(rows) if json else output.show(plan_table(rows))
+        runs = made.runs(known)
+        return output.as_json([vars(run) for run in runs]) if json else output.show(plan_table(runs))
     if not ledger.is_file():
         warn_of_network(ledger)
     done = put_in_queue(made, open_ledger(ledger), artifacts, time.time(), max_attempts)
@@ -126,20 +128,20 @@ def warn_of_network(ledger: Path) -> None:
 MOST_PLANNED = 1000  # rows of the plan that are shown: rich takes about a millisecond for each
 
 
-def plan_table(rows: Sequence[Row]) -> "Table":
+def plan_table(runs: "Sequence[PlannedRun]") -> "Table":
     """Return the table of the runs that a grid would queue, or of as many as anybody reads."""
     table = empty_table("experiment", "split", "seed", "backbone", "size", "batch", "config hash", "new")
-    if len(rows) > MOST_PLANNED:
-        table.caption = f"and {len(rows) - MOST_PLANNED:,} more; all of them with --json"
-    for row in rows[:MOST_PLANNED]:
+    if len(runs) > MOST_PLANNED:
+        table.caption = f"and {len(runs) - MOST_PLANNED:,} more; all of them with --json"
+    for run in runs[:MOST_PLANNED]:
         table.add_row(
-            escaped(f"{row['experiment']} {row['name']}".strip()),
-            row["split"],
-            str(row["seed"]),
-            escaped(row["backbone"]),
-            str(row["image_size"]),
-            str(row["batch_size"]),
-            row["config_hash"][:12],
-            "yes" if row["new"] else "in the ledger",
+            escaped(f"{run.experiment} {run.name}".strip()),
+            run.split,
+            str(run.seed),
+            escaped(run.backbone),
+            str(run.image_size),
+            str(run.batch_size),
+            run.config_hash[:12],
+            "yes" if run.new else "in the ledger",
         )
     return table

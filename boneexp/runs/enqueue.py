@@ -4,7 +4,6 @@ import json
 from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 from boneexp.data.attributes import attributes_of
 from boneexp.data.btxrd import Dataset
@@ -24,6 +23,21 @@ NOTES_SHOWN = 10
 
 
 @dataclass(frozen=True)
+class PlannedRun:
+    """One run that a grid would queue; `new` is whether the ledger does not have it yet."""
+
+    experiment: str
+    name: str
+    split: str
+    seed: int
+    backbone: str
+    image_size: int
+    batch_size: int
+    config_hash: str
+    new: bool
+
+
+@dataclass(frozen=True)
 class Planned:
     """A grid that was read and checked, with its runs.
 
@@ -34,19 +48,20 @@ class Planned:
     plan: Plan
     as_written: Mapping[str, str] = field(default_factory=dict)
 
-    def rows(self) -> list[dict[str, Any]]:
-        """Return one row per run, for `--dry-run`."""
+    def runs(self, known: Container[str]) -> list[PlannedRun]:
+        """Return the runs, for `--dry-run`; `known` are the hashes of those that the ledger has."""
         return [
-            {
-                "experiment": spec.experiment,
-                "name": spec.settings.name,
-                "split": spec.split.name,
-                "seed": spec.seed,
-                "backbone": spec.settings.model.backbone,
-                "image_size": spec.settings.data.image_size,
-                "batch_size": spec.settings.training.batch_size,
-                "config_hash": spec.config_hash,
-            }
+            PlannedRun(
+                experiment=spec.experiment,
+                name=spec.settings.name,
+                split=spec.split.name,
+                seed=spec.seed,
+                backbone=spec.settings.model.backbone,
+                image_size=spec.settings.data.image_size,
+                batch_size=spec.settings.training.batch_size,
+                config_hash=spec.config_hash,
+                new=spec.config_hash not in known,
+            )
             for spec in self.plan.specs
         ]
 

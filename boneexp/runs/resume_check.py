@@ -7,7 +7,7 @@ import os
 import signal
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,11 @@ from boneexp.errors import BoneexpError
 from boneexp.files.atomic import write_text
 from boneexp.files.folders import RunFolder
 from boneexp.ledger.database import open_ledger, reading
-from boneexp.ledger.queries.attempts import epochs_of_run
+from boneexp.ledger.queries.attempts import Epoch, epochs_of_run
 from boneexp.ledger.queries.files import checkpoint_of
 from boneexp.ledger.queries.predictions import prediction_rows
-from boneexp.ledger.queries.runs import run_row
+from boneexp.ledger.queries.runs import RunStatus, run_row
+from boneexp.ledger.statements import Facts
 from boneexp.results import Computing, EpochRecord, Outcome
 from boneexp.runs.children.work import work
 from boneexp.runs.context import WorkerContext
@@ -46,7 +47,7 @@ experiments.E1.name = "resume check"
 
 @dataclass(frozen=True)
 class ResumeCheck:
-    """What came out: `schedule_equal` is about epochs, learning rates and the best epoch."""
+    """The result: `schedule_equal` is about epochs, learning rates and the best epoch."""
 
     device: str
     backbone: str
@@ -62,7 +63,7 @@ class ResumeCheck:
         return self.bit_equal or (self.schedule_equal and self.device != "cpu")
 
     def sentence(self) -> str:
-        """Say it."""
+        """Return the result in words."""
         about = f"{self.backbone} on {self.device}, killed {self.kills} times, {self.duration_s:.0f} s"
         if self.bit_equal:
             return f"resume is exact here: weights, epochs and predictions are equal bit for bit ({about})"
@@ -91,16 +92,16 @@ def resume_check(computing: Computing, announce: Callable[..., None]) -> ResumeC
         unbroken = _result(folder / "unbroken", computing, announce, work)
         killed = _result(folder / "killed", computing, announce, killed_twice)
     difference = max(
-        abs(one[share] - other[share])
-        for one, other in zip(unbroken["predictions"], killed["predictions"], strict=True)
-        for share in ("p_normal", "p_benign", "p_malignant")
+        abs(one[column] - other[column])
+        for one, other in zip(unbroken.predictions, killed.predictions, strict=True)
+        for column in ("p_normal", "p_benign", "p_malignant")
     )
     return ResumeCheck(
-        device=unbroken["device"],
+        device=unbroken.run.device or "",
         backbone=BACKBONE,
-        kills=killed["attempts"] - unbroken["attempts"],
-        bit_equal=all(unbroken[key] == killed[key] for key in ("weights", "epochs", "predictions", "best")),
-        schedule_equal=all(unbroken[key] == killed[key] for key in ("rates", "best")),
+        kills=killed.run.attempts - unbroken.run.attempts,
+        bit_equal=unbroken.bits == killed.bits,
+        schedule_equal=unbroken.schedule == killed.schedule,
         largest_difference=difference,
         duration_s=time.monotonic() - began_s,
     )
@@ -113,10 +114,10 @@ def killed_twice(
     tell_step, tell_epoch = report.step, report.epoch
     kept: list[EpochRecord] = []
 
-    def step(*place: int) -> bool:
+    def step(*counts: int) -> bool:
         if folder.attempt == 1 and kept:
             os.kill(os.getpid(), signal.SIGKILL)
-        return bool(tell_step(*place))
+        return bool(tell_step(*counts))
 
     def epoch(record: EpochRecord) -> bool:
         if folder.attempt == 2:
@@ -128,9 +129,30 @@ def killed_twice(
     return work(spec, folder, computing, micro_batch, report)
 
 
+@dataclass(frozen=True)
+class _Result:
+    """The finished run of the small study, as its ledger has it."""
+
+    run: RunStatus
+    weights: str
+    epochs: Sequence[Epoch]
+    predictions: Sequence[Facts]
+
+    @property
+    def bits(self) -> object:
+        """What must be equal bit for bit on a CPU."""
+        losses = [(each.train_loss, each.val_loss, each.val_accuracy) for each in self.epochs]
+        return self.weights, losses, self.predictions, self.schedule
+
+    @property
+    def schedule(self) -> object:
+        """What must be equal on every device."""
+        return [(each.epoch, each.learning_rate) for each in self.epochs], self.run.best_epoch
+
+
 def _result(
     folder: Path, computing: Computing, announce: Callable[..., None], work: Callable[..., Outcome]
-) -> dict[str, Any]:
+) -> _Result:
     """Queue and run the study in `folder`; return what its ledger holds of the run."""
     ledger, artifacts = open_ledger(folder / "ledger.db"), folder / "artifacts"
     made = planned(folder.parent / "experiments.toml", [], ([], ["stratified"], []), artifacts)
@@ -140,14 +162,5 @@ def _result(
         run = run_row(connection, 1)
         if run.state != "succeeded":
             raise BoneexpError(f"the check's own run is {run.state}: {run.failure or 'stopped'}")
-        epochs = epochs_of_run(connection, 1)
-        figures = ("epoch", "train_loss", "val_loss", "val_accuracy", "learning_rate")
-        return {
-            "device": run.device,
-            "attempts": run.attempts,
-            "best": run.best_epoch,
-            "weights": checkpoint_of(connection, 1).sha256,
-            "epochs": [[getattr(row, figure) for figure in figures] for row in epochs],
-            "rates": [(row.epoch, row.learning_rate) for row in epochs],
-            "predictions": prediction_rows(connection, 1),
-        }
+        weights = checkpoint_of(connection, 1).sha256
+        return _Result(run, weights, epochs_of_run(connection, 1), prediction_rows(connection, 1))
