@@ -1,7 +1,7 @@
 """Documents that a program and a person write together.
 
-What lies between `<!-- boneexp:begin NAME -->` and `<!-- boneexp:end NAME -->` is the program's, and replaced
-at every writing; every other byte is the person's and stays. A marker stands alone on its line.
+What is between `<!-- boneexp:begin NAME -->` and `<!-- boneexp:end NAME -->` is the program's and is replaced
+at every update; every other byte is the person's and is kept. A marker stands alone on its line.
 """
 
 import re
@@ -52,16 +52,13 @@ def with_blocks(
         BoneexpError: a marker lacks its partner, comes twice, or stands inside another block.
     """
     found = _blocks(text, document)
-    pieces: list[str] = []
-    at = 0
-    for name, block in sorted(found.items(), key=lambda item: item[1].begin.start):
+    for name, block in reversed(found.items()):  # from the end, so that places before it stay
         if name in blocks:
-            opening = text[block.begin.start : block.begin.stop]
-            pieces += [text[at : block.begin.stop], _inside(name, blocks[name], _line_end(opening))]
-            at = block.end.start
-    pieces.append(text[at:])
+            line_end = _line_end(text[block.begin.start : block.begin.stop])
+            inside = _inside(name, blocks[name], line_end)
+            text = f"{text[: block.begin.stop]}{inside}{text[block.end.start :]}"
     missing = {name: inside for name, inside in blocks.items() if name not in found}
-    return _with_missing("".join(pieces), missing, on_top)
+    return _with_missing(text, missing, on_top)
 
 
 def blocks_of(text: str, document: str = "the document") -> dict[str, str]:
@@ -90,18 +87,13 @@ def _with_missing(text: str, blocks: Mapping[str, str], on_top: str) -> str:
     for name, inside in blocks.items():
         opening, closing = f"{begin_marker(name)}{line_end}", f"{end_marker(name)}{line_end}"
         block = f"{opening}{_inside(name, inside, line_end)}{closing}"
+        blank = line_end if text else ""
         if name == on_top:
-            text = f"{block}{line_end if text else ''}{text}"
+            text = f"{block}{blank}{text}"
         else:
-            text = f"{text}{_gap_after(text, line_end)}{block}"
+            unfinished = blank if not text.endswith(("\n", "\r")) else ""
+            text = f"{text}{unfinished}{blank}{block}"
     return text
-
-
-def _gap_after(text: str, line_end: str) -> str:
-    """Return what makes a blank line after the text."""
-    if not text:
-        return ""
-    return line_end if text.endswith(("\n", "\r")) else 2 * line_end
 
 
 def _inside(name: str, text: str, line_end: str) -> str:
@@ -134,16 +126,18 @@ def _blocks(text: str, document: str) -> dict[str, _Block]:
 
 def _check(marker: _Marker, opened: _Marker | None, found: Mapping[str, _Block], document: str) -> None:
     """Raise BoneexpError unless `marker` may stand where it stands."""
-    if opened is None and marker.kind == "end":
-        raise _broken(document, marker, "ends a block that has no begin; take the line out")
-    if opened is None and marker.name in found:
-        first = found[marker.name].begin.line
-        raise _broken(document, marker, f"begins a block that is there already (line {first}); take one out")
     if opened is not None and (marker.kind, marker.name) != ("end", opened.name):
-        ends = end_marker(opened.name)
-        raise _broken(
-            document, marker, f"stands inside the block begun in line {opened.line}; write {ends} before it"
+        what = (
+            f"stands inside the block begun in line {opened.line}; write {end_marker(opened.name)} before it"
         )
+    elif opened is None and marker.kind == "end":
+        what = "ends a block that has no begin; take the line out"
+    elif opened is None and marker.name in found:
+        first = found[marker.name].begin.line
+        what = f"begins a block that is there already (line {first}); take one out"
+    else:
+        return
+    raise _broken(document, marker, what)
 
 
 def _markers(text: str, document: str) -> list[_Marker]:
@@ -155,8 +149,8 @@ def _markers(text: str, document: str) -> list[_Marker]:
             markers.append(_Marker(match[1], match[2], number, start, start + len(line)))
         elif _LIKE_A_MARKER.match(bare):
             raise BoneexpError(
-                f"{document}, line {number}: this looks like a marker and is none; mend it (a whole one is "
-                f"{begin_marker('NAME')}, alone on its line) or take the line out"
+                f"{document}, line {number}: this looks like a marker but is not; correct it (a marker is "
+                f"{begin_marker('NAME')}, alone on its line) or delete the line"
             )
         start += len(line)
     return markers
