@@ -24,9 +24,9 @@ from rocrate.rocrate import ROCrate
 from settled_ledger import settled_ledger
 
 import boneexp
-from boneexp.exports import members as members_module
 from boneexp.exports import verify
 from boneexp.exports.bag import make_bag
+from boneexp.exports.payload import seal_rules
 from boneexp.exports.withheld import grid_without_paths, without_images
 from boneexp.ledger import sealed_rows, seals
 from boneexp.ledger.slice import MAY_NAME_A_MACHINE, WITHHELD_DETAILS
@@ -405,7 +405,7 @@ def test_the_verifier_is_python_3_8_and_needs_the_standard_library_alone():
 
 
 def test_the_verifier_seals_and_withholds_as_boneexp_does(made):
-    rules = members_module.seal_rules()
+    rules = seal_rules()
     assert payload(made[1])["seals.json"].decode() == rules
     assert hashlib.sha256(rules.encode()).hexdigest() == verify.SEALS_SHA256
     found = json.loads(rules)

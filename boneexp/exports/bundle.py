@@ -11,7 +11,7 @@ from pathlib import Path
 
 import boneexp
 from boneexp.errors import BoneexpError, Damaged, NothingToDo, PromotionRefused
-from boneexp.exports import members, verify
+from boneexp.exports import payload, verify
 from boneexp.exports.bag import make_bag, write_archive
 from boneexp.exports.crate import METADATA, crate_metadata
 from boneexp.files.atomic import refuse_link, sha256_of, whole_file
@@ -77,15 +77,15 @@ def write_bundle(place: Place, target: Path, *, with_checkpoints: bool, replace:
             whole_file(target) as part,
             tempfile.TemporaryDirectory(dir=target.parent, prefix=f"{target.name}.", suffix=".part") as bag,
         ):
-            payload = _write_payload(place, Path(bag) / "data", with_checkpoints)
-            files = make_bag(Path(bag), _bag_info(payload))
+            made = _write_payload(place, Path(bag) / "data", with_checkpoints)
+            files = make_bag(Path(bag), _bag_info(made))
             write_archive(part, Path(bag), target.stem.strip(".") or "study")
             sha256, size_bytes = sha256_of(part), part.stat().st_size
     except OSError as error:
         raise BoneexpError(
             f"{target} cannot be written ({error.strerror or error}); free space there, or name another place"
         ) from error
-    return Bundled(target, sha256, size_bytes, files, payload.last_event, payload.altered, payload.missing)
+    return Bundled(target, sha256, size_bytes, files, made.last_event, made.altered, made.missing)
 
 
 def _require_free(target: Path, replace: bool) -> None:
@@ -104,11 +104,11 @@ def _write_payload(place: Place, data: Path, with_checkpoints: bool) -> _Payload
             raise PromotionRefused(f"the grid file would go out as this study's, and is not: {wrong}")
         paths = machine_paths(connection)
     with reading(data / "ledger.db") as connection:
-        texts = members.write_texts(place, paths, data)
-        missing = sorted([*members.copy_splits(connection, place.artifacts, data), *texts.missing])
+        texts = payload.write_texts(place, paths, data)
+        missing = sorted([*payload.copy_splits(connection, place.artifacts, data), *texts.missing])
         if with_checkpoints:
-            members.copy_checkpoints(connection, place.artifacts, data)
-        members.write_tables(connection, data)
+            payload.copy_checkpoints(connection, place.artifacts, data)
+        payload.write_tables(connection, data)
         last = last_event(connection)
         assert last is not None  # a run has finished
         about = {
@@ -120,9 +120,9 @@ def _write_payload(place: Place, data: Path, with_checkpoints: bool) -> _Payload
             "missing": missing,
             **_withheld(withheld),
         }
-        members.write_json(data / "export.json", about)
-        members.write_verifier(data)
-        members.write_readme(connection, data, last)
+        payload.write_json(data / "export.json", about)
+        payload.write_verifier(data)
+        payload.write_readme(connection, data, last)
         (data / METADATA).write_text(crate_metadata(connection, data, last), encoding="utf-8", newline="")
         runs = len(exported_runs(connection))
     _require_verified(data)
@@ -134,11 +134,11 @@ def _withheld(withheld: Withheld) -> dict[str, object]:
     return {"withheld_events": withheld.events, "withheld": seals}
 
 
-def _bag_info(payload: _Payload) -> dict[str, str]:
+def _bag_info(made: _Payload) -> dict[str, str]:
     return {
-        "External-Description": f"{RESEARCH_ONLY} A study of bone-radiograph classifiers: {payload.runs} "
+        "External-Description": f"{RESEARCH_ONLY} A study of bone-radiograph classifiers: {made.runs} "
         "finished runs. The identifier is the hash of the last event; data/README.txt says how to check all.",
-        "External-Identifier": payload.last_event,
+        "External-Identifier": made.last_event,
         "Bag-Software-Agent": f"boneexp {boneexp.__version__}",
     }
 
