@@ -1,32 +1,32 @@
-"""What a user can cause, each with the exit code that tells a script which it was.
+"""Errors that a user can fix, each with the exit code that a script sees.
 
-A message says what is wrong, where, and the command that mends it. The command line prints it in one place.
+A message says what is wrong, where, and the command that fixes it. The command line prints it in one place.
 """
 
 from collections.abc import Sequence
 
 
 class BoneexpError(Exception):
-    """Something the user can mend; printed as one message, without a traceback."""
+    """An error that the user can fix; printed as one message, without a traceback."""
 
     exit_code = 1
 
 
 class GridInvalid(BoneexpError):
-    """The grid file, or an override of it, cannot be used."""
+    """The grid file or an override is invalid."""
 
 
 class DataInvalid(BoneexpError):
-    """The dataset cannot be used; carries every place that is wrong."""
+    """The dataset cannot be used; lists every problem found."""
 
     def __init__(self, message: str, places: Sequence[str] = ()) -> None:
-        """Keep `message` as the text and `places` (one line each) for whoever wants them all."""
+        """Store the message and all `places` with a problem, one line each."""
         super().__init__(message)
         self.places = tuple(places)
 
 
 class LedgerUnusable(BoneexpError):
-    """The ledger is missing, of another schema, not a ledger, or cannot be written."""
+    """The ledger is missing, has another schema, is no ledger, or cannot be written."""
 
 
 class RunNotFound(BoneexpError):
@@ -34,52 +34,52 @@ class RunNotFound(BoneexpError):
 
 
 class RunNotFinished(BoneexpError):
-    """The run exists, but its state does not allow what was asked."""
+    """The run exists, but its state does not allow the request."""
 
 
 class FigureUnknown(BoneexpError):
-    """No figure of that name is kept, or not one that can be asked for here."""
+    """There is no metric of that name, or it is not available here."""
 
 
 class WeightsUnavailable(BoneexpError):
-    """Pretrained weights or a checkpoint cannot be had or do not fit the model."""
+    """Pretrained weights or a checkpoint are not available or do not fit the model."""
 
 
 class NoHeatMaps(BoneexpError):
-    """The network has no map before its pooling that Grad-CAM could show."""
+    """The network has no feature map before its pooling that Grad-CAM could use."""
 
 
 class TooLittleMemory(BoneexpError):
-    """A training step of the smallest batch that the network takes does not fit into memory."""
+    """A training step with the smallest possible batch does not fit into memory."""
 
 
 class DeviceUnavailable(BoneexpError):
-    """The device that was asked for is not on this machine."""
+    """This machine does not have the requested device."""
 
 
 class NothingToDo(BoneexpError):
-    """No run waits: the queue is empty or everything is settled."""
+    """There is nothing to do: the queue is empty, or everything is done."""
 
     exit_code = 4
 
 
 class Busy(BoneexpError):
-    """Somebody else holds what was asked for."""
+    """Another process holds the run, lock or file."""
 
     exit_code = 5
 
 
 class PromotionRefused(BoneexpError):
-    """A condition of promotion is not met."""
+    """A condition for promotion is not met."""
 
     exit_code = 6
 
 
 class Damaged(BoneexpError):
-    """A file or a row is not what the ledger recorded."""
+    """A file or row differs from what the ledger recorded."""
 
     exit_code = 7
 
 
 class DiskTooSmall(BoneexpError):
-    """What is about to be done would not fit on the disk."""
+    """The disk does not have enough free space."""

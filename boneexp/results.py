@@ -1,4 +1,4 @@
-"""The words a run reports in: its split, its classes, its epochs, and how it ended."""
+"""What a run reports: its split, classes, epochs, metrics and outcome."""
 
 import math
 from collections.abc import Sequence
@@ -9,10 +9,10 @@ SplitName = Literal["stratified", "center_holdout"]
 SPLITS: tuple[SplitName, ...] = ("stratified", "center_holdout")
 CLASS_NAMES = ("Normal", "Benign", "Malignant")
 PARTS = ("train", "val", "test")
-INTERVAL_METHODS = {  # by the name that stands beside each figure in the ledger
+INTERVAL_METHODS = {  # by the name stored with each metric in the ledger
     "wilson": "Wilson",
-    "wilson-f1": "Wilson, of F1",
-    "mover": "Wilson of each class, squared and added",
+    "wilson-f1": "Wilson interval of F1",
+    "mover": "MOVER on the Wilson intervals of the classes",
     "logit-delong": "DeLong on the logit scale",
     "newcombe": "Newcombe's score interval",
     "logit-jackknife": "jackknife on the logit scale",
@@ -21,22 +21,22 @@ INTERVAL_METHODS = {  # by the name that stands beside each figure in the ledger
     "percentile": "percentile bootstrap",
     "bca": "BCa bootstrap",
 }
-LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 20.0  # between which it is searched for
+LOWEST_TEMPERATURE, HIGHEST_TEMPERATURE = 0.05, 20.0  # bounds of the search
 AT_BOUND = "(at the bound of its search)"
-# Means are compared in steps of 1e-9, after this is added: the golden ratio's fraction, from which shares of
-# a few hundred images keep away, so that two sums of the same numbers never fall on both sides of a step.
+# Means are truncated to steps of 1e-9 after adding SHIFT, the golden ratio's fraction. Fractions of a few
+# hundred images stay away from it, so that sums in different orders never fall on both sides of a step.
 STEPS, SHIFT = 1e9, 0.381966011250105
 
 
 def is_at_bound(metric: str, value: float | None) -> bool:
-    """Whether a figure is a temperature at an end of its search, where the log loss still fell."""
+    """Whether a metric is a temperature at a bound of its search, where the log loss was still falling."""
     if metric != "temperature" or value is None:
         return False
     return value <= LOWEST_TEMPERATURE or value >= HIGHEST_TEMPERATURE
 
 
 def mean_figure(values: Sequence[float]) -> float:
-    """Return the mean as the ledger's views have it: equal means are equal floats, in any order of addition.
+    """Return the mean as the ledger's views compute it: the same floats in any order give the same mean.
 
     Raises:
         ZeroDivisionError: there is no value.
@@ -46,10 +46,10 @@ def mean_figure(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class EpochRecord:
-    """One finished epoch: losses are means per image, the learning rate is that of the last step.
+    """One finished epoch: losses are means per image; the learning rate is that of the last step.
 
     Epochs count from 0 inside the program, in checkpoints and in the tables `epochs` and `runs`; from 1
-    wherever else a person or a script reads them.
+    everywhere else.
     """
 
     epoch: int
@@ -58,14 +58,14 @@ class EpochRecord:
     val_accuracy: float
     val_macro_auroc: float | None
     learning_rate: float
-    duration_s: float  # of this attempt's steps and of validation; the next epoch trains while it is saved
+    duration_s: float  # training steps and validation; saving overlaps with the next epoch
 
 
 @dataclass(frozen=True)
 class MetricValue:
-    """One figure with its interval; None where undefined. `class_name` is "" for one over all classes.
+    """One metric with its interval; None where undefined. `class_name` is "" for a metric over all classes.
 
-    `interval_method` names how the interval was made; "" where there is none.
+    `interval_method` is a key of INTERVAL_METHODS; "" without an interval.
     """
 
     metric: str
@@ -78,7 +78,7 @@ class MetricValue:
 
 @dataclass(frozen=True)
 class Prediction:
-    """What the model said of one image: probabilities in the order of CLASS_NAMES."""
+    """The model's prediction for one image: probabilities in the order of CLASS_NAMES."""
 
     part: str
     image_id: str
@@ -90,7 +90,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class WrittenFile:
-    """A file of a run: path relative to the artifacts folder, its digest and its size."""
+    """A file of a run: its path relative to the artifacts folder, digest and size."""
 
     kind: str
     path: str
@@ -100,7 +100,7 @@ class WrittenFile:
 
 @dataclass(frozen=True)
 class Finished:
-    """The run came to its end."""
+    """The run succeeded."""
 
     best_epoch: int
     metrics: dict[str, tuple[MetricValue, ...]]  # by part
@@ -110,7 +110,7 @@ class Finished:
 
 @dataclass(frozen=True)
 class Failed:
-    """The attempt ended with an error, or over its time; `kind` is oom, error, disk, data or timeout."""
+    """The attempt failed; `kind` is oom, error, disk, data or timeout."""
 
     kind: str
     message: str
@@ -119,14 +119,14 @@ class Failed:
 
 @dataclass(frozen=True)
 class Stopped:
-    """The attempt was asked to stop; the run can go on from its last checkpoint."""
+    """The attempt was stopped on request; the run can resume from its last checkpoint."""
 
     reason: str
 
 
 @dataclass(frozen=True)
 class Killed:
-    """The attempt's process ended without a word: killed from outside, or crashed in native code."""
+    """The attempt's process died: killed from outside, or crashed in native code."""
 
     reason: str
     traceback: str
@@ -137,10 +137,10 @@ Outcome = Finished | Failed | Stopped | Killed
 
 @dataclass(frozen=True)
 class News:
-    """One thing that happened in a run, for whoever watches.
+    """A progress message from a run.
 
-    `kind` is claimed, stage, counted, resumed, step, epoch or settled, or note for what is about no single
-    run (run_id 0); `done` of `total` counts images, steps or epochs.
+    `kind` is claimed, stage, counted, resumed, step, epoch or settled, or note for a message that concerns no
+    single run (run_id 0). `done` and `total` count images, steps or epochs.
     """
 
     run_id: int
@@ -149,7 +149,7 @@ class News:
     text: str = ""
     done: int = 0
     total: int = 0
-    epoch: int = 0  # the one that is being trained, from 1
+    epoch: int = 0  # the epoch in training, from 1
     record: EpochRecord | None = None
     epochs_planned: int = 0
     left_s: float | None = None
@@ -160,7 +160,7 @@ Kernels = Literal["deterministic", "autotune"]
 
 @dataclass(frozen=True)
 class Computing:
-    """On which device; and on CUDA by kernels that add in one order, or by the fastest as tried out."""
+    """The device, and for CUDA: deterministic kernels, or the fastest found by autotuning."""
 
     device: str = "auto"
     kernels: Kernels = "deterministic"

@@ -123,7 +123,7 @@ def test_status_says_of_a_cancelled_run_what_brings_it_back_and_of_a_stopping_on
     assert "cancelled" in shown["5"]
     assert "boneexp retry 5" in shown["5"]
     assert "running" in shown["6"]
-    assert "cancelled, and stopping: tester" in shown["6"]
+    assert "cancelled, stopping: tester" in shown["6"]
     assert [row["state"] for row in cancelled.json("status")[4:]] == ["cancelled", "running"]
     assert "boneexp run --all" not in cancelled("status").output
 
@@ -201,7 +201,7 @@ def test_very_many_epochs_are_shown_as_the_newest():
     table = _epochs_table([replace(epoch, epoch=number) for number in range(1, 1001)], 1000)
     assert table.row_count == MOST_EPOCHS
     assert list(table.columns[0].cells)[-1] == "1000 *"
-    assert table.caption == "and 700 before; all of them with --json"
+    assert table.caption == "and 700 earlier; all of them with --json"
 
 
 def test_a_run_over_its_time_is_told_what_brings_it_on(cancelled):

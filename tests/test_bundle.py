@@ -517,7 +517,7 @@ def test_an_empty_ledger_or_none_is_said_in_a_sentence(tmp_path):
     assert "there is no ledger" in study("export", "--bundle", "study.zip", code=1).output
     settled_ledger(study.ledger, settle=False)
     assert "no run has finished yet" in study("export", "--bundle", "study.zip", code=4).output
-    assert "say where to" in study("export", code=2).output
+    assert "choose one: --bundle FILE or --mlflow" in study("export", code=2).output
     assert sorted(path.name for path in tmp_path.glob("*.zip*")) == []
 
 

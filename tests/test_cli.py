@@ -170,7 +170,7 @@ def test_running_without_saying_what_is_a_usage_error(study):
     study("queue")
     assert "choose one" in study("run", code=2).output
     assert "--next and --all contradict each other" in study("run", "--next", "--all", code=2).output
-    assert "--workers goes with --all" in study("run", "--next", "--workers", "2", code=2).output
+    assert "--workers needs --all" in study("run", "--next", "--workers", "2", code=2).output
     assert "choose one" in study("retry", code=2).output
     assert "choose one" in study("promote", code=2).output
     assert "whole numbers" in study("queue", "--seeds", "a", code=2).output
@@ -295,7 +295,7 @@ def test_paths_can_come_from_the_environment(study, monkeypatch, tmp_path):
 def test_queue_and_run_warn_of_a_ledger_on_a_network_file_system(study, monkeypatch):
     monkeypatch.setattr("boneexp.cli.queue.network_file_system", lambda _: "nfs4")
     only = ("--only", "E1", "--split", "stratified")
-    warning = "ledger.db lies on a network file system (nfs4)"
+    warning = "ledger.db is on a network file system (nfs4)"
     assert warning in study("queue", *only).stderr
     assert warning not in study("queue", *only).stderr  # once, when the ledger is made
     assert warning in study("run", "--all", "--device", "banana", code=1).stderr

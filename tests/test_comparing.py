@@ -468,7 +468,7 @@ def test_a_pair_without_a_p_value_is_not_testable_and_no_tie():
         (("--part", "train"), "one of test, val", 2),
         (("--intervals", "normal"), "one of stored, analytic, percentile, bca", 2),
         (("--metric", "f2"), "there is no figure 'f2'", 1),
-        (("--seeds", "--only", "E1"), "--only goes with --paired", 2),
+        (("--seeds", "--only", "E1"), "--only needs --paired", 2),
         (("--paired", "--only", "E1,E9"), "no experiment 'E9' is compared", 1),
         (("--paired", "--metric", "temperature"), "no paired test of temperature", 1),
         (("--subgroups", "--metric", "temperature"), "rests on validation", 1),

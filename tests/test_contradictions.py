@@ -9,7 +9,7 @@ from typer.main import get_command
 from typer.testing import CliRunner
 
 from boneexp.cli.app import app
-from boneexp.cli.contradictions import APART, FORMATS, GOES_WITH
+from boneexp.cli.contradictions import EXCLUSIVE, FORMATS, NEEDS
 from boneexp.cli.options import Command
 
 GROUP = get_command(app)
@@ -31,7 +31,7 @@ def words(option):
 
 PAIRS = [
     (command, *pair)
-    for command, groups in APART.items()
+    for command, groups in EXCLUSIVE.items()
     for pair in dict.fromkeys(pair for group in groups for pair in itertools.combinations(group, 2))
 ]
 PAIRS += [
@@ -39,7 +39,7 @@ PAIRS += [
     for command in COMMANDS
     for pair in itertools.combinations([each for each in FORMATS if each in options_of(command)], 2)
 ]
-ALONE = [(command, name, needed) for command, rules in GOES_WITH.items() for name, needed in rules.items()]
+ALONE = [(command, name, needed) for command, rules in NEEDS.items() for name, needed in rules.items()]
 
 
 @pytest.fixture(scope="module")
@@ -73,15 +73,15 @@ def test_two_that_contradict_each_other_are_refused_and_both_named(study, comman
 def test_one_that_means_something_only_beside_another_is_refused_without_it(study, command, name, needed):
     others = {"export": ["--mlflow", "runs"], "promote": ["E1"]}.get(command, [])
     said = refused(study, command, *others, *words(name))
-    assert f"{name} goes with {' or '.join(needed)}" in said
+    assert f"{name} needs {' or '.join(needed)}" in said
 
 
 def test_every_command_refuses_them_and_every_name_in_the_tables_is_an_option():
     for name, command in COMMANDS.items():
         assert isinstance(command, Command), name
-    named = [(command, each) for command, groups in APART.items() for group in groups for each in group]
+    named = [(command, each) for command, groups in EXCLUSIVE.items() for group in groups for each in group]
     named += [
-        (command, each) for command, rules in GOES_WITH.items() for each in [*rules, *sum(rules.values(), ())]
+        (command, each) for command, rules in NEEDS.items() for each in [*rules, *sum(rules.values(), ())]
     ]
     for command, each in named:
         arguments = [
@@ -93,7 +93,7 @@ def test_every_command_refuses_them_and_every_name_in_the_tables_is_an_option():
 def test_an_old_spelling_leads_to_the_command_that_it_has_become(study):
     assert study("promote", "--history", code=4).stderr == study("decisions", code=4).stderr
     assert study.json("doctor", "--backup", "old.db").keys() == {"backup", "sha256"}
-    assert "a rollback asks first" in refused(study, "promote", "--rollback")
+    assert "a rollback needs confirmation" in refused(study, "promote", "--rollback")
     assert "No such option" in refused(study, "doctor", "--verify-resume", "--quick")
 
 

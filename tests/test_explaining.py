@@ -57,7 +57,7 @@ def test_what_a_person_looks_at_changes_no_figure_and_no_document(study):
     looked = study.json("gradcam", "--images", LOOKED_AT)
     assert looked["purpose"] == "looked-at"
     assert looked["overlap"]["iou"]["0.5"] != measured["overlap"]["iou"]["0.5"]
-    assert "enter no mean" in study("gradcam", "--images", LOOKED_AT).stdout
+    assert "have no mean IoU" in study("gradcam", "--images", LOOKED_AT).stdout
     assert (published(study), rows(study, "measured")) == (before, kept)
     assert len(rows(study, "looked-at")) == 2 * 4
     assert [each.gallery for each in study.seen] == ["gallery", "looked-at", "looked-at"]

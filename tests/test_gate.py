@@ -406,14 +406,16 @@ def test_what_is_not_met_is_said_before_the_person_is_asked(study, monkeypatch):
     assert done.exit_code == 1
     assert everything(study) == before
     said = done.stderr
-    assert 0 <= said.index("Warning: stratified accuracy") < said.index("E2 becomes") < said.index("Go on?")
+    assert (
+        0 <= said.index("Warning: stratified accuracy") < said.index("E2 becomes") < said.index("Continue?")
+    )
 
 
 @pytest.mark.usefixtures("terminal")
 def test_what_changes_while_the_person_is_asked_is_not_what_was_decided(study, monkeypatch):
     path = study.artifacts / "experiments" / "E2" / "stratified" / "best.pt"
     monkeypatch.setattr(app.typer, "confirm", lambda *_, **__: path.write_text("another"))
-    assert "changed while you were asked" in study("promote", "E2", code=5).stderr
+    assert "changed in the meantime" in study("promote", "E2", code=5).stderr
     assert events(study, "promotion-begun") == []
     monkeypatch.setattr(app.typer, "confirm", lambda *_, **__: None)
     study("promote", "E1")

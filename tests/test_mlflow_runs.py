@@ -248,7 +248,7 @@ def test_what_cannot_be_exported_is_said_in_a_sentence(tmp_path, exported, store
     settled_ledger(study.ledger, settle=False)
     assert "no run is settled yet" in study("export", "--mlflow", "store", code=4).output
     both = study("export", "--mlflow", "x", "--bundle", "y", code=2).output
-    assert "--bundle and --mlflow contradict each other; give one of them" in both
+    assert "--bundle and --mlflow contradict each other; give only one" in both
     (study.folder / "file").write_text("x")
     settled_ledger(study.folder / "other.db", experiments=("E1",))
     result = study("export", "--mlflow", "file/store", "--ledger", "other.db", code=1)

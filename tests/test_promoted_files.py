@@ -86,7 +86,7 @@ def test_what_only_reads_says_that_a_promotion_was_cut_short_and_changes_nothing
     before = {path: path.read_bytes() for path in study.folder.rglob("*.p*") if path.is_file()}
     for command in (["status"], ["status", "--json"], ["show", "1"], ["compare"]):
         said = study(*command).stderr
-        assert "promotion 1 (E2) is at work or was interrupted" in said
+        assert "promotion 1 (E2) is running or was interrupted" in said
         assert "finish it with: boneexp promote --finish" in said
     study("promote", "E1", "--dry-run")
     assert {path: path.read_bytes() for path in study.folder.rglob("*.p*") if path.is_file()} == before
@@ -241,7 +241,7 @@ def test_a_grid_file_broken_while_the_promotion_was_at_work_is_said_and_the_prom
         said = study("promote", "E2", "--yes", code=1).stderr
     assert "the decision is recorded, and its files are not all in place" in said
     assert "boneexp promote --finish" in said
-    assert "is not finished" in study("retry", "--failed", code=4).stderr
+    assert "could not be finished" in study("retry", "--failed", code=4).stderr
     study.grid.write_text(GRID)
     study("promote", "--finish")
     assert (default_of(study), leftovers(study)) == (whole("E2"), [])

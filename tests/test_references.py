@@ -99,12 +99,12 @@ def test_what_the_baseline_rests_on_is_in_the_ledger_and_in_the_difference(tmp_p
     assert accuracy.low < fixed.low
     _, shown, documents, _ = everywhere(known)
     for text in (shown, *documents):
-        assert "is not known, and it is taken as a fixed number" in " ".join(text.split())
+        assert "uncertainty is unknown, so it is treated as a fixed number" in " ".join(text.split())
 
 
 def test_the_level_follows_the_number_of_ranked_experiments(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", ("E1", "E2", "E3", "E4"), baseline=BASELINE)
     told, shown, documents, _ = everywhere(ledger)
     assert told["candidates"] == 4
-    assert "intervals here allow for the best of 4" in shown
+    assert "intervals adjusted for choosing the best of 4" in " ".join(shown.split())
     assert "at the level for the best of 4 (each end 1 - 0.025/4)" in documents[1]

@@ -1,1 +1,1 @@
-"""The command line: one file per verb, with its signature, its tables and what it says."""
+"""The command line: one file per command, with its signature, tables and messages."""

@@ -1,4 +1,4 @@
-"""The command line: every command, registered; each has a file of its own.
+"""The command line: registers every command; each has its own file.
 
 Research use only, not for clinical use.
 """
@@ -39,7 +39,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,  # help as plain text: drawing it with rich doubles the time of --help
     context_settings={"help_option_names": ["-h", "--help"]},
-    help="Run, compare and defend a grid of bone-radiograph classifiers; every fact in one SQLite ledger.\n\n"
+    help="Train, compare and document a grid of bone-radiograph classifiers, all in one SQLite ledger.\n\n"
     + RESEARCH_ONLY,
 )
 
@@ -48,7 +48,7 @@ data_app = typer.Typer(
     cls=Commands,
     no_args_is_help=True,
     rich_markup_mode=None,
-    help="Datasets: write a phantom to try things on.",
+    help="Datasets: write a synthetic dataset for trying things out.",
 )
 
 

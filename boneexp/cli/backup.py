@@ -1,4 +1,4 @@
-"""`boneexp backup`: a checked copy of the ledger."""
+"""`boneexp backup`: a verified copy of the ledger."""
 
 from pathlib import Path
 from typing import Annotated
@@ -10,12 +10,12 @@ from boneexp.cli.options import ARTIFACTS, LEDGER, ArtifactsPath, Json, LedgerPa
 
 
 def backup(
-    copy: Annotated[Path, typer.Argument(metavar="FILE", help="Where to write the copy; a new file.")],
+    copy: Annotated[Path, typer.Argument(metavar="FILE", help="Path of the copy; must not exist yet.")],
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Copy the ledger into a new file, also while workers write, and check the copy."""
+    """Copy the ledger to a new file and verify the copy. Safe while workers are writing."""
     from boneexp.ledger.backup import back_up
     from boneexp.ledger.database import examining
 

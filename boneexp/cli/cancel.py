@@ -1,4 +1,4 @@
-"""`boneexp cancel`: take runs out of the queue, or stop them."""
+"""`boneexp cancel`: remove runs from the queue, or stop them."""
 
 import time
 from typing import Annotated
@@ -7,7 +7,7 @@ import typer
 
 from boneexp.cli import output
 from boneexp.cli.options import ARTIFACTS, DOCS, GRID, LEDGER, ArtifactsPath, Json, LedgerPath
-from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
 from boneexp.files.folders import Place
 from boneexp.ledger.database import writing
 
@@ -18,14 +18,14 @@ def cancel(
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Take runs out of the queue; a run that is running is stopped by its worker."""
-    from boneexp.ledger.queue import cancel as take_out
+    """Cancel runs: queued runs leave the queue, running runs are stopped by their worker."""
+    from boneexp.ledger.queue import cancel as cancel_run
     from boneexp.runs.processes import free_dead_runs_here
 
-    finish_if_cut_short(Place(ledger, artifacts, GRID, DOCS))
+    finish_interrupted_promotion(Place(ledger, artifacts, GRID, DOCS))
     free_dead_runs_here(ledger, time.time())
     with writing(ledger) as connection:
-        done = {run_id: take_out(connection, run_id, time.time()) for run_id in dict.fromkeys(run_ids)}
+        states = {run_id: cancel_run(connection, run_id, time.time()) for run_id in dict.fromkeys(run_ids)}
     if json:
-        return output.as_json([{"run": run_id, "state": state} for run_id, state in done.items()])
-    return output.data("\n".join(f"run {run_id}: {state}" for run_id, state in done.items()))
+        return output.as_json([{"run": run_id, "state": state} for run_id, state in states.items()])
+    return output.data("\n".join(f"run {run_id}: {state}" for run_id, state in states.items()))

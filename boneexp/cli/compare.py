@@ -1,4 +1,4 @@
-"""`boneexp compare`: the comparison, its best, and the answers beside it."""
+"""`boneexp compare`: the comparison, the best experiment, and further analyses."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,7 +20,7 @@ from boneexp.cli.options import (
     require_one_of,
 )
 from boneexp.cli.output import machine_readable
-from boneexp.cli.unfinished_promotion import mention_cut_short
+from boneexp.cli.unfinished_promotion import mention_interrupted_promotion
 from boneexp.ledger.database import read_snapshot, reading
 
 if TYPE_CHECKING:
@@ -28,24 +28,34 @@ if TYPE_CHECKING:
 
 
 Prevalence = Annotated[
-    float | None, typer.Option(help="With --calibration: malignant images per image in practice.")
+    float | None,
+    typer.Option(help="With --calibration: prevalence of malignancy in practice, between 0 and 1."),
 ]
 Metric = Annotated[
-    str, typer.Option(help="Compare one metric: log_loss, malignant_auroc, benign_sensitivity and so on.")
+    str, typer.Option(help="Compare one metric, for example log_loss, malignant_auroc or benign_sensitivity.")
 ]
 Intervals = Annotated[
-    str, typer.Option(help="stored, or computed from the predictions: analytic, percentile or bca.")
+    str, typer.Option(help="stored; or computed again from the predictions: analytic, percentile or bca.")
 ]
-Only = Annotated[str, typer.Option(help="With --paired, --subgroups or --calibration: only these, E1,E2.")]
+Only = Annotated[
+    str,
+    typer.Option(
+        help="With --paired, --subgroups or --calibration: only these experiments, for example E1,E2."
+    ),
+]
 
 
 def compare(
     *,
-    paired: Annotated[bool, typer.Option("--paired", help="Test each pair on the same images.")] = False,
-    subgroups: Annotated[
-        bool, typer.Option("--subgroups", help="By centre, site, sex, age band ...")
+    paired: Annotated[
+        bool, typer.Option("--paired", help="Paired tests of each two experiments on the same images.")
     ] = False,
-    seeds: Annotated[bool, typer.Option("--seeds", help="Spread over seeds and over experiments.")] = False,
+    subgroups: Annotated[
+        bool, typer.Option("--subgroups", help="Metrics by centre, site, sex, age band and so on.")
+    ] = False,
+    seeds: Annotated[
+        bool, typer.Option("--seeds", help="Variation over seeds and between experiments.")
+    ] = False,
     calibration: Annotated[
         bool, typer.Option("--calibration", help="Calibration, net benefit, PPV and NPV.")
     ] = False,
@@ -54,14 +64,16 @@ def compare(
     part: Part = "test",
     intervals: Intervals = "stored",
     only: Only = "",
-    sql: Annotated[bool, typer.Option("--sql", help="Print the queries, not their results.")] = False,
+    sql: Annotated[
+        bool, typer.Option("--sql", help="Print the SQL queries instead of their results.")
+    ] = False,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
     csv: Csv = False,
     md: Markdown = False,
 ) -> None:
-    """Compare the experiments, name the best by the study's rule, and write comparison.csv and .json."""
+    """Compare all experiments, name the best one, and write comparison.csv and comparison.json."""
     require_one_of("part", part, ("test", "val"))
     require_one_of("intervals", intervals, ("stored", "analytic", "percentile", "bca"))
     if prevalence is not None and not 0 < prevalence < 1:
@@ -70,30 +82,30 @@ def compare(
     from boneexp.ledger.quarantine import refuse
 
     kinds = {"paired": paired, "subgroups": subgroups, "seeds": seeds, "calibration": calibration}
-    kind = next((kind for kind, wanted in kinds.items() if wanted), "figure" if metric else "")
+    kind = next((kind for kind, requested in kinds.items() if requested), "figure" if metric else "")
     request = answers.Request(kind, metric, part, intervals, tuple(names(only)), prevalence)
-    done = _asked(request, ledger, sql)
+    found = _compared(request, ledger, sql)
     if sql:
-        return output.data("\n".join(f"{query.strip()};" for query in dict.fromkeys(done.queries)))
-    if done.compared.answer is not None:
-        _show_answer(done.compared.answer, json, csv, md)
-    else:  # the files keep what is stored, and all of it
-        as_stored = part == "test" and intervals == "stored" and not done.struck_out
-        written = _written_or_why_not(done.compared, artifacts) if as_stored else ""
-        _show_comparison(done.compared, written, json, csv, md)
-    return refuse(reason for reasons in done.struck_out.values() for reason in reasons)
+        return output.data("\n".join(f"{query.strip()};" for query in dict.fromkeys(found.queries)))
+    if found.compared.answer is not None:
+        _show_answer(found.compared.answer, json, csv, md)
+    else:  # the files hold the stored intervals of all experiments
+        as_stored = part == "test" and intervals == "stored" and not found.struck_out
+        message = _write_files(found.compared, artifacts) if as_stored else ""
+        _show_comparison(found.compared, message, json, csv, md)
+    return refuse(reason for reasons in found.struck_out.values() for reason in reasons)
 
 
 @dataclass(frozen=True)
-class _Asked:
-    """What was found in one snapshot of the ledger, by which queries, and what was left out as damaged."""
+class _Found:
+    """The comparison from one snapshot of the ledger, its queries, and the experiments struck out."""
 
     compared: "Compared"
     struck_out: dict[str, tuple[str, ...]]
     queries: list[str]
 
 
-def _asked(request: "Request", ledger: Path, sql: bool) -> _Asked:
+def _compared(request: "Request", ledger: Path, sql: bool) -> _Found:
     from boneexp.comparison import answers
 
     queries: list[str] = []
@@ -102,11 +114,11 @@ def _asked(request: "Request", ledger: Path, sql: bool) -> _Asked:
         connection.set_trace_callback(queries.append if sql else None)
         compared = answers.compare_as_asked(connection, request, struck_out)
         connection.set_trace_callback(None)
-        mention_cut_short(connection)
-    return _Asked(compared, struck_out, queries)
+        mention_interrupted_promotion(connection)
+    return _Found(compared, struck_out, queries)
 
 
-def _show_comparison(done: "Compared", written: str, json: bool, csv: bool, md: bool) -> None:
+def _show_comparison(done: "Compared", message: str, json: bool, csv: bool, md: bool) -> None:
     from boneexp.cli.compared_tables import comparison_parts
     from boneexp.comparison import files as document
 
@@ -116,17 +128,17 @@ def _show_comparison(done: "Compared", written: str, json: bool, csv: bool, md: 
     if csv or md:
         return output.data(document.as_csv(found) if csv else document.as_markdown(found))
     output.show(*comparison_parts(found, verdict))
-    return output.talk(written) if written else None
+    return output.talk(message) if message else None
 
 
-def _written_or_why_not(done: "Compared", artifacts: Path) -> str:
-    """Write the comparison's files; a place that cannot be written to is no reason to show nothing."""
+def _write_files(done: "Compared", artifacts: Path) -> str:
+    """Write the comparison's files and return a message; a write error does not end the command."""
     from boneexp.comparison.files import write_comparison
 
     try:
         return "Written: {} and {}".format(*write_comparison(done.comparison, done.verdict, artifacts))
     except OSError as error:
-        return f"comparison.csv and .json could not be written under {artifacts}: {error.strerror}"
+        return f"comparison.csv and .json could not be written to {artifacts}: {error.strerror}"
 
 
 def _show_answer(answer: "Answer", json: bool, csv: bool, md: bool) -> None:

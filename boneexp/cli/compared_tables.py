@@ -1,4 +1,4 @@
-"""The comparison and its answers to tables on a terminal."""
+"""Terminal tables of the comparison and of the further analyses."""
 
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -25,9 +25,9 @@ MOST_COMPARED = 50  # experiments in the table of compare
 
 
 def comparison_parts(comparison: Comparison, verdict: Verdict | None = None) -> list[Any]:
-    """Return the comparison: table with intervals, deltas and targets, the winner and why, warnings."""
-    parts_shown = "validation" if comparison.part == "val" else "test"
-    table = output.empty_table(*COLUMNS, title=f"Comparison on the {parts_shown} parts, with their intervals")
+    """Return the comparison: the table with intervals, baseline and targets, the best experiment, notes."""
+    part = "validation" if comparison.part == "val" else "test"
+    table = output.empty_table(*COLUMNS, title=f"Comparison on the {part} sets, with intervals")
     rows = _best_ranked(comparison)
     if len(rows) < len(comparison.rows):
         table.caption = f"and {len(comparison.rows) - len(rows):,} more; all of them with --csv or --json"
@@ -52,13 +52,11 @@ def comparison_parts(comparison: Comparison, verdict: Verdict | None = None) -> 
 
 
 def answer_parts(answer: Answer) -> list[Any]:
-    """Return tables of plain rows, figure and interval in one cell, and what is said beside them."""
+    """Return the tables, each metric with its interval in one cell, and the notes."""
     parts: list[Any] = []
     for title, rows in answer.tables.items():
         joined = [_with_intervals(row) for row in rows]
-        table = output.empty_table(
-            *(joined[0] if joined else ["nothing to show"]), title=output.escaped(title)
-        )
+        table = output.empty_table(*(joined[0] if joined else ["no results"]), title=output.escaped(title))
         for row in joined:
             table.add_row(*(output.escaped(cell) for cell in row.values()))
         parts.append(table)
@@ -67,17 +65,17 @@ def answer_parts(answer: Answer) -> list[Any]:
 
 
 def _best_ranked(comparison: Comparison) -> list[Row]:
-    """Return at most MOST_COMPARED rows in their order, the best ranked of them."""
+    """Return the MOST_COMPARED best-ranked rows, in their original order."""
     if len(comparison.rows) <= MOST_COMPARED:
         return list(comparison.rows)
-    places = {row["experiment_id"]: place for place, row in enumerate(comparison.leaderboard)}
-    best = sorted(comparison.rows, key=lambda row: places.get(row["experiment_id"], len(places)))
-    wanted = {row["experiment_id"] for row in best[:MOST_COMPARED]}
-    return [row for row in comparison.rows if row["experiment_id"] in wanted]
+    ranks = {row["experiment_id"]: rank for rank, row in enumerate(comparison.leaderboard)}
+    best = sorted(comparison.rows, key=lambda row: ranks.get(row["experiment_id"], len(ranks)))
+    kept = {row["experiment_id"] for row in best[:MOST_COMPARED]}
+    return [row for row in comparison.rows if row["experiment_id"] in kept]
 
 
 def _baseline_table(comparison: Comparison, rows: Sequence[Row]) -> "Table":
-    table = output.empty_table("Experiment", "Figure", "Value", "Baseline", "Delta", "Target", "Met")
+    table = output.empty_table("Experiment", "Metric", "Value", "Baseline", "Delta", "Target", "Met")
     table.caption = "; ".join(_about_intervals(comparison, rows)) or None
     for row in rows:
         experiment = row["experiment_id"]
@@ -98,9 +96,9 @@ def _baseline_table(comparison: Comparison, rows: Sequence[Row]) -> "Table":
 
 
 def _about_intervals(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
-    """Yield what the intervals of the differences allow for, and what they do not."""
+    """Yield what the intervals of the differences account for, and what they do not."""
     if comparison.candidates > 1:
-        yield f"intervals here allow for the best of {comparison.candidates}: each end 1 - 0.025/K"
+        yield f"intervals adjusted for choosing the best of {comparison.candidates}: each bound 1 - 0.025/K"
     found = {
         figure: difference.with_reference
         for row in rows
@@ -109,13 +107,13 @@ def _about_intervals(comparison: Comparison, rows: Sequence[Row]) -> Iterator[st
     }
     fixed = [label(figure) for figure, with_reference in found.items() if not with_reference]
     if fixed and len(fixed) == len(found):
-        yield "the baseline's own uncertainty is not known, and it is taken as a fixed number"
+        yield "the baseline's own uncertainty is unknown, so it is treated as a fixed number"
     elif fixed:
-        yield f"the baseline's own uncertainty is not known of {listed(fixed)}: taken as fixed numbers"
+        yield f"the baseline's own uncertainty is unknown for {listed(fixed)}, so it is treated as a fixed number"
 
 
 def _delta(comparison: Comparison, experiment: str, figure: str) -> str:
-    """Return the difference to the baseline with its interval; why there is none, where there is none."""
+    """Return the difference from the baseline with its interval, or why there is none."""
     reference = comparison.baseline.get(figure)
     if reference is None:
         return ""
@@ -128,7 +126,7 @@ def _delta(comparison: Comparison, experiment: str, figure: str) -> str:
 
 
 def _with_intervals(row: Row) -> dict[str, str]:
-    """Return a row's cells as text; "low" and "high" go into the cell of the figure that they belong to."""
+    """Return a row's cells as text; "low" and "high" go into the cell of their metric."""
     ends = {
         key: key.removesuffix(end).rstrip("_") for end in ("low", "high") for key in row if key.endswith(end)
     }
@@ -156,7 +154,7 @@ def _met(target: Target) -> str:
     if not target.comparable:
         return NOT_COMPARABLE
     if target.met is None:
-        return "not known"
+        return "unknown"
     if not target.met:
         return "[red]no[/]"
     return "[green]yes[/]" if target.met_by_interval else "[yellow]point estimate only[/]"

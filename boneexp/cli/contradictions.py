@@ -1,14 +1,14 @@
-"""Options that contradict each other, and options that mean something only beside another one, by command.
+"""Options that contradict each other, and options that need another one, by command.
 
-What would be ignored in silence is refused, so that nobody believes in it.
+An option that would have no effect is refused instead of ignored.
 """
 
 from collections.abc import Collection, Mapping
 
-FORMATS = ("--json", "--csv", "--md")  # one of them, in whichever command
+FORMATS = ("--json", "--csv", "--md")  # at most one, in every command
 
-# Of each group at most one can be given.
-APART: Mapping[str, tuple[tuple[str, ...], ...]] = {
+# At most one option of each group may be given.
+EXCLUSIVE: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "run": (("RUN", "--next", "--all"),),
     "status": tuple(("--watch", each) for each in FORMATS),
     "compare": (
@@ -30,8 +30,8 @@ APART: Mapping[str, tuple[tuple[str, ...], ...]] = {
     "doctor": (("--dry-run", "--yes"),),
 }
 
-# The first goes with one of the others.
-GOES_WITH: Mapping[str, Mapping[str, tuple[str, ...]]] = {
+# Each option needs one of the options behind it.
+NEEDS: Mapping[str, Mapping[str, tuple[str, ...]]] = {
     "compare": {
         "--only": ("--paired", "--subgroups", "--calibration"),
         "--prevalence": ("--calibration",),
@@ -42,12 +42,12 @@ GOES_WITH: Mapping[str, Mapping[str, tuple[str, ...]]] = {
 
 
 def contradiction(command: str, given: Collection[str]) -> str | None:
-    """Return what is wrong with the options `given` to a command; None where they go together."""
-    for group in (FORMATS, *APART.get(command, ())):
+    """Return what is wrong with the options `given` to a command, or None."""
+    for group in (FORMATS, *EXCLUSIVE.get(command, ())):
         both = [name for name in group if name in given]
         if len(both) > 1:
-            return f"{' and '.join(both)} contradict each other; give one of them"
-    for name, needed in GOES_WITH.get(command, {}).items():
+            return f"{' and '.join(both)} contradict each other; give only one"
+    for name, needed in NEEDS.get(command, {}).items():
         if name in given and not set(needed) & set(given):
-            return f"{name} goes with {' or '.join(needed)}"
+            return f"{name} needs {' or '.join(needed)}"
     return None

@@ -1,4 +1,4 @@
-"""`boneexp decisions`: every promotion, rollback and kept baseline so far."""
+"""`boneexp decisions`: the history of promotions, rollbacks and kept baselines."""
 
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 from boneexp.cli import output
 from boneexp.cli.options import ARTIFACTS, LEDGER, ArtifactsPath, Csv, Json, LedgerPath, Markdown
 from boneexp.cli.output import Row, empty_table, escaped, machine_readable
-from boneexp.cli.unfinished_promotion import mention_cut_short
+from boneexp.cli.unfinished_promotion import mention_interrupted_promotion
 from boneexp.errors import NothingToDo
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.promotions import decision_rows
@@ -22,10 +22,10 @@ def decisions(
     csv: Csv = False,
     md: Markdown = False,
 ) -> None:
-    """List every decision: when, what, by whom, why, and which conditions were not met."""
+    """List every decision: when, what, by whom, why, and the conditions not met."""
     with reading(ledger) as connection:
         rows = decision_rows(connection)
-        mention_cut_short(connection)
+        mention_interrupted_promotion(connection)
     if not rows:
         raise NothingToDo("no decision has been made yet; see the candidates with: boneexp compare")
     if json or csv or md:
@@ -34,7 +34,7 @@ def decisions(
 
 
 def decisions_table(rows: Sequence[Row]) -> "Table":
-    """Return the table of all decisions, the oldest first."""
+    """Return the table of all decisions, oldest first."""
     table = empty_table(*(column.replace("_", " ") for column in rows[0]))
     for row in rows:
         shown = {**row, "experiment": row["experiment"] or "the baseline"}

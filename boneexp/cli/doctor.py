@@ -1,4 +1,4 @@
-"""`boneexp doctor`: check that everything is there and as it was recorded."""
+"""`boneexp doctor`: check that all files and rows match what was recorded."""
 
 import time
 from collections.abc import Sequence
@@ -18,7 +18,7 @@ from boneexp.cli.options import (
     Json,
     LedgerPath,
     Yes,
-    require_agreement,
+    require_confirmation,
 )
 from boneexp.cli.output import empty_table, escaped
 from boneexp.errors import Damaged
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
 def doctor(
     *,
     fix: Annotated[
-        bool, typer.Option("--fix", help="Fix what can be fixed; each step is named first.")
+        bool, typer.Option("--fix", help="Fix what can be fixed, after listing the steps.")
     ] = False,
     yes: Yes = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="With --fix: name the steps without taking them.")
+        bool, typer.Option("--dry-run", help="With --fix: list the steps without carrying them out.")
     ] = False,
     quick: Annotated[
-        bool, typer.Option("--quick", help="Check only presence and size of files, not digests.")
+        bool, typer.Option("--quick", help="Check only presence and size of files, not checksums.")
     ] = False,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
@@ -48,9 +48,9 @@ def doctor(
     docs: DocsPath = DOCS,
     json: Json = False,
 ) -> None:
-    """Check that ledger, history and files are as recorded; changes nothing without --fix."""
+    """Check that ledger, history and files match what was recorded. Changes nothing without --fix."""
     if fix and not dry_run:
-        require_agreement(yes, "doctor --fix")
+        require_confirmation(yes, "doctor --fix")
     from boneexp.cli.progress import counting
     from boneexp.doctor.examination import examine
     from boneexp.doctor.findings import Examination, is_damaged
@@ -68,7 +68,7 @@ def doctor(
 
 
 def _fixed(visit: Any, findings: Any, yes: bool, dry_run: bool) -> list[dict[str, Any]]:
-    """Name the steps that would fix the findings, and take them once the user agrees."""
+    """List the steps that would fix the findings, and carry them out once the user agrees."""
     from dataclasses import asdict
 
     from boneexp.doctor.mending import carry_out, steps
@@ -77,12 +77,12 @@ def _fixed(visit: Any, findings: Any, yes: bool, dry_run: bool) -> list[dict[str
     output.talk(
         "\n".join(["Steps:", *(f"  {step.what}" for step in todo)])
         if todo
-        else "There is nothing that --fix can fix."
+        else "--fix cannot fix anything here."
     )
     if dry_run or not todo:
         return [{"what": step.what, "outcome": "not taken", "succeeded": False} for step in todo]
     if not yes:
-        typer.confirm("Take them?", abort=True, err=True)
+        typer.confirm("Carry out these steps?", abort=True, err=True)
     return [asdict(done) for done in carry_out(visit, todo, output.talk)]
 
 
@@ -98,14 +98,14 @@ def _show_findings(findings: Any, steps: list[dict[str, Any]], json: bool) -> No
     if is_unreadable(findings):
         raise Damaged(f"{findings[0].what}; {findings[0].mend}")
     output.show(findings_table(findings))
-    return output.talk("No damage found." if sound else "Damage was found: see the lines in red.")
+    return output.talk("No damage found." if sound else "Damage found: see the red lines.")
 
 
 VERDICT_COLOURS = {"ok": "green", "warning": "yellow", "damage": "bold red"}
 
 
 def findings_table(findings: "Sequence[Finding]") -> "Table":
-    """Return the table of what `doctor` found."""
+    """Return the table of findings."""
     table = empty_table("check", "verdict", "where", "what", "what to do")
     for each in findings:
         verdict = f"[{VERDICT_COLOURS[each.severity]}]{each.severity}[/]"

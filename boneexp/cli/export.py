@@ -1,4 +1,4 @@
-"""`boneexp export`: the study as a bundle, or to MLflow."""
+"""`boneexp export`: the study as a bundle or as MLflow runs."""
 
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +17,7 @@ from boneexp.cli.options import (
     Json,
     LedgerPath,
 )
-from boneexp.cli.unfinished_promotion import mention_cut_short
+from boneexp.cli.unfinished_promotion import mention_interrupted_promotion
 from boneexp.files.folders import Place
 from boneexp.ledger.database import reading
 
@@ -27,25 +27,27 @@ def export(
     bundle: Annotated[
         Path | None,
         typer.Option(
-            "--bundle", metavar="FILE", help="Write one archive, a BagIt bag that anybody can check."
+            "--bundle",
+            metavar="FILE",
+            help="Write the study as one archive: a BagIt bag that anybody can verify.",
         ),
     ] = None,
     mlflow: Annotated[
-        str, typer.Option("--mlflow", metavar="DIR-or-URI", help="Write every settled run into MLflow, once.")
+        str, typer.Option("--mlflow", metavar="DIR-or-URI", help="Write every settled run to MLflow, once.")
     ] = "",
     with_checkpoints: Annotated[
-        bool, typer.Option("--with-checkpoints", help="The best weights of each run, too.")
+        bool, typer.Option("--with-checkpoints", help="Include the best weights of each run.")
     ] = False,
-    yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace a file that is there.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Replace an existing file.")] = False,
     grid: GridPath = GRID,
     docs: DocsPath = DOCS,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Give the study to others: as one archive that can be checked anywhere, or as runs in MLflow."""
+    """Export the study as one archive that can be verified anywhere, or as MLflow runs."""
     if (bundle is None) == (not mlflow):
-        raise typer.BadParameter("say where to: --bundle FILE or --mlflow DIR-or-URI")
+        raise typer.BadParameter("choose one: --bundle FILE or --mlflow DIR-or-URI")
     if bundle is None:
         from boneexp.exports.mlflow_runs import write_runs
 
@@ -56,7 +58,7 @@ def export(
     from boneexp.exports.bundle import write_bundle
 
     with reading(ledger) as connection:
-        mention_cut_short(connection)
+        mention_interrupted_promotion(connection)
     place = Place(ledger, artifacts, grid, docs)
     done = write_bundle(place, bundle, with_checkpoints=with_checkpoints, replace=yes)
     if json:

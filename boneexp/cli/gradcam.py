@@ -1,4 +1,4 @@
-"""`boneexp gradcam`: heat maps of chosen images."""
+"""`boneexp gradcam`: Grad-CAM heat maps of test images."""
 
 import time
 from typing import Annotated, Any
@@ -23,7 +23,7 @@ from boneexp.cli.options import (
     require_one_of,
 )
 from boneexp.cli.output import Row, empty_table, escaped
-from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
 from boneexp.files.folders import Place
 from boneexp.text.labels import RESEARCH_ONLY
 from boneexp.text.numbers import three_decimals
@@ -31,14 +31,17 @@ from boneexp.text.numbers import three_decimals
 
 def gradcam(
     *,
-    experiment: Annotated[str | None, typer.Option(help="Another experiment than the promoted.")] = None,
+    experiment: Annotated[str | None, typer.Option(help="An experiment other than the promoted one.")] = None,
     split: Annotated[
-        str, typer.Option(help="Which of its runs: stratified or center_holdout.")
+        str, typer.Option(help="Split of the run: stratified or center_holdout.")
     ] = "stratified",
-    images: Annotated[str, typer.Option(help="Just these images: IMG000001.jpeg,IMG000002.jpeg.")] = "",
-    count: Annotated[int, typer.Option(min=1, max=1000, help="Overlays per class and outcome.")] = 3,
+    images: Annotated[str, typer.Option(help="Only these images: IMG000001.jpeg,IMG000002.jpeg.")] = "",
+    count: Annotated[
+        int, typer.Option(min=1, max=1000, help="Number of overlays per class and outcome.")
+    ] = 3,
     lesion: Annotated[
-        str, typer.Option(help="Measure against the lesion's outline, box or union instead of as in the run.")
+        str,
+        typer.Option(help="Lesion mask for the overlap: outline, box or union; by default as in the run."),
     ] = "",
     root: Root = "",
     device: Device = "auto",
@@ -48,9 +51,9 @@ def gradcam(
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Draw where the promoted model looks, and measure the overlap with the annotated lesions."""
+    """Draw Grad-CAM heat maps of the promoted model and measure their overlap with annotated lesions."""
     require_one_of("lesion", lesion, ("", "outline", "box", "union"))
-    finish_if_cut_short(Place(ledger, artifacts, grid, docs), required=experiment is None)
+    finish_interrupted_promotion(Place(ledger, artifacts, grid, docs), required=experiment is None)
     from boneexp.cli.progress import counting
     from boneexp.explanations import gradcam as explaining
     from boneexp.reports import write
@@ -62,7 +65,7 @@ def gradcam(
     if done.notice:
         output.talk(f"Warning: {done.notice}")
     written = list(done.galleries)
-    if experiment is None and not images:  # the promoted model: its documents show what was measured
+    if experiment is None and not images:  # the documents show the overlap of the promoted model
         written += write.write_report(place, time.time(), with_page=False)
     if json:
         return output.as_json(done.as_json())
@@ -71,19 +74,19 @@ def gradcam(
 
 
 def overlap_parts(done: Row) -> "list[Any]":
-    """Return what Grad-CAM found: the overlap with the annotated lesions, and each drawn image."""
+    """Return the table of drawn images and the mean overlap with the annotated lesions."""
     overlap = done["overlap"]
-    table = empty_table("image", "class", "outcome", "is", "said", "IoU at 0.5", "overlay")
+    table = empty_table("image", "class", "outcome", "true", "predicted", "IoU at 0.5", "overlay")
     for each in done["explanations"]:
         if each["overlay"]:
             iou = "" if each["iou"] is None else three_decimals(each["iou"]["0.5"])
-            words = [each[key] for key in ("image_id", "explained_class", "outcome", "label", "predicted")]
-            table.add_row(*map(escaped, words), iou, escaped(each["overlay"]))
+            cells = [each[key] for key in ("image_id", "explained_class", "outcome", "label", "predicted")]
+            table.add_row(*map(escaped, cells), iou, escaped(each["overlay"]))
     levels = ", ".join(f"{value:.3f} at {level}" for level, value in overlap["iou"].items())
     mean = (
         f"Mean IoU with the lesion ({done['lesion']}) over {overlap['images']} annotated test images: "
         f"{levels or 'not reported'}"
     )
     if done["purpose"] != "measured":
-        mean = "Images that were asked for enter no mean; measure over the test part with: boneexp gradcam"
+        mean = "Images chosen by --images have no mean IoU; measure it on the test set with: boneexp gradcam"
     return [table, mean, RESEARCH_ONLY]

@@ -1,4 +1,4 @@
-"""`boneexp init`: the study's grid file."""
+"""`boneexp init`: write the study's grid file."""
 
 from typing import Annotated
 
@@ -11,14 +11,14 @@ from boneexp.cli.options import ARTIFACTS, GRID, LEDGER, ArtifactsPath, GridPath
 def init(
     grid: GridPath = GRID,
     root: Annotated[
-        str, typer.Option("--root", help="Folder of the dataset, written into the file as data.root.")
+        str, typer.Option("--root", help="Dataset folder, written to the file as data.root.")
     ] = "",
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
 ) -> None:
-    """Write the study's commented grid file, to begin with; a file that is there stays as it is."""
+    """Write the study's commented grid file as a starting point. An existing file is kept."""
     from boneexp.study.grid import write_study_grid
 
     write_study_grid(grid, root)
-    first = "look through it" if root else "set data.root in it"
+    first = "review it" if root else "set data.root in it"
     output.data(f"{grid} written; {first}, then: boneexp queue --grid {grid}")

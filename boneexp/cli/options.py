@@ -1,6 +1,6 @@
-"""What the commands take, and the one place where an error becomes a message and an exit code.
+"""Options that commands share, and the one place where an error becomes a message and an exit code.
 
-Every command takes `--ledger` and `--artifacts`, also one that needs neither, so that a script can pass both
+Every command accepts `--ledger` and `--artifacts`, even if it needs neither, so that a script can pass both
 to all of them.
 """
 
@@ -19,40 +19,44 @@ from boneexp.ledger.queries.runs import runs_in_state
 from boneexp.text.escaping import visible
 
 LedgerPath = Annotated[
-    Path, typer.Option("--ledger", envvar="BONEEXP_LEDGER", help="The ledger, an SQLite file.")
+    Path, typer.Option("--ledger", envvar="BONEEXP_LEDGER", help="The ledger (an SQLite file).")
 ]
 ArtifactsPath = Annotated[
     Path,
-    typer.Option("--artifacts", envvar="BONEEXP_ARTIFACTS", help="Folder of checkpoints, figures, tables."),
+    typer.Option(
+        "--artifacts", envvar="BONEEXP_ARTIFACTS", help="Folder for checkpoints, figures and tables."
+    ),
 ]
 GridPath = Annotated[Path, typer.Option("--grid", envvar="BONEEXP_GRID", help="The grid file.")]
-DocsPath = Annotated[Path, typer.Option("--docs", envvar="BONEEXP_DOCS", help="Folder of the two documents.")]
-Json = Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")]
-Csv = Annotated[bool, typer.Option("--csv", help="Print CSV on stdout.")]
-Markdown = Annotated[bool, typer.Option("--md", help="Print a Markdown table on stdout.")]
+DocsPath = Annotated[
+    Path, typer.Option("--docs", envvar="BONEEXP_DOCS", help="Folder for model card and report.")
+]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON to stdout.")]
+Csv = Annotated[bool, typer.Option("--csv", help="Print CSV to stdout.")]
+Markdown = Annotated[bool, typer.Option("--md", help="Print a Markdown table to stdout.")]
 Part = Annotated[str, typer.Option("--part", help="Which set: test or val (validation).")]
-DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, and do nothing.")]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Show what would be done, without doing it.")]
 Root = Annotated[
     str,
-    typer.Option("--root", help="Folder of the dataset, if it has moved since the grid was queued."),
+    typer.Option("--root", help="Dataset folder, if it has moved since the runs were queued."),
 ]
-Reason = Annotated[str, typer.Option("--reason", help="Why; shown in both documents.")]
-Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")]
+Reason = Annotated[str, typer.Option("--reason", help="The reason; shown in model card and report.")]
+Yes = Annotated[bool, typer.Option("--yes", "-y", help="Do not ask for confirmation.")]
 Device = Annotated[
     str, typer.Option("--device", envvar="BONEEXP_DEVICE", help="auto, cpu, cuda, cuda:1 or mps.")
 ]
 Kernels = Annotated[
-    Literal["deterministic", "autotune"],  # as boneexp.results.Computing says
+    Literal["deterministic", "autotune"],  # as in boneexp.results.Kernels
     typer.Option(
         "--kernels",
         envvar="BONEEXP_KERNELS",
-        help="On CUDA: deterministic, which exact resuming needs, or autotune, the fastest by trial.",
+        help="On CUDA: deterministic (needed for exact resuming), or autotune (the fastest, found by trial).",
     ),
 ]
 
 LEDGER, ARTIFACTS, GRID, DOCS = Path("ledger.db"), Path("artifacts"), Path("experiments.toml"), Path("docs")
 
-# Old spellings, kept for one release: (command, option) -> the command that it has become.
+# Old spellings, kept for one release: (command, option) -> the command that replaced it.
 FORMER = {
     ("promote", "--rollback"): "rollback",
     ("promote", "--history"): "decisions",
@@ -65,14 +69,14 @@ class Commands(TyperGroup):
     """The one place where an error becomes a message and an exit code."""
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:
-        """Return the command to run; an old spelling leads to the command that it has become."""
-        for (command, option), now in FORMER.items():
+        """Return the command to run; an old spelling leads to the command that replaced it."""
+        for (command, option), successor in FORMER.items():
             if args[0] == command and option in args:
-                args = [now, *(each for each in args[1:] if each != option)]
+                args = [successor, *(each for each in args[1:] if each != option)]
         return super().resolve_command(ctx, args)
 
     def invoke(self, ctx: Any) -> Any:
-        """Run a command; what the user can fix ends with one message and the error's own exit code."""
+        """Run a command; an error that the user can fix becomes one message and its exit code."""
         try:
             return super().invoke(ctx)
         except BoneexpError as error:
@@ -89,10 +93,10 @@ class Commands(TyperGroup):
 
 
 class Command(TyperCommand):
-    """A command that refuses contradicting options, and shares what it makes with the folder's group."""
+    """A command that refuses contradictory options and shares new files with the folder's group."""
 
     def invoke(self, ctx: Any) -> Any:
-        """Run the command; end with code 2 where two of the options given cannot both be meant."""
+        """Run the command; exit with code 2 if two of the given options contradict each other."""
         given = [_shown(each) for each in self.params if _is_given(ctx, each)]
         if (wrong := contradiction(self.name or "", given)) is not None:
             raise typer.BadParameter(wrong, ctx)
@@ -101,19 +105,19 @@ class Command(TyperCommand):
         return super().invoke(ctx)
 
 
-def require_agreement(yes: bool, what: str) -> None:
-    """Refuse, with exit code 2, what asks before it replaces something where nobody can answer."""
+def require_confirmation(yes: bool, what: str) -> None:
+    """Refuse, with exit code 2, a command that needs confirmation without a terminal to ask on."""
     if not yes and not has_terminal():
-        raise typer.BadParameter(f"{what} asks first, and there is no terminal to answer on; add --yes")
+        raise typer.BadParameter(f"{what} needs confirmation, and there is no terminal to ask on; add --yes")
 
 
 def has_terminal() -> bool:
-    """Return True if somebody may answer a question; a pipe, a file or nothing as input cannot."""
+    """Return True if stdin is a terminal, so that a user can answer a question."""
     return sys.stdin is not None and sys.stdin.isatty()
 
 
 def _is_given(ctx: Any, parameter: Any) -> bool:
-    """Whether it stands on the command line; what an environment variable says contradicts nothing."""
+    """Whether it was given on the command line; environment variables do not contradict options."""
     source = ctx.get_parameter_source(parameter.name)
     return source is not None and source.name == "COMMANDLINE"
 
@@ -125,23 +129,23 @@ def _shown(parameter: Any) -> str:
 
 
 def require_one_of(option: str, given: str, known: tuple[str, ...]) -> None:
-    """Refuse a value that the option does not have."""
+    """Refuse a value that is not one of the known ones."""
     if given not in known:
-        raise typer.BadParameter(f"--{option} {given}: it is one of {', '.join(known)}")
+        raise typer.BadParameter(f"--{option} {given}: must be one of {', '.join(known)}")
 
 
 def absolute(root: str) -> str:
-    """Return the folder as every process finds it; "" where none is named."""
+    """Return the absolute path of the folder; "" if none is given."""
     return str(Path(root).expanduser().resolve()) if root else ""
 
 
 def names(text: str) -> list[str]:
-    """Return the names of a list such as "E1,E2"."""
+    """Return the names in a list such as "E1,E2"."""
     return [name.strip() for name in text.split(",") if name.strip()]
 
 
 def exit_code(stopped_by: str, failed: int, succeeded: int) -> int:
-    """Return the exit code: 128 + signal, 3 if a run failed, 4 if there was nothing to do."""
+    """Return the exit code: 128 + signal, 3 if a run failed, 4 if nothing was done, else 0."""
     if stopped_by:
         return {"SIGHUP": 129, "SIGINT": 130, "SIGTERM": 143}[stopped_by]
     if failed:
@@ -150,7 +154,7 @@ def exit_code(stopped_by: str, failed: int, succeeded: int) -> int:
 
 
 def chosen_runs(ledger: Path, run_ids: list[int] | None, failed: bool) -> list[int]:
-    """Return the runs that were named, or every failed one."""
+    """Return the given runs, or all failed ones."""
     if bool(run_ids) == failed:
         raise typer.BadParameter("choose one: run numbers, or --failed")
     if run_ids:
@@ -158,5 +162,5 @@ def chosen_runs(ledger: Path, run_ids: list[int] | None, failed: bool) -> list[i
     with reading(ledger) as connection:
         found = runs_in_state(connection, ("failed",))
     if not found:
-        raise NothingToDo("no run has failed; see them with: boneexp status")
+        raise NothingToDo("no run has failed; list all runs with: boneexp status")
     return found

@@ -1,7 +1,7 @@
 """Rows -> rich tables, or JSON, CSV and Markdown.
 
-Data go to stdout, talk goes to stderr; no colours under NO_COLOR or where there is no terminal. Names and
-messages come from outside: nothing in them is obeyed, neither by the terminal nor by rich.
+Data go to stdout, messages to stderr; no colours with NO_COLOR or without a terminal. Names and messages
+may come from outside, so control characters and rich markup in them are escaped.
 """
 
 import json
@@ -22,8 +22,8 @@ if TYPE_CHECKING:
     from boneexp.ledger.queries.runs import RunStatus
 
 
-def with_place(row: "RunStatus", artifacts: Path) -> "RunStatus":
-    """Return the row with the checkpoint as a path from here; the ledger keeps it relative to artifacts."""
+def with_checkpoint_path(row: "RunStatus", artifacts: Path) -> "RunStatus":
+    """Return the row with the checkpoint as a path from here; the ledger stores it relative to artifacts."""
     return replace(row, checkpoint=str(artifacts / row.checkpoint)) if row.checkpoint else row
 
 
@@ -40,79 +40,80 @@ def machine_readable(rows: list[dict[str, Any]], json: bool, csv: bool) -> None:
 Row = dict[str, Any]
 
 
-WIDE = 150  # columns of a terminal from which status has a column for everything
+WIDE = 150  # terminal columns that the full table of `status` needs
 
 
 def talk(text: str) -> None:
-    """Say something to the person, on stderr; a terminal that is gone is no reason to stop working."""
+    """Print a message to stderr; a closed terminal is no reason to stop working."""
     with suppress(OSError):
         print(visible(text), file=sys.stderr, flush=True)
 
 
 def data(text: str) -> None:
-    """Give data to whatever reads stdout."""
+    """Print data to stdout."""
     shown = visible(text)
     sys.stdout.write(shown if shown.endswith("\n") else f"{shown}\n")
     sys.stdout.flush()
 
 
 def as_json(value: object) -> None:
-    """Print a value as JSON on stdout."""
+    """Print a value as JSON to stdout."""
     data(json.dumps(value, indent=2, allow_nan=False))
 
 
 def as_csv(rows: Sequence[Row]) -> None:
-    """Print rows as CSV on stdout."""
+    """Print rows as CSV to stdout."""
     data(csv_text(list(rows[0]), rows) if rows else "")
 
 
 def as_markdown(rows: Sequence[Row]) -> None:
-    """Print rows as a Markdown table on stdout."""
-    from boneexp.text.markdown import escaped as harmless
+    """Print rows as a Markdown table to stdout."""
+    from boneexp.text.markdown import escaped as markdown_escaped
 
-    body = [["" if value is None else harmless(str(value)) for value in row.values()] for row in rows]
+    body = [["" if value is None else markdown_escaped(str(value)) for value in row.values()] for row in rows]
     if body:
         lines = [list(rows[0]), ["---"] * len(rows[0]), *body]
         data("\n".join(f"| {' | '.join(line)} |" for line in lines))
 
 
 def show(*parts: "RenderableType") -> None:
-    """Print tables and text on stdout; where stdout is no terminal, wide enough for all columns."""
+    """Print tables and text to stdout; without a terminal, wide enough for all columns."""
     out = console()
     for part in parts:
         out.print(part)
 
 
 def together(parts: "Sequence[RenderableType]") -> "RenderableType":
-    """Return the parts as one, below one another."""
+    """Return the parts as one renderable, one below the other."""
     from rich.console import Group
 
     return Group(*parts)
 
 
 def more(shown: int, of: int) -> str | None:
-    """Return a line that says how many rows are not shown; None where every one is."""
+    """Return a line with the number of rows not shown, or None."""
     return f"and {of - shown:,} more; all of them with --json or --csv" if shown < of else None
 
 
-def what_happens(row: "RunStatus", now: float) -> str:
-    """Return what a run is doing, or what became of it, for its line in a table."""
+def describe_state(row: "RunStatus", now: float) -> str:
+    """Return a run's state in words, for its line in a table."""
     if row.state == "failed":
         return f"{row.failure_kind}: {row.failure}"
     if row.state == "cancelled":
         return f"queue it again with: boneexp retry {row.run}"
     if row.state == "running":
         if row.lease_expired:
-            return "its worker is gone; goes on with: boneexp run --all"
-        stopping = "cancelled, and stopping: " if row.stop_requested else ""
-        return f"{stopping}{row.worker}, heard of {clock_time(max(now - (row.renewed_at or now), 0))} ago"
+            return "its lease expired; resume it with: boneexp run --all"
+        stopping = "cancelled, stopping: " if row.stop_requested else ""
+        heartbeat = clock_time(max(now - (row.renewed_at or now), 0))
+        return f"{stopping}{row.worker}, last heartbeat {heartbeat} ago"
     smaller = row.micro_batch < row.batch_size
     notes = [f"micro-batch {row.micro_batch} of {row.batch_size} (out of memory)"] if smaller else []
     return "; ".join(notes if row.is_current else [*notes, "earlier settings"])
 
 
 def empty_table(*columns: str, title: str | None = None) -> "Table":
-    """Return an empty table in which no cell is cut: a cut figure would mislead."""
+    """Return an empty table that folds cells instead of cutting them: a cut number would mislead."""
     from rich.table import Column, Table
 
     folded = [Column(name, overflow="fold") for name in columns]
@@ -120,7 +121,7 @@ def empty_table(*columns: str, title: str | None = None) -> "Table":
 
 
 def console(stderr: bool = False) -> "Console":
-    """Return a console of the terminal's width; wide enough for every column where there is none."""
+    """Return a console as wide as the terminal; without one, wide enough for every column."""
     from rich.console import Console
 
     plain: dict[str, Any] = {"stderr": stderr, "highlight": False, "emoji": False}  # a name may hold :x:
@@ -129,7 +130,7 @@ def console(stderr: bool = False) -> "Console":
 
 
 def escaped(text: str) -> str:
-    """Return text that rich prints as it is, and in which a terminal finds nothing to obey."""
+    """Return text with rich markup and terminal control characters escaped."""
     from rich.markup import escape
 
     return escape(visible(text))

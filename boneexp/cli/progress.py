@@ -1,4 +1,4 @@
-"""How far things are, while they run: bars on a terminal, plain lines elsewhere."""
+"""Progress: bars on a terminal, plain lines elsewhere."""
 
 import time
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def watch(render: Callable[[], tuple["RenderableType", bool]], every_s: float) -> None:
-    """Show a table again every `every_s` seconds until it is final; once where there is no terminal."""
+    """Refresh a table every `every_s` seconds until it is final; without a terminal, print it once."""
     from rich.live import Live
 
     terminal = console()
@@ -32,7 +32,7 @@ def watch(render: Callable[[], tuple["RenderableType", bool]], every_s: float) -
 
 @contextmanager
 def counting(title: str) -> Iterator[Callable[[int, int], None]]:
-    """Yield a function (done, total) that moves a bar on a terminal, and does nothing elsewhere."""
+    """Yield a function (done, total) that moves a bar on a terminal and does nothing elsewhere."""
     terminal = console(stderr=True)
     if not terminal.is_terminal:
         yield lambda done, total: None
@@ -46,10 +46,10 @@ def counting(title: str) -> Iterator[Callable[[int, int], None]]:
 
 @contextmanager
 def run_progress() -> Iterator[Callable[[News], None]]:
-    """Yield a function that shows news of running runs: bars on a terminal, plain lines elsewhere."""
+    """Yield a function that shows the progress of runs: bars on a terminal, plain lines elsewhere."""
     terminal = console(stderr=True)
     if not terminal.is_terminal:
-        yield _say_plainly
+        yield _print_line
         return
     from rich.progress import BarColumn, Progress, TextColumn
 
@@ -59,19 +59,19 @@ def run_progress() -> Iterator[Callable[[News], None]]:
 
 
 def epoch_line(news: News) -> str:
-    """Return an epoch in words."""
+    """Return one line about a finished epoch."""
     record = news.record
     if record is None:
         return news.text
     auroc = "" if record.val_macro_auroc is None else f", AUROC {record.val_macro_auroc:.3f}"
     left = "" if news.left_s is None else f", at most {clock_time(news.left_s)} left"
     losses = f"training loss {record.train_loss:.4f}, validation loss {record.val_loss:.4f}"
-    place = f"epoch {record.epoch + 1}/{news.epochs_planned}"
-    return f"{place}: {losses}, accuracy {record.val_accuracy:.3f}{auroc}, {record.duration_s:.1f} s{left}"
+    epoch = f"epoch {record.epoch + 1}/{news.epochs_planned}"
+    return f"{epoch}: {losses}, accuracy {record.val_accuracy:.3f}{auroc}, {record.duration_s:.1f} s{left}"
 
 
 class _Bars:
-    """A bar per running run; what is settled becomes a line above them."""
+    """One bar per active run; a settled run becomes a line above the bars."""
 
     def __init__(self, progress: Any) -> None:
         self._progress = progress
@@ -94,8 +94,8 @@ class _Bars:
             self._last[news.run_id] = _brief(news)
         detail = news.text or self._last.get(news.run_id, "")
         if news.kind in ("step", "epoch"):
-            place = f"epoch {news.epoch or news.done}/{news.epochs_planned}"
-            detail = " · ".join(filter(None, [place, detail]))
+            epoch = f"epoch {news.epoch or news.done}/{news.epochs_planned}"
+            detail = " · ".join(filter(None, [epoch, detail]))
         if news.left_s is not None:
             detail = f"{detail} · {clock_time(news.left_s)} left"
         counts = {"completed": news.done, "total": news.total} if news.total else {}
@@ -109,7 +109,7 @@ def _brief(news: News) -> str:
     return f"loss {record.train_loss:.3f}, val {record.val_loss:.3f}, acc {record.val_accuracy:.3f}"
 
 
-def _say_plainly(news: News) -> None:
+def _print_line(news: News) -> None:
     if news.kind == "note":
         talk(news.text)
     elif news.kind not in ("step", "counted"):

@@ -1,4 +1,4 @@
-"""`boneexp promote`: preview, ask, carry out."""
+"""`boneexp promote`: preview a decision, ask for confirmation, carry it out."""
 
 import time
 from typing import TYPE_CHECKING, Annotated
@@ -19,9 +19,9 @@ from boneexp.cli.options import (
     LedgerPath,
     Reason,
     Yes,
-    require_agreement,
+    require_confirmation,
 )
-from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
 from boneexp.errors import Busy, NothingToDo
 from boneexp.files.folders import Place
 
@@ -32,18 +32,20 @@ if TYPE_CHECKING:
 def promote(
     *,
     experiment: Annotated[
-        str | None, typer.Argument(help="The experiment that becomes the default: E3.")
+        str | None, typer.Argument(help="The experiment to promote, for example E3.")
     ] = None,
-    best: Annotated[bool, typer.Option("--best", help="The best experiment by the study's rule.")] = False,
+    best: Annotated[
+        bool, typer.Option("--best", help="Promote the best experiment by the study's rule.")
+    ] = False,
     keep_baseline: Annotated[
-        bool, typer.Option("--keep-baseline", help="No experiment; the baseline stays the default.")
+        bool, typer.Option("--keep-baseline", help="Promote no experiment; keep the baseline as the default.")
     ] = False,
     finish: Annotated[
         bool, typer.Option("--finish", help="Finish an interrupted promotion, and do nothing else.")
     ] = False,
     reason: Reason = "",
     override: Annotated[
-        bool, typer.Option("--override", help="Promote although binding statistical conditions are not met.")
+        bool, typer.Option("--override", help="Promote even if enforced statistical conditions are not met.")
     ] = False,
     grid: GridPath = GRID,
     docs: DocsPath = DOCS,
@@ -53,16 +55,16 @@ def promote(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Make an experiment the default model: checkpoints, experiments.toml, model card and report."""
+    """Make an experiment the default model: updates checkpoints, experiments.toml, model card and report."""
     if (experiment is not None) + best + keep_baseline + finish != 1:
         raise typer.BadParameter(
             "choose one: an experiment such as E3, --best, --keep-baseline or --finish; "
             "undo the last decision with: boneexp rollback"
         )
     if override and not reason.strip():
-        raise typer.BadParameter("--override needs --reason: every document will show it")
+        raise typer.BadParameter("--override needs --reason; both documents will show it")
     if not finish and not dry_run:
-        require_agreement(yes, "a promotion")
+        require_confirmation(yes, "a promotion")
     from boneexp.promotion.decision import Request
 
     place = Place(ledger, artifacts, grid, docs)
@@ -75,7 +77,7 @@ def promote(
 
 
 def preview_decision(place: Place, request: "Request", json: bool) -> None:
-    """Print what the decision would change; end as the decision itself would."""
+    """Print what the decision would change; exit with the code that the decision itself would have."""
     from boneexp.promotion.decision import decide
 
     decision = decide(place, request)
@@ -88,11 +90,11 @@ def preview_decision(place: Place, request: "Request", json: bool) -> None:
 
 
 def carry_out_decision(place: Place, request: "Request", yes: bool, json: bool) -> None:
-    """Ask unless `yes`, carry the decision out, and print what was written."""
+    """Ask for confirmation unless `yes`, carry the decision out, and print the files written."""
     from boneexp.promotion.carry_out import carry_out
     from boneexp.promotion.decision import decide
 
-    finish_if_cut_short(place)
+    finish_interrupted_promotion(place)
     decision = decide(place, request)
     decision.require()
     if decision.stands_already and json:
@@ -102,9 +104,11 @@ def carry_out_decision(place: Place, request: "Request", yes: bool, json: bool) 
         output.talk(warning)
     if not yes:
         output.talk(decision.sentence())
-        typer.confirm("Go on?", abort=True, err=True)
+        typer.confirm("Continue?", abort=True, err=True)
         if decide(place, request) != decision:
-            raise Busy("the ledger or the files changed while you were asked; look again and decide again")
+            raise Busy(
+                "the ledger or the files changed in the meantime; review the decision and repeat the command"
+            )
     written = carry_out(place, decision, time.time())
     if json:
         return output.as_json({**decision.as_json(), "written": [str(path) for path in written]})

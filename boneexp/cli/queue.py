@@ -1,4 +1,4 @@
-"""`boneexp queue`: every new combination of the grid into the queue."""
+"""`boneexp queue`: queue every new combination of the grid."""
 
 import time
 from collections.abc import Sequence
@@ -21,7 +21,7 @@ from boneexp.cli.options import (
     names,
 )
 from boneexp.cli.output import empty_table, escaped
-from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
 from boneexp.files.folders import Place
 from boneexp.ledger.database import open_ledger, reading
 from boneexp.ledger.network import network_file_system
@@ -34,22 +34,24 @@ if TYPE_CHECKING:
 
 
 Overrides = Annotated[
-    list[str] | None, typer.Option("--set", help="Override a key: training.batch_size=8. Repeatable.")
+    list[str] | None,
+    typer.Option("--set", help="Override a key, for example training.batch_size=8. Repeatable."),
 ]
 NewRoot = Annotated[
-    str, typer.Option("--root", help="Folder of the dataset, instead of data.root in the grid file.")
+    str, typer.Option("--root", help="Dataset folder, instead of data.root in the grid file.")
 ]
 MaxAttempts = Annotated[
-    int, typer.Option(min=1, help="Give a new run up after this many attempts in a row without an epoch.")
+    int,
+    typer.Option(min=1, help="Fail a new run after this many consecutive attempts without a finished epoch."),
 ]
 
 
 def queue(
     *,
     grid: GridPath = GRID,
-    only: Annotated[str, typer.Option(help="Only these experiments: E1,E2.")] = "",
+    only: Annotated[str, typer.Option(help="Only these experiments, for example E1,E2.")] = "",
     split: Annotated[str, typer.Option(help="Only this split: stratified or center_holdout.")] = "",
-    seeds: Annotated[str, typer.Option(help="These seeds instead of the grid's: 42,43.")] = "",
+    seeds: Annotated[str, typer.Option(help="These seeds instead of the grid's, for example 42,43.")] = "",
     set_: Overrides = None,
     root: NewRoot = "",
     max_attempts: MaxAttempts = 3,
@@ -65,7 +67,7 @@ def queue(
     chosen = (names(only), names(split), _seeds(seeds))
     _require_given_once(set_ or [], {"seeds": seeds, "data.root": root})
     if not dry_run and ledger.is_file():
-        finish_if_cut_short(Place(ledger, artifacts, grid, DOCS))
+        finish_interrupted_promotion(Place(ledger, artifacts, grid, DOCS))
     with counting("checking the images") as progress:
         made = planned(grid, with_root(set_ or [], root), chosen, None if dry_run else artifacts, progress)
     known = _known_hashes(ledger)
@@ -93,19 +95,19 @@ def queue(
 
 
 def _require_given_once(overrides: list[str], options: dict[str, str]) -> None:
-    """Refuse a key that an option of its own and --set both give."""
+    """Refuse a key that is given both by its own option and by --set."""
     keys = [each.partition("=")[0].strip() for each in overrides]
     for key, value in options.items():
         if value and key in keys:
             option = f"--{key.split('.')[-1]}"
-            raise typer.BadParameter(f"{option} and --set {key} contradict each other; give one of them")
+            raise typer.BadParameter(f"{option} and --set {key} contradict each other; give only one")
 
 
 def _seeds(text: str) -> list[int]:
     try:
         return [int(name) for name in names(text)]
     except ValueError:
-        raise typer.BadParameter(f"--seeds {text}: seeds are whole numbers, such as 42,43") from None
+        raise typer.BadParameter(f"--seeds {text}: seeds must be integers, for example 42,43") from None
 
 
 def _known_hashes(ledger: Path) -> set[str]:
@@ -116,20 +118,20 @@ def _known_hashes(ledger: Path) -> set[str]:
 
 
 def warn_of_network(ledger: Path) -> None:
-    """Warn of a ledger on a network file system."""
+    """Warn if the ledger is on a network file system."""
     found = network_file_system(ledger)
     if found is not None:
         output.talk(
-            f"Warning: {ledger} lies on a network file system ({found}), where SQLite may lose or damage it; "
-            "put it on a disk of this machine with --ledger FILE (artifacts may stay); see docs/scale.md"
+            f"Warning: {ledger} is on a network file system ({found}), where SQLite may corrupt data; "
+            "put it on a local disk with --ledger FILE (artifacts may stay there); see docs/scale.md"
         )
 
 
-MOST_PLANNED = 1000  # rows of the plan that are shown: rich takes about a millisecond for each
+MOST_PLANNED = 1000  # rows shown of the plan: rich needs about a millisecond for each
 
 
 def plan_table(runs: "Sequence[PlannedRun]") -> "Table":
-    """Return the table of the runs that a grid would queue, or of as many as anybody reads."""
+    """Return the table of the runs that a grid would queue, at most MOST_PLANNED."""
     table = empty_table("experiment", "split", "seed", "backbone", "size", "batch", "config hash", "new")
     if len(runs) > MOST_PLANNED:
         table.caption = f"and {len(runs) - MOST_PLANNED:,} more; all of them with --json"

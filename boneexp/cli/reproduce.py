@@ -1,4 +1,4 @@
-"""`boneexp reproduce`: a finished run once more."""
+"""`boneexp reproduce`: run a finished run again."""
 
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -26,14 +26,14 @@ if TYPE_CHECKING:
 
 def reproduce(
     *,
-    run_id: Annotated[int, typer.Argument(metavar="RUN", help="A run that has succeeded.")],
+    run_id: Annotated[int, typer.Argument(metavar="RUN", help="A run that succeeded.")],
     device: Device = "auto",
     root: Root = "",
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Run a finished run once more, in a folder of its own, and say whether it lies within its interval."""
+    """Run a finished run again in a separate folder and check whether its metrics lie in their intervals."""
     from boneexp.cli.progress import run_progress
     from boneexp.results import Computing
     from boneexp.runs.context import WorkerContext
@@ -54,11 +54,11 @@ def reproduce(
 
 
 def reproduction_parts(found: "Reproduction") -> "list[Any]":
-    """Return what came out again: each figure then and now, and the verdict."""
+    """Return each metric, stored and reproduced, and the verdict."""
     from boneexp.text.labels import label
 
     table = empty_table(
-        "test figure", "stored", "interval", "again", "inside", title=f"Run {found.run} once more"
+        "test metric", "stored", "interval", "reproduced", "inside", title=f"Run {found.run}, reproduced"
     )
     for each in found.figures:
         interval = "" if each.low is None else f"{each.low:.3f}-{each.high:.3f}"
@@ -67,5 +67,5 @@ def reproduction_parts(found: "Reproduction") -> "list[Any]":
             label(each.figure), three_decimals(each.stored), interval, three_decimals(each.again), verdict
         )
     changed = [f"{name} {then} -> {now}" for name, (then, now) in found.software.items()]
-    others = [f"Other software or device: {escaped('; '.join(changed))}"] if changed else []
+    others = [f"Different software or device: {escaped('; '.join(changed))}"] if changed else []
     return [table, escaped(found.sentence()), *others, RESEARCH_ONLY]

@@ -1,4 +1,4 @@
-"""`boneexp retry`: failed or cancelled runs into the queue again."""
+"""`boneexp retry`: requeue failed or cancelled runs."""
 
 import time
 from typing import Annotated
@@ -16,26 +16,26 @@ from boneexp.cli.options import (
     LedgerPath,
     chosen_runs,
 )
-from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
 from boneexp.files.folders import Place
 from boneexp.ledger.database import writing
 
 
 def retry(
     run_ids: Annotated[list[int] | None, typer.Argument(metavar="[RUN]...")] = None,
-    failed: Annotated[bool, typer.Option("--failed", help="Every failed run.")] = False,
+    failed: Annotated[bool, typer.Option("--failed", help="All failed runs.")] = False,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Queue failed or cancelled runs again; they go on from their last checkpoint, and history stays."""
-    from boneexp.ledger.queue import retry as queue_again
+    """Requeue failed or cancelled runs; they resume from their last checkpoint and keep their history."""
+    from boneexp.ledger.queue import retry as requeue
     from boneexp.runs.processes import free_dead_runs_here
 
-    finish_if_cut_short(Place(ledger, artifacts, GRID, DOCS))
+    finish_interrupted_promotion(Place(ledger, artifacts, GRID, DOCS))
     chosen = chosen_runs(ledger, run_ids, failed)
     free_dead_runs_here(ledger, time.time())
     with writing(ledger) as connection:
         for run_id in chosen:
-            queue_again(connection, run_id, time.time())
+            requeue(connection, run_id, time.time())
     return output.as_json({"queued": chosen}) if json else output.data(f"{len(chosen)} queued again")

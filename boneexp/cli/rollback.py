@@ -13,7 +13,7 @@ from boneexp.cli.options import (
     LedgerPath,
     Reason,
     Yes,
-    require_agreement,
+    require_confirmation,
 )
 from boneexp.cli.promote import carry_out_decision, preview_decision
 from boneexp.files.folders import Place
@@ -30,9 +30,9 @@ def rollback(
     yes: Yes = False,
     json: Json = False,
 ) -> None:
-    """Undo the last decision: bring back the checkpoints, grid table and documents from before it."""
+    """Undo the last decision: restore the previous checkpoints, grid table and documents."""
     if not dry_run:
-        require_agreement(yes, "a rollback")
+        require_confirmation(yes, "a rollback")
     from boneexp.promotion.decision import Request
 
     place, request = Place(ledger, artifacts, grid, docs), Request("rollback", None, reason, False)

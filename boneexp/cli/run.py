@@ -23,7 +23,7 @@ from boneexp.cli.options import (
     exit_code,
 )
 from boneexp.cli.queue import warn_of_network
-from boneexp.cli.unfinished_promotion import finish_if_cut_short
+from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
 from boneexp.errors import Busy, NothingToDo, RunNotFinished
 from boneexp.files.folders import Place
 from boneexp.ledger.database import reading
@@ -33,9 +33,9 @@ Lease = Annotated[
     float,
     typer.Option(
         min=1,
-        max=1800,  # far below what the queue takes for a lease that a wrong clock gave
+        max=1800,  # far below the lease length that the queue blames on a wrong clock
         envvar="BONEEXP_LEASE",
-        help="Seconds after which a silent worker loses its run.",
+        help="Seconds without a heartbeat after which a worker loses its run.",
     ),
 ]
 
@@ -54,15 +54,15 @@ def run(
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Work through the queue here; Ctrl-C once saves and requeues the run, twice stops at once."""
+    """Work through the queue on this machine. Ctrl-C saves and requeues the run; twice stops at once."""
     from boneexp.runs.processes import free_dead_runs_here
 
     if (run_id is not None) + next_ + all_ != 1:
-        raise typer.BadParameter("choose one: --next, --all, or the number of a run (RUN)")
+        raise typer.BadParameter("choose one: --next, --all, or a run number (RUN)")
     if workers > 1 and not all_:
-        raise typer.BadParameter("--workers goes with --all")
-    finish_if_cut_short(Place(ledger, artifacts, GRID, DOCS))
-    free_dead_runs_here(ledger, time.time())  # a cancelled run ends with its process, and does not wait
+        raise typer.BadParameter("--workers needs --all")
+    finish_interrupted_promotion(Place(ledger, artifacts, GRID, DOCS))
+    free_dead_runs_here(ledger, time.time())  # so that a cancelled run of a dead worker is settled now
     _require_waiting(ledger, run_id)
     _require_own_folders(ledger, artifacts)
     warn_of_network(ledger)
@@ -77,14 +77,14 @@ def run(
         tally = run_local(context, workers=workers, limit=None if all_ else 1, run_id=run_id)
     if json:
         output.as_json(asdict(tally))
-    output.talk(f"{tally.sentence()}; see them with: boneexp status")
+    output.talk(f"{tally.sentence()}; list the runs with: boneexp status")
     if not tally.succeeded + tally.failed + tally.cancelled and not tally.stopped_by:
         _require_free(ledger, run_id)
     raise typer.Exit(exit_code(tally.stopped_by, tally.failed, tally.succeeded))
 
 
 def _require_waiting(ledger: Path, run_id: int | None) -> None:
-    """Refuse at once, before torch is loaded, when there is nothing to run."""
+    """Refuse before torch is loaded if there is nothing to run."""
     with reading(ledger) as connection:
         rows = unfinished_rows(connection) if run_id is None else [run_row(connection, run_id)]
     if run_id is not None and rows[0].state not in ("queued", "running"):
@@ -92,11 +92,11 @@ def _require_waiting(ledger: Path, run_id: int | None) -> None:
         more = f"; queue it again with: boneexp retry {run_id}" if state in ("failed", "cancelled") else ""
         raise RunNotFinished(f"run {run_id} is {state}, not queued{more}")
     if not rows:
-        raise NothingToDo("no run is queued; see all runs with: boneexp status")
+        raise NothingToDo("no run is queued; list all runs with: boneexp status")
 
 
 def _require_own_folders(ledger: Path, artifacts: Path) -> None:
-    """Refuse to start while a queued run would write outside the artifacts folder, through a link."""
+    """Refuse to start if a queued run would write outside the artifacts folder through a link."""
     from boneexp.files.atomic import inside
 
     with reading(ledger) as connection:
@@ -106,9 +106,11 @@ def _require_own_folders(ledger: Path, artifacts: Path) -> None:
 
 
 def _require_free(ledger: Path, run_id: int | None) -> None:
-    """Refuse what other workers are running already."""
+    """Refuse runs that other workers are running already."""
     with reading(ledger) as connection:
         rows = unfinished_rows(connection) if run_id is None else [run_row(connection, run_id)]
-    held = [f"run {row.run} by {row.worker}" for row in rows if row.state == "running"]
-    if held:
-        raise Busy(f"other workers are running it already ({', '.join(held)}); watch with: boneexp status")
+    active = [f"run {row.run} by {row.worker}" for row in rows if row.state == "running"]
+    if active:
+        raise Busy(
+            f"other workers are already running it ({', '.join(active)}); watch with: boneexp status --watch"
+        )

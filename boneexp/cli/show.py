@@ -1,4 +1,4 @@
-"""`boneexp show`: one run in detail."""
+"""`boneexp show`: show one run in detail."""
 
 import json
 import time
@@ -9,8 +9,8 @@ import typer
 
 from boneexp.cli import output
 from boneexp.cli.options import ARTIFACTS, LEDGER, ArtifactsPath, Json, LedgerPath
-from boneexp.cli.output import Row, empty_table, escaped, with_place
-from boneexp.cli.unfinished_promotion import mention_cut_short
+from boneexp.cli.output import Row, empty_table, escaped, with_checkpoint_path
+from boneexp.cli.unfinished_promotion import mention_interrupted_promotion
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.attempts import Attempt, Epoch, attempts_of_run, epochs_of_run
 from boneexp.ledger.queries.events import events_of_run
@@ -34,13 +34,13 @@ def show(
     from json import loads
 
     with reading(ledger) as connection:
-        row = with_place(run_row(connection, run_id), artifacts)
+        row = with_checkpoint_path(run_row(connection, run_id), artifacts)
         attempts = attempts_of_run(connection, run_id)
         metrics, files = metric_rows(connection, run_id), files_of_run(connection, run_id)
         epochs, events = epochs_of_run(connection, run_id), events_of_run(connection, run_id)
         late = late_rows(connection, run_id)
         spec = loads(spec_json(connection, run_id))
-        mention_cut_short(connection)
+        mention_interrupted_promotion(connection)
     if json:
         tables = {
             "attempts": [record(each) for each in attempts],
@@ -61,7 +61,7 @@ MOST_EPOCHS = 300
 def run_detail(
     row: RunStatus, settings: Row, attempts: Sequence[Attempt], epochs: Sequence[Epoch]
 ) -> "list[Any]":
-    """Return one run in detail: its facts, settings, attempts, and the epochs as they count."""
+    """Return a run's facts, settings, attempts and epochs."""
     facts = empty_table("fact", "value", title=f"Run {row.run}")
     for key in (
         "experiment",
@@ -89,12 +89,12 @@ def run_detail(
 def outcome_parts(
     attempts: Sequence[Attempt], metrics: Sequence[Row], files: Sequence[RunFile]
 ) -> "list[Any]":
-    """Return what a run came to: its metrics and files, and the traceback of the last attempt."""
+    """Return a run's metrics and files, and the traceback of its last attempt."""
     from boneexp.results import AT_BOUND, is_at_bound
 
     parts: list[Any] = []
     if metrics:
-        figures = empty_table("test metric", "class", "value", "interval")
+        table = empty_table("test metric", "class", "value", "interval")
         for each in metrics:
             interval = "" if each["low"] is None else f"{each['low']:.3f}-{each['high']:.3f}"
             value = (
@@ -102,10 +102,10 @@ def outcome_parts(
                 if is_at_bound(each["metric"], each["value"])
                 else None
             )
-            figures.add_row(
+            table.add_row(
                 each["metric"], each["class_name"] or "all", value or three_decimals(each["value"]), interval
             )
-        parts.append(figures)
+        parts.append(table)
     if files:
         listed = empty_table("file", "kind", "SHA-256", "bytes")
         for file in files:
@@ -117,7 +117,7 @@ def outcome_parts(
 
 def _attempts_table(attempts: Sequence[Attempt]) -> "Table":
     table = empty_table(
-        "attempt", "worker", "device", "started (UTC)", "took", "micro-batch", "outcome", "why"
+        "attempt", "worker", "device", "started (UTC)", "duration", "micro-batch", "outcome", "reason"
     )
     for each in attempts:
         ended = each.ended_at or each.renewed_at
@@ -135,7 +135,7 @@ def _attempts_table(attempts: Sequence[Attempt]) -> "Table":
 
 
 def _settings_table(settings: Row) -> "Table":
-    """Return every setting with its value, by its dotted key in the grid file."""
+    """Return every setting under its dotted key of the grid file."""
     table = empty_table("setting", "value")
     for key, value in settings.items():
         inner = value.items() if isinstance(value, dict) else [("", value)]
@@ -145,12 +145,12 @@ def _settings_table(settings: Row) -> "Table":
 
 
 def _epochs_table(epochs: Sequence[Epoch], best: int | None) -> "Table":
-    """Return the epochs as they count, of very many the newest; a star marks whose weights were kept."""
+    """Return the newest MOST_EPOCHS epochs; a star marks the one with the best weights."""
     table = empty_table("epoch", "attempt", "training loss", "validation loss", "accuracy", "macro AUROC")
-    for column in ("learning rate", "took"):
+    for column in ("learning rate", "duration"):
         table.add_column(column)
     if len(epochs) > MOST_EPOCHS:
-        table.caption = f"and {len(epochs) - MOST_EPOCHS:,} before; all of them with --json"
+        table.caption = f"and {len(epochs) - MOST_EPOCHS:,} earlier; all of them with --json"
     for each in epochs[-MOST_EPOCHS:]:
         table.add_row(
             f"{each.epoch}{' *' if each.epoch == best else ''}",

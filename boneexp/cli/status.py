@@ -1,4 +1,4 @@
-"""`boneexp status`: every run on one line."""
+"""`boneexp status`: one line per run."""
 
 import time
 from collections.abc import Sequence
@@ -11,14 +11,14 @@ from boneexp.cli import output
 from boneexp.cli.options import ARTIFACTS, LEDGER, ArtifactsPath, Csv, Json, LedgerPath, Markdown
 from boneexp.cli.output import (
     WIDE,
+    describe_state,
     empty_table,
     escaped,
     machine_readable,
     more,
-    what_happens,
-    with_place,
+    with_checkpoint_path,
 )
-from boneexp.cli.unfinished_promotion import mention_cut_short
+from boneexp.cli.unfinished_promotion import mention_interrupted_promotion
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.runs import RunStatus, run_rows, status_rows
 from boneexp.ledger.queries.tallies import state_counts
@@ -33,12 +33,12 @@ def status(
     *,
     ledger: LedgerPath = LEDGER,
     artifacts: ArtifactsPath = ARTIFACTS,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it anew every two seconds.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every two seconds.")] = False,
     json: Json = False,
     csv: Csv = False,
     md: Markdown = False,
 ) -> None:
-    """Show every run: its state, how far it is, and what came out. Changes nothing."""
+    """Show every run with its state, progress and results. Changes nothing."""
     if watch:
         from boneexp.cli.progress import watch as watch_table
 
@@ -47,12 +47,12 @@ def status(
     with reading(ledger) as connection:
         rows = run_rows(connection) if every else status_rows(connection, MOST_RUNS)
         counts = state_counts(connection)
-        mention_cut_short(connection)
+        mention_interrupted_promotion(connection)
     if every:
-        return machine_readable([record(with_place(row, artifacts)) for row in rows], json, csv)
+        return machine_readable([record(with_checkpoint_path(row, artifacts)) for row in rows], json, csv)
     output.show(*status_parts(rows, time.time(), sum(counts.values()), output.console().width))
     if waiting := counts.get("queued"):
-        output.talk(f"{waiting} waiting; run them with: boneexp run --all")
+        output.talk(f"{waiting} queued; run them with: boneexp run --all")
     return None
 
 
@@ -65,7 +65,7 @@ def _status_now(ledger: Path) -> tuple[Any, bool]:
     return output.together(parts), final
 
 
-MOST_RUNS = 300  # rows of status that are shown: two milliseconds each
+MOST_RUNS = 300  # rows shown: rich needs two milliseconds for each
 
 
 STATE_COLOURS = {
@@ -78,10 +78,9 @@ STATE_COLOURS = {
 
 
 def status_parts(rows: Sequence[RunStatus], now: float, of: int, width: int) -> "list[Any]":
-    """Return the runs as a table for a terminal of `width` columns; `of` is how many there are.
+    """Return the table of runs for a terminal of `width` columns; `of` is their total number.
 
-    Where the whole table would cut numbers, seeds are left out if they are all the same, and what else is to
-    be said of a run stands below on a line of its own.
+    On a narrow terminal the table has fewer columns, and remarks about a run follow below, one per line.
     """
     if width >= WIDE:
         return [status_table(rows, now, of)]
@@ -115,17 +114,17 @@ def _narrow_status_table(rows: Sequence[RunStatus], of: int) -> "Table":
 
 
 def _remark(row: RunStatus, now: float) -> str:
-    """Return what the narrow table has no column for; "" where there is nothing to say."""
+    """Return what the narrow table has no column for, or ""."""
     attempts = f"{row.attempts} attempts" if row.attempts > 1 else ""
-    return "; ".join(part for part in (attempts, what_happens(row, now)) if part)
+    return "; ".join(part for part in (attempts, describe_state(row, now)) if part)
 
 
 def status_table(rows: Sequence[RunStatus], now: float, of: int) -> "Table":
-    """Return the table of these runs; `of` is how many there are."""
+    """Return the full table of runs; `of` is their total number."""
     table = empty_table("run", "experiment", "split", "seed", "state", "epochs", "attempts")
     for column in ("accuracy", "macro AUROC", "mal. sens."):
         table.add_column(column, overflow="fold", min_width=len("0.000"))
-    for column in ("time", "what"):
+    for column in ("time", "note"):
         table.add_column(column, overflow="fold")
     table.caption = more(len(rows), of)
     for row in rows:
@@ -139,6 +138,6 @@ def status_table(rows: Sequence[RunStatus], now: float, of: int) -> "Table":
             str(row.attempts),
             *map(three_decimals, (row.accuracy, row.macro_auroc, row.malignant_sensitivity)),
             clock_time(row.training_s),
-            escaped(what_happens(row, now)),
+            escaped(describe_state(row, now)),
         )
     return table

@@ -1,4 +1,4 @@
-"""`boneexp upgrade-ledger`: the ledger to the newest schema."""
+"""`boneexp upgrade`: upgrade the ledger to the newest schema."""
 
 import time
 
@@ -10,7 +10,7 @@ from boneexp.ledger.upgrading import upgrade
 def upgrade_ledger(
     ledger: LedgerPath = LEDGER, artifacts: ArtifactsPath = ARTIFACTS, json: Json = False
 ) -> None:
-    """Bring an old ledger to this version's schema; a backup is made first."""
+    """Upgrade an old ledger to this version's schema, after making a backup."""
     backup = upgrade(ledger, time.time())
     if json:
         return output.as_json({"upgraded": backup is not None, "backup": str(backup) if backup else None})

@@ -1,4 +1,4 @@
-"""`boneexp verify-resume`: does a killed training end as an unbroken one, on this machine?"""
+"""`boneexp verify-resume`: check exact resuming on this machine."""
 
 import typer
 
@@ -13,7 +13,7 @@ def verify_resume(
     artifacts: ArtifactsPath = ARTIFACTS,
     json: Json = False,
 ) -> None:
-    """Train a small network twice, killing one training on the way, and compare the results."""
+    """Train a small network twice, kill one training midway, and compare the results."""
     from boneexp.cli.progress import run_progress
     from boneexp.results import Computing
     from boneexp.runs.resume_check import resume_check
