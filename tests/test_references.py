@@ -106,5 +106,5 @@ def test_the_level_follows_the_number_of_ranked_experiments(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", ("E1", "E2", "E3", "E4"), baseline=BASELINE)
     told, shown, documents, _ = everywhere(ledger)
     assert told["candidates"] == 4
-    assert "intervals adjusted for choosing the best of 4" in " ".join(shown.split())
-    assert "at the level for the best of 4 (each end 1 - 0.025/4)" in documents[1]
+    assert "intervals adjusted for selecting the best of 4" in " ".join(shown.split())
+    assert "adjusted for selecting the best of 4 (each bound at 1 - 0.025/4)" in documents[1]

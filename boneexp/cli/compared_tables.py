@@ -98,7 +98,7 @@ def _baseline_table(comparison: Comparison, rows: Sequence[Row]) -> "Table":
 def _about_intervals(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
     """Yield what the intervals of the differences account for, and what they do not."""
     if comparison.candidates > 1:
-        yield f"intervals adjusted for choosing the best of {comparison.candidates}: each bound 1 - 0.025/K"
+        yield f"intervals adjusted for selecting the best of {comparison.candidates}: each bound 1 - 0.025/K"
     found = {
         figure: difference.with_reference
         for row in rows
@@ -109,7 +109,8 @@ def _about_intervals(comparison: Comparison, rows: Sequence[Row]) -> Iterator[st
     if fixed and len(fixed) == len(found):
         yield "the baseline's own uncertainty is unknown, so it is treated as a fixed number"
     elif fixed:
-        yield f"the baseline's own uncertainty is unknown for {listed(fixed)}, so it is treated as a fixed number"
+        missing = listed(fixed)
+        yield f"the baseline's own uncertainty is unknown for {missing}, so it is treated as a fixed number"
 
 
 def _delta(comparison: Comparison, experiment: str, figure: str) -> str:
