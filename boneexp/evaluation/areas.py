@@ -1,7 +1,7 @@
-"""How sure an AUROC is, of a class and as the mean over classes, for images alone or in groups.
+"""Intervals of the AUROC, of a class and as the mean over classes, for images alone or in groups.
 
-Every image moves an area by so much (its influence). Images of one group, such as the views of a patient, are
-summed before they are squared, so that what they have in common counts.
+The influence of an image is by how much it moves the area. Influences of one group, such as the views of a
+patient, are summed before they are squared, so that correlation within the group counts.
 """
 
 import math

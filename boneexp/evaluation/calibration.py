@@ -1,8 +1,7 @@
 """Calibration: log loss, Brier score, calibration error, for weighted images.
 
-All three are sums over images of something that does not depend on the weights, so a thousand resamples cost
-one matrix product. None of the three is 0 for a model whose probabilities are true, so each is compared with
-what it would be if the labels had been drawn from the probabilities.
+All three are weighted sums over images, so a thousand resamples cost one matrix product. None is 0 for a
+perfectly calibrated model, so each is compared with its mean over labels drawn from the probabilities.
 """
 
 from dataclasses import dataclass

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from boneexp.evaluation.intervals import normal_quantile
+from boneexp.evaluation.intervals import expit, normal_quantile
 
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5)
 DECIMALS = 12  # of a net benefit, so that one of 0 is 0
@@ -123,13 +123,13 @@ def predictive_values(
 def _logit_interval(
     value: float | None, rates: Sequence[float], images: Sequence[float], odds: float, z: float
 ) -> tuple[float | None, float | None, float | None]:
-    """Return a predictive value with its interval; the first rate finds, the second one spares."""
+    """Return a predictive value with its interval; rates are sensitivity, specificity (NPV: swapped)."""
     if value is None:
         return None, None, None
     found, spared = rates
     middle = math.log(found * odds / (1 - spared))
     error = math.sqrt((1 - found) / (found * images[0]) + spared / ((1 - spared) * images[1]))
-    low, high = (1 / (1 + math.exp(-(middle + way * z * error))) for way in (-1, 1))
+    low, high = (expit(middle + way * z * error) for way in (-1, 1))
     return value, 0.0 if value == 0 else min(low, value), 1.0 if value == 1 else max(high, value)
 
 

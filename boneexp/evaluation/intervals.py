@@ -1,7 +1,6 @@
 """Intervals of a metric from counts or from its standard error.
 
-Wilson's for proportions, Newcombe's for their differences, DeLong's for the AUROC. Pure functions of numbers;
-which metric gets which is chosen elsewhere.
+Wilson's for proportions, Newcombe's for their differences, DeLong's for the AUROC.
 """
 
 import math
@@ -20,8 +19,6 @@ def wilson_interval(
     hits: float, total: float, confidence: float, design_effect: float = 1.0
 ) -> tuple[float | None, float | None]:
     """Return the score interval of a proportion; (None, None) of no image.
-
-    Unlike the bootstrap's it has a width where all or none are hits.
 
     Args:
         hits: how many of them, from 0 to `total`.
@@ -140,9 +137,8 @@ def logit_interval(value: float, error: float, freedom: float, confidence: float
 
     Source: Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.3, for the AUROC.
     """
-    middle = math.log(value / (1 - value))
-    low, high = t_interval(middle, error / (value * (1 - value)), freedom, confidence)
-    return _expit(low), _expit(high)
+    low, high = t_interval(logit(value), error / (value * (1 - value)), freedom, confidence)
+    return expit(low), expit(high)
 
 
 def log_interval(value: float, error: float, freedom: float, confidence: float) -> tuple[float, float]:
@@ -203,7 +199,7 @@ def auroc_score_interval(
         spread = 1 + typical * ((1 - theta) / (2 - theta) + theta / (1 + theta))
         return z * math.sqrt(theta * (1 - theta) * spread / (positives * negatives))
 
-    return _end(lambda theta: area - theta > reached(theta), 0.0, area), _end(
+    return turning_point(lambda theta: area - theta > reached(theta), 0.0, area), turning_point(
         lambda theta: theta - area < reached(theta), area, 1.0
     )
 
@@ -231,7 +227,7 @@ def normal_quantile(confidence: float) -> float:
     return -NORMAL.inv_cdf((1 - confidence) / 2)
 
 
-def _end(before: Callable[[float], bool], low: float, high: float) -> float:
+def turning_point(before: Callable[[float], bool], low: float, high: float) -> float:
     """Return where `before` turns from True to False between low and high, by halving."""
     for _ in range(60):
         middle = (low + high) / 2
@@ -239,5 +235,11 @@ def _end(before: Callable[[float], bool], low: float, high: float) -> float:
     return (low + high) / 2
 
 
-def _expit(logit: float) -> float:
-    return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
+def logit(probability: float) -> float:
+    """Return the log odds of a probability strictly between 0 and 1."""
+    return math.log(probability / (1 - probability))
+
+
+def expit(log_odds: float) -> float:
+    """Return the probability of log odds."""
+    return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0

@@ -8,7 +8,7 @@ Whoever is the best of K by chance lies above a bar more often than one model wo
 import math
 from dataclasses import dataclass
 
-from boneexp.evaluation.intervals import newcombe_difference, normal_quantile, wilson_interval
+from boneexp.evaluation.intervals import expit, logit, newcombe_difference, normal_quantile, wilson_interval
 
 PROPORTIONS = ("accuracy", "malignant_sensitivity", "malignant_specificity")
 MOST_IMAGES = 1e12  # more than any part has: an interval as narrow as that has no width
@@ -46,9 +46,8 @@ def level_of_best(confidence: float, candidates: int) -> float:
 def interval_of_best(estimate: Estimate, candidates: int) -> tuple[float, float] | None:
     """Return the interval of the best of `candidates` at `level_of_best`; None where it has no width.
 
-    It is made from the stored interval, so that nothing need be drawn again: of a proportion as Wilson's
-    interval of as many independent images as give the stored width; of an AUROC by its reach on the logit
-    scale, in standard errors.
+    It is derived from the stored interval: of a proportion as Wilson's interval of as many independent images
+    as give the stored width; of an AUROC by its reach on the logit scale, in standard errors.
     """
     if estimate.high - estimate.low < 1e-9:
         return None
@@ -111,6 +110,5 @@ def _stretched(value: float, end: float, times: float) -> float:
     """Return an end of an interval moved away from its metric, on the logit scale."""
     if not 0 < value < 1 or not 0 < end < 1:
         return min(1.0, max(0.0, value + (end - value) * times))
-    middle = math.log(value / (1 - value))
-    logit = middle + (math.log(end / (1 - end)) - middle) * times
-    return 1 / (1 + math.exp(-logit)) if logit > -700 else 0.0
+    middle = logit(value)
+    return expit(middle + (logit(end) - middle) * times)

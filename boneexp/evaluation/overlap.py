@@ -35,15 +35,10 @@ def energy_inside(heatmap: np.ndarray, lesion: np.ndarray) -> float:
 
     A map without structure scores the lesion's fraction of the image, so report that fraction beside it.
 
-    Args:
-        heatmap: (height, width) floats in [0, 1], at the resolution of the annotation.
-        lesion: (height, width) bools, True on the annotated lesion.
-
     Returns:
         A fraction in [0, 1]; nan where the heat map is zero everywhere.
 
-    Raises:
-        ValueError: a shape, kind or value is not as described above, or no pixel of the lesion is True.
+    Args, raises: as `iou_at`.
 
     Source: Wang et al., Score-CAM, CVPR workshops 2020 ("energy-based pointing game").
     """
@@ -58,12 +53,7 @@ def pointing_hit(heatmap: np.ndarray, lesion: np.ndarray) -> bool:
     Of several highest pixels the first counts, row by row from the top left, so a flat region gains nothing
     by its size. There is no tolerance around the lesion. A map of zeros points nowhere: False.
 
-    Args:
-        heatmap: (height, width) floats in [0, 1], at the resolution of the annotation.
-        lesion: (height, width) bools, True on the annotated lesion.
-
-    Raises:
-        ValueError: a shape, kind or value is not as described above, or no pixel of the lesion is True.
+    Args, raises: as `iou_at`.
 
     Source: Zhang et al., Top-down Neural Attention by Excitation Backprop, ECCV 2016 ("pointing game").
     """

@@ -1,8 +1,7 @@
 """Two models on the same images: the tests that need no resampling, and Holm for a family of them.
 
-Every difference is the second minus the first, in the metric's own unit, with an interval: that is the size
-of the effect. A p-value says how surprising it would be if the two were alike, and nothing about its size.
-Both come from one test: at the confidence of the interval, p is below the level where 0 lies outside.
+Every difference is the second minus the first, in the metric's own unit. Interval and p-value are of one
+test: p is below the level exactly where the interval excludes 0.
 """
 
 import math

@@ -5,7 +5,7 @@ import math
 import numpy as np
 
 from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.intervals import NORMAL
+from boneexp.evaluation.intervals import NORMAL, turning_point
 from boneexp.evaluation.ranks import midranks
 
 POWER = 0.8
@@ -43,11 +43,7 @@ def least_paired_difference(
 
     if lacking(1.0) > 0:
         return None
-    low, high = 0.0, 1.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if lacking(middle) > 0 else (low, middle)
-    return high
+    return turning_point(lambda difference: lacking(difference) > 0, 0.0, 1.0)
 
 
 def least_difference(error: float, power: float = POWER, level: float = LEVEL) -> float:

@@ -1,4 +1,4 @@
-"""Calibration slope and intercept: how a class's probabilities would have to be bent to fit the labels."""
+"""Calibration slope and intercept of each class."""
 
 from dataclasses import dataclass
 

@@ -1,4 +1,4 @@
-"""Several seeds: how far a metric moves with the seed, against how far the experiments lie apart."""
+"""Several seeds: the spread over seeds against the spread over experiments."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -40,7 +40,7 @@ class SeedStudy:
 def seed_study(metrics: Mapping[str, Sequence[float]], *, lower_is_better: bool = False) -> SeedStudy:
     """Return how much of a metric's spread is the seed and how much the experiment.
 
-    The seeds share one split and one test set, so the spread is that of training alone.
+    The seeds have one split and one test set, so the spread is that of training alone.
 
     Args:
         metrics: experiment -> the metric of each of its finished seeds, at least one.
@@ -128,9 +128,8 @@ def seeded_difference(
 ) -> tuple[float, float, float]:
     """Return the second recipe's mean less the first's, its standard error and the error's freedom.
 
-    The error holds both: that other images would give another difference, and that other seeds would. The
-    image error of a mean over seeds has a part of the seeds' own spread in it already, so the sum errs
-    to the wide side.
+    The error is over images and over seeds. The image error of a mean over seeds already holds part of the
+    seeds' spread, so the sum is conservative.
 
     Args:
         first: the metric of each seed of the first recipe, at least one; both have three or more in all.

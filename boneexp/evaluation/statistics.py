@@ -1,8 +1,7 @@
-"""How sure a number is: the images drawn again and again, and the interval that the results span.
+"""The bootstrap: resamples of images or groups, and percentile intervals.
 
 A resample is a row of counts: how often each image was drawn. A metric that takes counts as weights is
-then computed for thousands of resamples at once, and two models are compared on the same draws by giving
-both the same labels, in the same order, and the same seed.
+computed for thousands of resamples at once; the same labels, order and seed give the same draws.
 """
 
 from collections.abc import Iterator
@@ -45,8 +44,7 @@ def resample_blocks(units: np.ndarray, resamples: int, seed: int, rows: int) -> 
 def unit_strata(labels: np.ndarray, units: np.ndarray) -> np.ndarray:
     """Return the class that each group of images counts for, (units,) ints: the rarest class in it.
 
-    Nearly always all images of a group are of one class. Where they are not, the group counts for the class
-    that has the fewest images in the part (the first of equals), which can spare it least.
+    The rarest class has the fewest images of the set (the first of equals): it can spare a group least.
 
     Args:
         labels: (n,) ints >= 0.
@@ -63,8 +61,7 @@ def unit_strata(labels: np.ndarray, units: np.ndarray) -> np.ndarray:
 def percentile_interval(values: np.ndarray, confidence: float) -> tuple[float | None, float | None]:
     """Return the central interval that holds the fraction `confidence` of the resampled values.
 
-    Where all resamples agree, as for a class of one image or a metric at its bound, the interval has no
-    width: the bootstrap sees no variation there, which is not the same as certainty.
+    Where all resamples agree, the interval has no width, which is not certainty.
 
     Args:
         values: (resamples,) floats, nan where the metric is undefined; those resamples are left out.

@@ -1,7 +1,7 @@
-"""The winner's curse: whoever is chosen by the test part looks better there than it is.
+"""The winner's curse: an experiment chosen by its test metrics looks better there than it is.
 
-The choice is made again on every resample. How far the winner's metric lies above what the same experiment
-has on all images is, on average, the optimism of having picked the best of several; it is taken off.
+The choice is repeated on every resample. The mean excess of the winner's metric there over the same
+experiment's metric on all images is the optimism of the choice; it is subtracted.
 """
 
 from collections.abc import Mapping, Sequence
@@ -36,7 +36,7 @@ class Criterion:
 
 @dataclass(frozen=True)
 class Choice:
-    """Whom the rule chooses by one part."""
+    """The experiments that the rule chooses by one set."""
 
     part: str
     winners: tuple[str, ...]  # several where they are equal in every criterion
@@ -56,7 +56,7 @@ class CorrectedMetric:
 
 @dataclass(frozen=True)
 class WinnersCurse:
-    """What choosing by the test part costs, and what choosing by validation would have chosen."""
+    """The choice by the test set with its optimism, and the choice by validation."""
 
     by_test: Choice
     by_validation: Choice
@@ -66,7 +66,7 @@ class WinnersCurse:
 def winners_curse(
     candidates: Candidates, order: Sequence[Criterion], *, seed: int, resamples: int = 2000
 ) -> WinnersCurse:
-    """Return whom the rule chooses by test and by validation, how surely, and how optimistic that is.
+    """Return whom the rule chooses by test and by validation, how often, and the optimism of that.
 
     The rule: the best in the first criterion wins, the second breaks a tie, and so on; an unknown metric
     ranks last. All experiments of a split see the same draws; splits and parts are drawn apart.
