@@ -27,8 +27,7 @@ from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.datasets import record_dataset
 from boneexp.ledger.enqueue import enqueue
 from boneexp.ledger.queries.figures import leaderboard_rows
-from boneexp.ledger.queries.runs import run_rows, status_rows
-from boneexp.ledger.queries.tallies import state_counts
+from boneexp.ledger.queries.runs import run_rows, state_counts, status_rows
 from boneexp.ledger.queue import Claim, Worker, claim_next
 from boneexp.ledger.settling import finish, keep_epoch
 from boneexp.results import EpochRecord, Finished, MetricValue, WrittenFile

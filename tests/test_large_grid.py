@@ -17,8 +17,7 @@ from boneexp.ledger import transaction
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.enqueue import enqueue
 from boneexp.ledger.queries.files import finished_folders
-from boneexp.ledger.queries.runs import known_hashes, run_rows, status_rows, unfinished_rows
-from boneexp.ledger.queries.tallies import state_counts
+from boneexp.ledger.queries.runs import known_hashes, run_rows, state_counts, status_rows, unfinished_rows
 from boneexp.runs import plan as planning
 from boneexp.runs.enqueue import Planned, PlannedRun, check_networks, put_in_queue
 from boneexp.runs.plan import plan

@@ -14,8 +14,7 @@ from boneexp.ledger.queries.events import events_of_run
 from boneexp.ledger.queries.figures import late_rows, metric_rows
 from boneexp.ledger.queries.files import files_of_run
 from boneexp.ledger.queries.predictions import prediction_rows
-from boneexp.ledger.queries.runs import run_row, unfinished_rows
-from boneexp.ledger.queries.tallies import state_counts
+from boneexp.ledger.queries.runs import run_row, state_counts, unfinished_rows
 from boneexp.ledger.queue import (
     CLAIM_OLDEST,
     cancel,

@@ -12,16 +12,16 @@ from boneexp.cli.options import ARTIFACTS, LEDGER, ArtifactsPath, Json, LedgerPa
 from boneexp.cli.output import Row, empty_table, escaped, with_checkpoint_path
 from boneexp.cli.unfinished_promotion import mention_interrupted_promotion
 from boneexp.ledger.database import reading
-from boneexp.ledger.queries.attempts import Attempt, Epoch, attempts_of_run, epochs_of_run
-from boneexp.ledger.queries.events import events_of_run
 from boneexp.ledger.queries.figures import late_rows, metric_rows
-from boneexp.ledger.queries.files import RunFile, files_of_run
 from boneexp.ledger.queries.runs import RunStatus, run_row, spec_json
 from boneexp.ledger.statements import record
 from boneexp.text.numbers import clock_time, three_decimals
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from boneexp.ledger.queries.attempts import Attempt, Epoch
+    from boneexp.ledger.queries.files import RunFile
 
 
 def show(
@@ -32,6 +32,10 @@ def show(
 ) -> None:
     """Show one run in detail: settings, attempts, epochs, metrics, files, and the traceback of a failure."""
     from json import loads
+
+    from boneexp.ledger.queries.attempts import attempts_of_run, epochs_of_run
+    from boneexp.ledger.queries.events import events_of_run
+    from boneexp.ledger.queries.files import files_of_run
 
     with reading(ledger) as connection:
         row = with_checkpoint_path(run_row(connection, run_id), artifacts)
@@ -59,7 +63,7 @@ MOST_EPOCHS = 300
 
 
 def run_detail(
-    row: RunStatus, settings: Row, attempts: Sequence[Attempt], epochs: Sequence[Epoch]
+    row: RunStatus, settings: Row, attempts: "Sequence[Attempt]", epochs: "Sequence[Epoch]"
 ) -> "list[Any]":
     """Return a run's facts, settings, attempts and epochs."""
     facts = empty_table("fact", "value", title=f"Run {row.run}")
@@ -87,7 +91,7 @@ def run_detail(
 
 
 def outcome_parts(
-    attempts: Sequence[Attempt], metrics: Sequence[Row], files: Sequence[RunFile]
+    attempts: "Sequence[Attempt]", metrics: Sequence[Row], files: "Sequence[RunFile]"
 ) -> "list[Any]":
     """Return a run's metrics and files, and the traceback of its last attempt."""
     from boneexp.results import AT_BOUND, is_at_bound
@@ -115,7 +119,7 @@ def outcome_parts(
     return parts
 
 
-def _attempts_table(attempts: Sequence[Attempt]) -> "Table":
+def _attempts_table(attempts: "Sequence[Attempt]") -> "Table":
     table = empty_table(
         "attempt", "worker", "device", "started (UTC)", "duration", "micro-batch", "outcome", "reason"
     )
@@ -144,7 +148,7 @@ def _settings_table(settings: Row) -> "Table":
     return table
 
 
-def _epochs_table(epochs: Sequence[Epoch], best: int | None) -> "Table":
+def _epochs_table(epochs: "Sequence[Epoch]", best: int | None) -> "Table":
     """Return the newest MOST_EPOCHS epochs; a star marks the one with the best weights."""
     table = empty_table("epoch", "attempt", "training loss", "validation loss", "accuracy", "macro AUROC")
     for column in ("learning rate", "duration"):

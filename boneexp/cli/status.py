@@ -20,8 +20,7 @@ from boneexp.cli.output import (
 )
 from boneexp.cli.unfinished_promotion import mention_interrupted_promotion
 from boneexp.ledger.database import reading
-from boneexp.ledger.queries.runs import RunStatus, run_rows, status_rows
-from boneexp.ledger.queries.tallies import state_counts
+from boneexp.ledger.queries.runs import RunStatus, run_rows, state_counts, status_rows
 from boneexp.ledger.statements import record
 from boneexp.text.numbers import clock_time, three_decimals
 

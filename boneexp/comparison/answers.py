@@ -24,8 +24,7 @@ from boneexp.evaluation.seeds import ONE_SEED
 from boneexp.evaluation.subgroups import FEWEST_NEEDED
 from boneexp.ledger.quarantine import OF_EACH_RUN, quarantined, refuse, without
 from boneexp.ledger.queries.figures import metric_figures, metric_values
-from boneexp.ledger.queries.runs import cancelled_note
-from boneexp.ledger.queries.tallies import count_current_runs
+from boneexp.ledger.queries.runs import cancelled_note, count_current_runs
 from boneexp.results import AT_BOUND, is_at_bound
 from boneexp.text.labels import RESEARCH_ONLY, label
 

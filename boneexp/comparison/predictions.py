@@ -10,8 +10,8 @@ import numpy as np
 from boneexp.errors import Damaged
 from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.reported import predictions_of_rows
-from boneexp.ledger.queries.finished import tested_runs
 from boneexp.ledger.queries.predictions import part_predictions
+from boneexp.ledger.queries.tested import tested_runs
 from boneexp.ledger.statements import Facts, record
 from boneexp.results import SPLITS
 

@@ -3,8 +3,9 @@
 Every query here can be pasted into `sqlite3 ledger.db`.
 """
 
+import json
 import sqlite3
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 from boneexp.errors import RunNotFound
@@ -81,6 +82,27 @@ def unfinished_rows(connection: sqlite3.Connection) -> list[RunStatus]:
     known = "SELECT id FROM runs WHERE state IN ('queued', 'running')"
     query = f"SELECT * FROM run_status WHERE run IN ({known}) AND state <> 'cancelled' ORDER BY run"
     return read(connection, RunStatus, query)
+
+
+def state_counts(connection: sqlite3.Connection) -> dict[str, int]:
+    """Return how many runs are in which state, as run_status has it."""
+    counts = dict(map(tuple, connection.execute("SELECT state, COUNT(*) FROM runs GROUP BY state")))
+    held = "SELECT id FROM runs WHERE state = 'running'"  # some may be cancelled, with no worker to say so
+    shown = f"SELECT state, COUNT(*) FROM run_status WHERE run IN ({held}) GROUP BY state"
+    counts.pop("running", None)
+    for state, count in connection.execute(shown):
+        counts[state] = counts.get(state, 0) + count
+    return counts
+
+
+def count_current_runs(connection: sqlite3.Connection, experiments: Collection[str] | None = None) -> int:
+    """Count the runs that were queued last and not cancelled, of these experiments or of all."""
+    query = "SELECT COUNT(*) FROM runs r WHERE r.is_current AND r.state <> 'cancelled'"
+    if experiments is None:
+        return int(connection.execute(query).fetchone()[0])
+    named = """ AND r.experiment_ref IN (SELECT id FROM experiments
+                WHERE experiment IN (SELECT value FROM json_each(?)))"""
+    return int(connection.execute(query + named, (json.dumps(list(experiments)),)).fetchone()[0])
 
 
 def runs_in_state(connection: sqlite3.Connection, states: Sequence[str]) -> list[int]:
