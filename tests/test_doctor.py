@@ -12,13 +12,14 @@ import time
 from contextlib import closing
 from pathlib import Path
 
+import psutil
 import pytest
 import specs as make
 from conftest import Study
 from typer.testing import CliRunner
 
 from boneexp.cli.app import app
-from boneexp.doctor import remains, remaking, surroundings
+from boneexp.doctor import remaking, surroundings
 from boneexp.files.atomic import sha256_of
 from boneexp.ledger.database import writing
 from boneexp.ledger.queue import claim_next
@@ -313,22 +314,21 @@ def test_nothing_is_made_from_rows_that_were_changed(copy):
     by_hand(copy, "UPDATE predictions SET p_normal = 0.5 WHERE run_id = 3")
     steps = doctor(copy, "--fix", "--yes", code=7)["steps"]
     failed = {each["what"][:10]: each for each in steps if not each["succeeded"]}
-    back, made = failed["bring back"], failed["make again"]
-    assert "run 3" in back["what"]
+    assert "compute me" not in {each["what"][:10] for each in steps}
+    made = failed["make again"]
     assert "the rows of run 3 were changed" in made["outcome"]
     assert not (copy.artifacts / RUN / "metrics_summary.json").exists()
 
 
-def test_a_lost_checkpoint_comes_back_from_its_promoted_copy_and_the_last_one_does_not(copy):
+def test_a_lost_checkpoint_is_named_with_where_to_get_it_and_left_to_a_person(copy):
     best, last = copy.artifacts / RUN / "best.pt", copy.artifacts / RUN / "last.pt"
-    before = best.read_bytes()
     best.unlink()
     last.unlink()
     found = doctor(copy, "--fix", "--yes", code=7)
-    assert best.read_bytes() == before
-    (left,) = (each for each in found["findings"] if each["severity"] == "damage")
-    assert left["where"] == f"artifacts/{RUN}/last.pt"
-    assert "cannot be made again" in left["mend"]
+    assert not best.exists()
+    mend = {each["where"]: each["mend"] for each in found["findings"] if each["severity"] == "damage"}
+    assert "artifacts/promoted has a copy" in mend[f"artifacts/{RUN}/best.pt"]
+    assert "cannot be made again" in mend[f"artifacts/{RUN}/last.pt"]
 
 
 def test_the_files_of_a_promotion_are_held_against_the_decision_and_put_right(copy):
@@ -559,7 +559,7 @@ def test_a_leftover_that_came_to_life_before_its_step_is_left_alone(copy, monkey
     part = copy.artifacts / RUN / f"best.pt.{DEAD}.part"
     part.touch()
     looks = iter([False, True, True, True, True])
-    monkeypatch.setattr(remains, "_lives", lambda pid: next(looks, True) if pid == DEAD else True)
+    monkeypatch.setattr(psutil, "pid_exists", lambda pid: next(looks, True) if pid == DEAD else True)
     doctor(copy, "--fix", "--yes")
     assert part.exists()
 

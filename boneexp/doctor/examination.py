@@ -82,7 +82,7 @@ def _checked(
             with read_snapshot(connection):
                 return list(check(examination, connection))
     except Damaged as error:
-        mend = f"mend what stands above; if that does not help, {RESTORE}"
+        mend = f"fix what stands above; if that does not help, {RESTORE}"
         return [_unreadable(name, examination, str(error), mend)]
     except NONSENSE as error:
         what = f"rows of the ledger make no sense ({type(error).__name__}: {error})"
@@ -102,8 +102,8 @@ def _looked(
 
 
 def _unreachable(check: str, error: OSError) -> Finding:
-    what = f"cannot be looked at: {error.strerror}"
-    return Finding(check, DAMAGE, str(error.filename), what, "see to its rights, then look again")
+    what = f"cannot be read: {error.strerror}"
+    return Finding(check, DAMAGE, str(error.filename), what, "see to its rights, then run doctor again")
 
 
 def _unreadable(check: str, examination: Examination, what: str, mend: str) -> Finding:

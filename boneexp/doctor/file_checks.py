@@ -10,14 +10,15 @@ from boneexp.files.atomic import sha256_of
 from boneexp.ledger.queries.files import RunFile, drawn_overlays, recorded_files
 
 CHECKPOINTS = {
-    "best checkpoint": f"{FIX} looks for a copy; if there is none, restore it from a backup of the artifacts",
+    "best checkpoint": "restore it from a backup of the artifacts; "
+    "of a promoted run, artifacts/promoted has a copy",
     "last checkpoint": "it cannot be made again, and no command needs that of a finished run; "
     "restore it from a backup of the artifacts, if there is one",
 }
 
 
 def recorded(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell which files of runs are gone or are not what was recorded."""
+    """Find which files of runs are gone or are not what was recorded."""
     rows = recorded_files(connection)
     total, done = sum(row.size_bytes for row in rows), 0
     sound = True
@@ -49,7 +50,7 @@ def problem_of(path: Path, row: RunFile, quick: bool) -> str:
 
 
 def overlays(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell which of Grad-CAM's pictures are gone."""
+    """Find which of Grad-CAM's pictures are gone."""
     names = drawn_overlays(connection)
     gone = [name for name in names if not (examination.place.artifacts / name).is_file()]
     for name in gone:
@@ -60,7 +61,7 @@ def overlays(examination: Examination, connection: sqlite3.Connection) -> Iterat
 
 
 def caches(examination: Examination) -> Iterator[Finding]:
-    """Tell which prepared images do not match; they are checked at every use, too."""
+    """Find which prepared images do not match; they are checked at every use, too."""
     folders = remains.caches(examination.place)
     unsound = [folder for folder in folders if not remains.is_sound_cache(folder, examination.quick)]
     for folder in unsound:
@@ -72,7 +73,7 @@ def caches(examination: Examination) -> Iterator[Finding]:
 
 
 def leftovers(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell what dead processes have left."""
+    """Find what dead processes have left."""
     found = remains.leftovers(examination.place, connection)
     for each in found:
         yield Finding("leftovers", WARNING, str(each.path), each.what, f"{FIX} removes it")
@@ -83,10 +84,10 @@ def leftovers(examination: Examination, connection: sqlite3.Connection) -> Itera
 def orphans(
     examination: Examination, connection: sqlite3.Connection, folders: list[Path]
 ) -> Iterator[Finding]:
-    """Tell which of `folders` belong to no run."""
+    """Find which of `folders` belong to no run."""
     found = remains.orphans(examination.place, connection, folders)
     for each in found:
-        mend = "after restoring a backup: queue the grid again, then look again; otherwise: "
+        mend = "after restoring a backup: queue the grid again, then run doctor again; otherwise: "
         mend += f"{FIX} puts it into {remains.ORPHANS}"
         yield Finding("orphans", WARNING, str(each.path), each.what, mend)
     if not found:

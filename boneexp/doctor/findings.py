@@ -43,10 +43,10 @@ def without_vain_advice(findings: Sequence[Finding], left: Collection[tuple[str,
 
 
 def is_unreadable(findings: Sequence[Finding]) -> bool:
-    """Tell whether the file is no ledger any more, so that nothing else could be looked at."""
+    """Return whether the file is no ledger any more, so that nothing else could be looked at."""
     return len(findings) == 1
 
 
 def is_damaged(findings: Sequence[Finding]) -> bool:
-    """Tell whether anything is not what was recorded; warnings are no damage."""
+    """Return whether anything is not what was recorded; warnings are no damage."""
     return any(finding.severity == DAMAGE for finding in findings)

@@ -20,7 +20,7 @@ AHEAD_S = 300.0  # so far clocks may differ, or a lease reach
 
 
 def schema(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell whether the ledger has today's schema."""
+    """Check whether the ledger has today's schema."""
     found, where = schema_of(connection), str(examination.place.ledger)
     if found == SCHEMA:
         yield Finding("schema", OK, where, f"schema {found}")
@@ -30,7 +30,7 @@ def schema(examination: Examination, connection: sqlite3.Connection) -> Iterator
 
 
 def integrity(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell what SQLite finds wrong with the file: pages, indices, rows that name rows that are gone."""
+    """Find what SQLite finds wrong with the file: pages, indices, rows that name rows that are gone."""
     where = str(examination.place.ledger)
     problems = soundness.integrity_problems(connection)
     for problem in problems:
@@ -44,7 +44,7 @@ def integrity(examination: Examination, connection: sqlite3.Connection) -> Itera
 
 
 def objects(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell where tables, views, indices and triggers are not as the migrations make them."""
+    """Find where tables, views, indices and triggers are not as the migrations make them."""
     where, wrong = str(examination.place.ledger), soundness.differences(connection)
     for each in wrong:
         yield _about(each, where)
@@ -53,7 +53,7 @@ def objects(examination: Examination, connection: sqlite3.Connection) -> Iterato
 
 
 def history(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell whether the events still form a chain."""
+    """Check whether the events still form a chain."""
     where, broken = str(examination.place.ledger), first_broken_event(connection)
     if broken is not None:
         what = f"event {broken} does not follow from those before it: the history was changed"
@@ -66,7 +66,7 @@ def history(examination: Examination, connection: sqlite3.Connection) -> Iterato
 
 
 def seals(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell which rows of something settled are not what they were when it was settled."""
+    """Find which rows of something settled are not what they were when it was settled."""
     where, broken = str(examination.place.ledger), list(broken_seals(connection))
     for each in broken:
         if each.event is None:
@@ -79,7 +79,7 @@ def seals(examination: Examination, connection: sqlite3.Connection) -> Iterator[
 
 
 def summaries(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell whether the summaries that are compared are what the sealed metrics give."""
+    """Check whether the summaries that are compared are what the sealed metrics give."""
     where, wrong = str(examination.place.ledger), wrong_summaries(connection)
     if wrong:
         named = ", ".join(map(str, wrong[:10])) + (", ..." if len(wrong) > 10 else "")
@@ -90,7 +90,7 @@ def summaries(examination: Examination, connection: sqlite3.Connection) -> Itera
 
 
 def identity(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell which runs would not be run, or were not, with what their hash names."""
+    """Find which runs would not be run, or were not, with what their hash names."""
     rows = stored_specs(connection)
     found = [finding for row in rows if (finding := _misnamed(row)) is not None]
     yield from found
@@ -99,7 +99,7 @@ def identity(examination: Examination, connection: sqlite3.Connection) -> Iterat
 
 
 def leases(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell which runs are held by a worker that is gone or silent."""
+    """Find which runs are held by a worker that is gone or silent."""
     rows = running_attempts(connection)
     for row in rows:
         where, silent_s = f"run {row.run}", examination.now - (row.lease_until or 0)
@@ -119,7 +119,7 @@ def leases(examination: Examination, connection: sqlite3.Connection) -> Iterator
 
 
 def clock(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell what lies in the future."""
+    """Find what lies in the future."""
     where, latest = str(examination.place.ledger), examination.now + AHEAD_S
     ahead = events_after(connection, latest)
     if ahead:
@@ -140,7 +140,7 @@ def _mend_of(broken: Broken) -> str:
     """Return what helps: what `--fix` can bring back or take out, or what `queue` writes again."""
     kind, tables = broken.subject.kind, set(broken.tables)
     if kind == "run" and tables and tables <= set(RESTORABLE):
-        return f"{FIX} brings it back, if its predictions or files still give what was sealed; or {RESTORE}"
+        return f"{FIX} computes it again, if the sealed predictions still give what was sealed; or {RESTORE}"
     if kind == "explanations":
         return f"{FIX} takes them out; measure them again with: boneexp gradcam"
     if kind in ("study", "grid", "dataset"):

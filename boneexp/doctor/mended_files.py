@@ -1,4 +1,4 @@
-"""Files of a run brought back: from a copy with the recorded digest, or made again from the ledger's rows."""
+"""Tables and figures of a run made again from the ledger's rows; what they replace is put aside."""
 
 import os
 import shutil
@@ -7,38 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from boneexp.doctor.file_checks import problem_of
 from boneexp.doctor.remains import ORPHANS
 from boneexp.errors import Damaged
 from boneexp.experiment.outputs import MADE
 from boneexp.files.atomic import inside, sha256_of, whole_file
-from boneexp.files.folders import FOLDER, Place
+from boneexp.files.folders import Place
 from boneexp.ledger.database import examining
 from boneexp.ledger.queries.files import RunFile
 from boneexp.ledger.seals import Subject, seal_holds
-
-
-def copy_of(place: Place, row: RunFile) -> Path | None:
-    """Return another checkpoint that is, byte for byte, the file of `row`; None if there is none."""
-    path = place.artifacts / row.path
-    if path.suffix != ".pt":
-        return None
-    candidates = [*(place.artifacts / FOLDER).rglob("*.pt"), *path.parent.rglob("*.pt")]
-    return next(
-        (each for each in candidates if each != path and not problem_of(each, row, quick=False)), None
-    )
-
-
-def put_back(place: Place, row: RunFile, copy: Path) -> str:
-    """Put a copy in the place of a file that is gone or damaged.
-
-    Raises:
-        Damaged: the run's rows, and so perhaps the digest, were changed after it was settled.
-    """
-    with examining(place.ledger) as connection:
-        _require_sealed(connection, row.run_id)
-    _replace(place, place.artifacts / row.path, copy)
-    return f"it is there again, with the recorded SHA-256 {row.sha256[:12]}…"
 
 
 def remakeable(rows: Sequence[RunFile]) -> dict[int, list[RunFile]]:
@@ -51,7 +27,7 @@ def remakeable(rows: Sequence[RunFile]) -> dict[int, list[RunFile]]:
 
 
 def remake(place: Place, run_id: int, rows: Sequence[RunFile]) -> str:
-    """Make files of a run again; say which of them do not come out byte for byte as they were.
+    """Make files of a run again; return which of them do not come out byte for byte as they were.
 
     Raises:
         Damaged: the run's rows were changed after it was settled; nothing is made from them.

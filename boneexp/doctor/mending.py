@@ -2,7 +2,7 @@
 
 Every step looks again before it acts, since workers may have gone on meanwhile. Nothing that a person may
 want is deleted: what is replaced or belongs to no run is put into artifacts/orphans. Of what the ledger says
-only the leases of dead processes change; rows that were changed come back as they were sealed, or stay as
+only the leases of dead processes change; metrics and summaries come back as they were sealed, or stay as
 they are.
 """
 
@@ -142,8 +142,8 @@ def _of_the_ledger(
         named = ", ".join(f"{each.type} {each.name}" for each in objects)
         yield Step(f"make again as the migrations do: {named}", partial(_rebuild, ledger, objects))
     for run_id in runs:
-        what = f"bring back rows of run {run_id} as they were sealed, from its predictions, metrics or files"
-        yield Step(what, partial(_bring_back, examination.place, run_id))
+        what = f"compute metrics and summary of run {run_id} again, from its predictions as they were sealed"
+        yield Step(what, partial(_compute_again, examination.place, run_id))
     for explained_run in explained:
         what = f"take out the explanations of run {explained_run}, which are not as they were sealed"
         yield Step(what, partial(_withdraw, examination, int(explained_run or 0)))
@@ -166,10 +166,10 @@ def _rebuild(ledger: Path, objects: list[soundness.Difference]) -> str:
     return "made again"
 
 
-def _bring_back(place: Place, run_id: int) -> str:
-    from boneexp.doctor.restored_rows import bring_back  # loads what computes metrics
+def _compute_again(place: Place, run_id: int) -> str:
+    from boneexp.doctor.restored_rows import compute_again  # loads what computes metrics
 
-    return bring_back(place, run_id)
+    return compute_again(place, run_id)
 
 
 def _withdraw(examination: Examination, run_id: int) -> str:
@@ -217,10 +217,6 @@ def _of_files(
     place = examination.place
     paths = {finding.where for finding in wrong if finding.check == "files"}
     rows = [row for row in recorded_files(connection) if str(place.artifacts / row.path) in paths]
-    for row in rows:
-        if (copy := mended_files.copy_of(place, row)) is not None:
-            what = f"put {copy} in the place of {place.artifacts / row.path}: it is what was recorded"
-            yield Step(what, partial(mended_files.put_back, place, row, copy))
     for run_id, made in mended_files.remakeable(rows).items():
         names = ", ".join(Path(row.path).name for row in made)
         folder = (place.artifacts / made[0].path).parent

@@ -19,7 +19,7 @@ from boneexp.study.promoted_table import with_promoted
 
 
 def promotion(examination: Examination, connection: sqlite3.Connection) -> Iterator[Finding]:
-    """Tell whether checkpoints, grid file and documents are those of the last decision.
+    """Check whether checkpoints, grid file and documents are those of the last decision.
 
     A promotion may be at work meanwhile; what was found is told only if no decision came in between.
     """
@@ -102,11 +102,11 @@ def _texts(place: Place, connection: sqlite3.Connection, row: Facts) -> Iterator
             what = "does not say what the ledger says now: it is older, or changed between its markers"
             yield Finding("promotion", WARNING, path, what, f"{FIX} writes it again")
     except BoneexpError as error:
-        yield Finding("promotion", WARNING, str(place.docs), str(error), "then look again")
+        yield Finding("promotion", WARNING, str(place.docs), str(error), "then run doctor again")
 
 
 def _says(path: Path, text: str) -> bool:
-    """Tell whether a file has this text, whatever its line ends."""
+    """Check whether a file has this text, whatever its line ends."""
     try:
         return path.read_bytes().decode().splitlines() == text.splitlines()
     except (OSError, UnicodeDecodeError):

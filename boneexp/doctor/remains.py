@@ -66,7 +66,7 @@ def held_runs(connection: sqlite3.Connection) -> list[RunningAttempt]:
 
 
 def is_known_dead(attempt: Process) -> bool:
-    """Tell whether an attempt's process was one of this machine and is no more."""
+    """Return whether an attempt's process was one of this machine and is no more."""
     here = attempt.host == socket.gethostname()
     return here and not is_alive(attempt.pid, attempt.process_started, attempt.boot_id)
 
@@ -78,7 +78,7 @@ def caches(place: Place) -> list[Path]:
 
 
 def is_sound_cache(folder: Path, quick: bool) -> bool:
-    """Tell whether prepared images are what they were when they were prepared."""
+    """Return whether prepared images are what they were when they were prepared."""
     from boneexp.data.prepared import LESIONS, NOTE, PIXELS  # loads OpenCV
 
     try:
@@ -112,7 +112,7 @@ def _parts(place: Place) -> Iterator[Path]:
 
 
 def _is_dead(part: Path, ours: bool) -> bool:
-    """Tell whether the writer of a half-written file is gone.
+    """Return whether the writer of a half-written file is gone.
 
     Its process number stands in its name; one without is left alone, except in a run's folder (`ours`).
     """
@@ -128,7 +128,7 @@ def _is_dead(part: Path, ours: bool) -> bool:
 
 
 def _is_locked(lock: Path) -> bool:
-    """Tell whether a builder holds the lock: perhaps one of another container, whose number says nothing."""
+    """Return whether a builder holds the lock, perhaps one of another container: its pid says nothing."""
     from filelock import lock_descriptor
 
     try:

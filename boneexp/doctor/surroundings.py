@@ -10,7 +10,7 @@ LITTLE_ROOM_BYTES = 2_000_000_000  # the checkpoints of one large network while 
 
 
 def room(examination: Examination) -> Iterator[Finding]:
-    """Tell where the disk is nearly full."""
+    """Find where the disk is nearly full."""
     folders = [examination.place.ledger.parent, examination.place.artifacts]
     disks = {path.stat().st_dev: path for path in reversed(folders) if path.is_dir()}
     for path in disks.values():
@@ -22,7 +22,7 @@ def room(examination: Examination) -> Iterator[Finding]:
 
 
 def file_system(examination: Examination) -> Iterator[Finding]:
-    """Tell whether the ledger lies on a network file system."""
+    """Check whether the ledger lies on a network file system."""
     where = examination.place.ledger
     kind = kind_of_file_system(where)
     if kind in NETWORK:

@@ -1,17 +1,17 @@
-"""Rows of a settled run brought back: only those are kept that its seal was made of, bit for bit.
+"""Metrics and summaries of a settled run put back: only those that its seal was made of, bit for bit.
 
-So it does not matter where they come from, and nothing is ever sealed again to cover what was changed.
+Nothing is ever sealed again to cover what was changed.
 """
 
 import sqlite3
 from collections.abc import Mapping, Sequence
-from typing import Any
 
 from boneexp.ledger.seals import Subject, broken_among, seal_holds, standing_seals
 from boneexp.ledger.statements import insert_all
 from boneexp.ledger.summaries import summarise
+from boneexp.results import MetricValue
 
-RESTORABLE = ("predictions", "metrics", "run_summaries")  # in the order in which they rest on one another
+RESTORABLE = ("metrics", "run_summaries")  # in the order in which they rest on one another
 
 
 def restorable_runs(connection: sqlite3.Connection) -> dict[int, tuple[str, ...]]:
@@ -23,24 +23,26 @@ def restorable_runs(connection: sqlite3.Connection) -> dict[int, tuple[str, ...]
 
 
 def table_holds(connection: sqlite3.Connection, run_id: int, table: str) -> bool:
-    """Return True if the rows of a run in one table are those that were sealed."""
+    """Return whether the rows of a run in one table are those that were sealed."""
     return seal_holds(connection, Subject("run", (run_id,)), (table,))
 
 
-def put_rows_back(
-    connection: sqlite3.Connection, run_id: int, table: str, rows: Sequence[Mapping[str, Any]]
+def put_metrics_back(
+    connection: sqlite3.Connection, run_id: int, metrics: Mapping[str, Sequence[MetricValue]]
 ) -> bool:
-    """Replace a run's rows in one of RESTORABLE, if these are what was sealed; return whether they are."""
-    connection.execute("SAVEPOINT rows")
-    connection.execute(f"DELETE FROM {table} WHERE run_id = ?", (run_id,))
-    try:
-        insert_all(connection, table, [{**row, "run_id": run_id} for row in rows])
-        holds = table_holds(connection, run_id, table)
-    except sqlite3.DatabaseError:
-        holds = False
+    """Replace a run's metrics (by set) if these are what was sealed; return whether they are."""
+    rows = [
+        {"run_id": run_id, "part": part, **vars(value)}
+        for part, values in metrics.items()
+        for value in values
+    ]
+    connection.execute("SAVEPOINT metrics")
+    connection.execute("DELETE FROM metrics WHERE run_id = ?", (run_id,))
+    insert_all(connection, "metrics", rows)
+    holds = table_holds(connection, run_id, "metrics")
     if not holds:
-        connection.execute("ROLLBACK TO rows")
-    connection.execute("RELEASE rows")
+        connection.execute("ROLLBACK TO metrics")
+    connection.execute("RELEASE metrics")
     return holds
 
 
