@@ -18,7 +18,7 @@ from boneexp.evaluation.winner import Candidates, Criterion, WinnersCurse, winne
 from boneexp.ledger.queries.figures import test_part_uses
 from boneexp.ledger.queries.predictions import test_class_counts
 from boneexp.text.labels import label, split_of
-from boneexp.text.numbers import listed
+from boneexp.text.numbers import counted, listed
 
 MOST_RUNS = 64  # with more, drawing them all takes minutes
 MOST_CANDIDATES = 16
@@ -78,7 +78,7 @@ class Verdict:
         """Say who is tied with the best, in the figure that decided between them."""
         if self.best is None or not self.tests:
             return ""
-        over = f"Holm-adjusted over {self.pairs} pair{'s' * (self.pairs > 1)}"
+        over = f"Holm-adjusted over {counted(self.pairs, 'pair')}"
         said = []
         if self.tied:
             tied = self._with_figures(self.tied)
@@ -153,7 +153,7 @@ class Verdict:
         pairs = max(each.pairs for each in self.detectable)
         how = "as if two models erred independently of each other"
         if pairs:
-            how = f"from how much the experiments agree, {pairs} pair{'s' * (pairs > 1)}"
+            how = f"from how much the experiments agree, {counted(pairs, 'pair')}"
         return (
             "Smallest difference that the images show with 80 % power (two-sided 5 %, one comparison, "
             f"{how}): {'; '.join(by_split)}."

@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 
 from boneexp.data.radiograph import Radiograph
 from boneexp.results import CLASS_NAMES
+from boneexp.text.numbers import first_few, listed
 
 _SHOWN = 10
 
@@ -24,15 +25,10 @@ def same_pictures(radiographs: Sequence[Radiograph]) -> Iterator[str]:
         if len({one.label for one in same}) > 1:
             likeness = "are the same picture" if len({one.sha256 for one in same}) == 1 else "look the same"
             classes = [CLASS_NAMES[one.label] for one in same]
-            yield f"{_listed([one.image_id for one in same])} {likeness} with classes {_listed(classes)}"
+            yield f"{listed([one.image_id for one in same])} {likeness} with classes {listed(classes)}"
 
 
 def images_without_row(names: Sequence[str]) -> Iterator[str]:
     """Say how many images the table does not name."""
     if names:
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        yield f"images that no row of the table names: {len(names)} ({', '.join(names[:_SHOWN])}{more})"
-
-
-def _listed(names: Sequence[str]) -> str:
-    return f"{', '.join(names[:-1])} and {names[-1]}"
+        yield f"images that no row of the table names: {len(names)} ({first_few(names, _SHOWN)})"

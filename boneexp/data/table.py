@@ -15,6 +15,7 @@ from boneexp.data.rows import COLUMNS, SYNONYMS, Row, checked_row, is_plain_name
 from boneexp.data.workbook import workbook_rows
 from boneexp.errors import DataInvalid
 from boneexp.files.reading import content_of
+from boneexp.text.numbers import first_few
 
 LARGEST_CSV_BYTES = 32_000_000
 MOST_ROWS = 100_000
@@ -158,14 +159,9 @@ def _check_header(path: Path, header: Sequence[str], needed: Sequence[str]) -> N
     ]
     if problems:
         unused = [repr(shortened(name)) for name in dict.fromkeys(header) if name and name not in needed]
-        others = [f"columns that nothing uses: {_few(unused)}"] if unused else []
+        others = [f"columns that nothing uses: {first_few(unused, most=20)}"] if unused else []
         text = "\n  ".join([*problems[:10], *(["…"] if len(problems) > 10 else []), *others])
         raise DataInvalid(f"the header of {path} is not BTXRD's; rename the columns:\n  {text}", problems)
-
-
-def _few(names: Sequence[str], most: int = 20) -> str:
-    more = f" and {len(names) - most} more" if len(names) > most else ""
-    return f"{', '.join(names[:most])}{more}"
 
 
 def _absence(column: str, header: Sequence[str]) -> str:

@@ -64,6 +64,12 @@ def listed(names: Sequence[str]) -> str:
     return " and ".join([", ".join(names[:-1]), names[-1]]) if len(names) > 1 else "".join(names)
 
 
+def first_few(names: Sequence[str], most: int) -> str:
+    """Return the first `most` names, and how many more there are: "a, b and 3 more"."""
+    more = f" and {len(names) - most} more" if len(names) > most else ""
+    return f"{', '.join(names[:most])}{more}"
+
+
 def clock_time(seconds: float | None) -> str:
     """Return a time as h:mm:ss or m:ss; "" for None. It is negative where the clock was put back."""
     if seconds is None:

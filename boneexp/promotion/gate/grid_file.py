@@ -14,6 +14,7 @@ from boneexp.ledger.queries.experiments import QueuedSettings, queued_settings
 from boneexp.promotion.gate.conditions import GRID_FILE, Condition
 from boneexp.study.grid import load_grid
 from boneexp.study.settings import ExperimentSettings, decisive_settings, settings_digest
+from boneexp.text.numbers import first_few
 
 MOST_KEYS = 5  # in a message
 OTHER = "name the grid file that it was queued from with --grid FILE, or set the file right"
@@ -32,7 +33,7 @@ def describes(connection: sqlite3.Connection, grid: Path, run_ids: Sequence[int]
         found = f"{grid} has no experiment {experiment}; {OTHER}"
         return Condition(GRID_FILE, "integrity", asked, False, found)
     apart = tuple(dict.fromkeys(each for row in rows for each in _differences(written[experiment], row)))
-    found = f"{grid}: {_listed(apart)}; {OTHER}" if apart else f"{grid} has its settings"
+    found = f"{grid}: {first_few(apart, MOST_KEYS)}; {OTHER}" if apart else f"{grid} has its settings"
     return Condition(GRID_FILE, "integrity", asked, not apart, found)
 
 
@@ -90,8 +91,3 @@ def _weights(pretrained: bool | str, recorded: str) -> bool | str:
         return sha256_of(Path(pretrained))
     except OSError:
         return recorded
-
-
-def _listed(differences: Sequence[str]) -> str:
-    more = len(differences) - MOST_KEYS
-    return ", ".join(differences[:MOST_KEYS]) + (f" and {more} more" if more > 0 else "")

@@ -11,6 +11,7 @@ from boneexp.ledger.queries.finished import ComparedRun, compared_runs, current_
 from boneexp.ledger.seals import broken_seals, standing_seals
 from boneexp.ledger.summaries import wrong_summaries
 from boneexp.promotion.gate.conditions import HISTORY, SEALS, SUMMARIES, Condition
+from boneexp.text.numbers import counted, first_few
 
 Digest = Callable[[ComparedRun], str]
 SAME = "queue all of them on the same data and splits: boneexp queue --grid experiments.toml"
@@ -46,12 +47,12 @@ def ledger_conditions(connection: sqlite3.Connection) -> Iterator[Condition]:
     changed = [str(each) for each in broken_seals(connection)]
     found = f"{len(standing_seals(connection))} seals hold"
     if changed:
-        found = f"{_listed(changed)}; see: boneexp doctor"
+        found = f"{_few(changed)}; see: boneexp doctor"
     yield Condition(SEALS, "integrity", "all that is settled is as it was sealed", not changed, found)
     wrong = wrong_summaries(connection)
     found = "every summary is what the metrics give"
     if wrong:
-        found = f"run {_listed(wrong)}: table run_summaries is not what the metrics give; see: boneexp doctor"
+        found = f"run {_few(wrong)}: table run_summaries is not what the metrics give; see: boneexp doctor"
     yield Condition(SUMMARIES, "integrity", "the figures compared are the sealed ones", not wrong, found)
 
 
@@ -107,20 +108,17 @@ def _who_has_what(rows: Sequence[ComparedRun], digest: Digest) -> str | None:
         who.setdefault(digest(row), []).append(row.experiment)
     if len(who) < 2:
         return None
-    return ", ".join(f"{_listed(names)} {value[:8]}" for value, names in who.items())
+    return ", ".join(f"{_few(names)} {value[:8]}" for value, names in who.items())
 
 
 def _experiments(groups: Mapping[str, Sequence[ComparedRun]]) -> str:
     names = {row.experiment for rows in groups.values() for row in rows}
-    return f"{len(names)} experiment{'s' * (len(names) != 1)}"
+    return counted(len(names), "experiment")
 
 
 def _splits(rows: Sequence[ComparedRun]) -> list[str]:
     return list(dict.fromkeys(row.split for row in rows))
 
 
-def _listed(names: Iterable[object], most: int = 5) -> str:
-    """Return the first names, and how many more there are."""
-    each = list(dict.fromkeys(map(str, names)))
-    more = f" and {len(each) - most} more" if len(each) > most else ""
-    return f"{', '.join(each[:most])}{more}"
+def _few(names: Iterable[object]) -> str:
+    return first_few(list(dict.fromkeys(map(str, names))), most=5)

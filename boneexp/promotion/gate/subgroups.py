@@ -17,6 +17,7 @@ from boneexp.promotion.gate.tested import test_predictions
 from boneexp.results import CLASS_NAMES
 from boneexp.study.decision_settings import PromotionSettings
 from boneexp.text.labels import label
+from boneexp.text.numbers import counted
 
 CONFIDENCE = 0.95  # of the intervals beside a subgroup's figure
 LEVEL = 0.05  # at which any subgroup is found below the floor where none is
@@ -81,7 +82,7 @@ def _condition(found: Sequence[_Judged], metric: str, floor: float, policy: Prom
     first = below[0] if below else worst
     p_value = adjusted[judged.index(first)]
     also = f"; also below: {', '.join(each.where for each in below[1:])}" if below[1:] else ""
-    tested = f"{len(judged)} subgroup{'s' * (len(judged) > 1)} judged, p = {p_value:.3f} (one-sided, Holm)"
+    tested = f"{counted(len(judged), 'subgroup')} judged, p = {p_value:.3f} (one-sided, Holm)"
     return Condition(
         name, "statistical", asked, not below, f"lowest {first.shown()}; {tested}{also}{left_out}"
     )
