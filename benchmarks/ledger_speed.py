@@ -22,11 +22,12 @@ from many_runs import ledger_of
 from measuring import Call, Goal, Row, in_turn, installed, process, run_script
 
 from boneexp.cli.status import MOST_RUNS, status_table
-from boneexp.comparison.answers import Request, compare_as_asked
+from boneexp.comparison.compare import compare_as_asked
+from boneexp.comparison.requests import Request
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.datasets import record_dataset
 from boneexp.ledger.enqueue import enqueue
-from boneexp.ledger.queries.figures import leaderboard_rows
+from boneexp.ledger.queries.comparison import leaderboard_rows
 from boneexp.ledger.queries.runs import run_rows, state_counts, status_rows
 from boneexp.ledger.queue import Claim, Worker, claim_next
 from boneexp.ledger.settling import finish, keep_epoch

@@ -62,6 +62,23 @@ class EpochRecord:
 
 
 @dataclass(frozen=True)
+class Metric:
+    """One metric, over all classes ("") or of one class."""
+
+    name: str
+    class_name: str = ""
+
+    @property
+    def key(self) -> str:
+        """What a person types, and a column is called: "accuracy", "malignant_sensitivity"."""
+        return f"{self.class_name.lower()}_{self.name}" if self.class_name else self.name
+
+
+COMPARED = (Metric("accuracy"), Metric("macro_auroc"), Metric("sensitivity", "Malignant"))
+WITH_INTERVALS = (*COMPARED, Metric("specificity", "Malignant"))  # of what is kept of each run to be compared
+
+
+@dataclass(frozen=True)
 class MetricValue:
     """One metric with its interval; None where undefined. `class_name` is "" for a metric over all classes.
 

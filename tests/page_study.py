@@ -8,7 +8,7 @@ from boneexp.ledger.database import reading, writing
 from boneexp.ledger.explanations import record_explanations
 from boneexp.ledger.promotions import Promotion, Standing, record_promotion, settle_promotion
 from boneexp.ledger.queries.files import checkpoint_of
-from boneexp.ledger.queries.predictions import mistaken_rows
+from boneexp.ledger.queries.predictions import wrong_predictions
 from boneexp.ledger.queries.runs import run_row
 from boneexp.ledger.queue import Worker, claim_next
 from boneexp.ledger.settling import fail
@@ -47,17 +47,17 @@ def page_study(home, kind="BTXRD"):
 
 
 def explain(study, run_id):
-    """Draw overlays of a run's surest mistakes; the ledger gets their rows."""
+    """Draw overlays of a run's most confident errors; the ledger gets their rows."""
     with reading(study.ledger) as connection:
-        mistakes = mistaken_rows(connection, run_id)[:OVERLAYS]
+        errors = wrong_predictions(connection, run_id)[:OVERLAYS]
         run, sha256 = run_row(connection, run_id), checkpoint_of(connection, run_id).sha256
     rows = []
-    for number, row in enumerate(mistakes):
+    for number, row in enumerate(errors):
         overlay = f"{run.folder}/gradcam/{number}.png"
         path = study.artifacts / overlay
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.new("RGB", (700, 440), (200, 30 * number, 40)).save(path)
-        about = {"part": "test", "image_id": row["image_id"], "explained_class": row["predicted"]}
+        about = {"part": "test", "image_id": row.image_id, "explained_class": row.predicted}
         measured = {"iou": None, "energy_inside": None, "pointing_hit": None}
         rows.append(
             {**about, "threshold": 0.5, "layer": "bn2", "outcome": "FP", "overlay": overlay, **measured}

@@ -154,8 +154,6 @@ def test_no_two_rooms_import_each_other_even_through_others():
 
 
 STILL_LONG = {
-    "boneexp.comparison.answers",
-    "boneexp.comparison.ranking",
     "boneexp.ledger.tables",
 }
 

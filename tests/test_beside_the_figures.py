@@ -12,13 +12,14 @@ from sealed_again import seal_again
 from settled_ledger import settled_ledger
 from sklearn.metrics import brier_score_loss
 
-from boneexp.comparison.answers import Request, compare_as_asked
 from boneexp.comparison.calibration import calibration_of
+from boneexp.comparison.compare import compare_as_asked
+from boneexp.comparison.compared import compared
 from boneexp.comparison.detectable import detectable_differences
-from boneexp.comparison.figure_names import known_figures
+from boneexp.comparison.metric_names import has_direction, known_metrics
 from boneexp.comparison.paired_tests import paired_tests
 from boneexp.comparison.predictions import evaluated_runs
-from boneexp.comparison.ranking import compared
+from boneexp.comparison.requests import Request
 from boneexp.comparison.subgroups import generalisation_gaps
 from boneexp.comparison.verdict import verdict_of
 from boneexp.evaluation.false_claims import false_claim, false_claim_of_test
@@ -119,7 +120,7 @@ def test_calibration_is_that_of_the_stored_figures(study):
 
 
 def test_neither_more_nor_less_of_a_threshold_or_a_temperature_is_better(study):
-    without = {figure.name for figure in known_figures() if not figure.has_direction}
+    without = {metric.key for metric in known_metrics() if not has_direction(metric)}
     assert without == {
         "temperature",
         "malignant_threshold_at_90_specificity",

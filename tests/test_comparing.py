@@ -24,21 +24,23 @@ from sklearn.metrics import (
     roc_auc_score,
 )
 
-from boneexp.comparison.answers import Request, compare_as_asked
-from boneexp.comparison.figure_names import Figure, figure_named, known_figures
+from boneexp.comparison.compare import compare_as_asked
+from boneexp.comparison.compared import compared, interval_notes
 from boneexp.comparison.files import as_json, shown
+from boneexp.comparison.metric_names import known_metrics, metric_named
+from boneexp.comparison.one_test_set import Elsewhere
 from boneexp.comparison.paired_tests import PairedTest, paired_tests
 from boneexp.comparison.predictions import evaluated_runs
-from boneexp.comparison.ranking import compared, interval_notes
+from boneexp.comparison.requests import Request
 from boneexp.comparison.seeds import seed_spreads
-from boneexp.comparison.subgroups import generalisation_gaps, subgroup_figures
+from boneexp.comparison.subgroups import generalisation_gaps, subgroup_metrics
 from boneexp.comparison.verdict import verdict_of
 from boneexp.errors import FigureUnknown
 from boneexp.evaluation.differences import Model, unpaired_differences
 from boneexp.evaluation.paired import delong_differences, holm, mcnemar_differences
 from boneexp.ledger.database import open_ledger, reading, writing
 from boneexp.ledger.study import record_study
-from boneexp.results import CLASS_NAMES
+from boneexp.results import CLASS_NAMES, Metric
 from boneexp.study.decision_settings import BaselineSettings, ReferenceSettings, SelectionSettings
 
 FOUR = ("E1", "E2", "E3", "E4")
@@ -95,7 +97,7 @@ def by_scikit_learn(rows):
 
 def test_the_whole_table_comes_out_of_the_prediction_rows_again(four, predictions):
     with reading(four) as connection:
-        table = {row["experiment_id"]: row for row in compared(connection).rows}
+        table = {row.experiment_id: row for row in compared(connection).rows}
         stored = connection.execute("SELECT * FROM metric_figures").fetchall()
     seen = {
         (r["experiment"], r["split"], r["part"], r["metric"], r["class_name"]): r["value"] for r in stored
@@ -112,7 +114,7 @@ def test_the_whole_table_comes_out_of_the_prediction_rows_again(four, prediction
                 ("macro_auroc", ("macro_auroc", "")),
                 ("malignant_sensitivity", ("sensitivity", "Malignant")),
             ):
-                assert table[experiment][f"{split}_{column}"] == pytest.approx(again[key], abs=1e-9)
+                assert table[experiment].means[f"{split}_{column}"] == pytest.approx(again[key], abs=1e-9)
                 compared_cells += 1
     assert (compared_cells, checked) == (4 * 6, 4 * 2 * 2 * 25)
 
@@ -131,7 +133,7 @@ def test_the_ranking_is_that_of_the_rule_over_the_rows(four, predictions):
     )
     order = keys.sort_values(["first", "second", "third"], ascending=False).index.tolist()
     with reading(four) as connection:
-        assert [row["experiment_id"] for row in compared(connection).leaderboard] == order
+        assert [row.experiment_id for row in compared(connection).leaderboard] == order
 
 
 def test_subgroups_in_sql_and_in_python_are_those_of_the_rows(four, predictions):
@@ -149,19 +151,19 @@ def test_subgroups_in_sql_and_in_python_are_those_of_the_rows(four, predictions)
         size, mean = again.loc[row.run, row.part, row.attribute, row.value]
         assert (row.images, row.accuracy) == (size, pytest.approx(mean))
     with reading(four) as connection:
-        found = subgroup_figures(connection, evaluated_runs(connection), [Figure("accuracy")])
+        found = subgroup_metrics(connection, evaluated_runs(connection), [Metric("accuracy")])
     assert len(found) == len(stored[stored.part == "test"])
     for each in found:
         size, mean = again.loc[each.run, "test", each.attribute, each.value]
-        (figure,) = each.figures
+        (metric,) = each.metrics
         assert each.images == size
-        assert figure.value == (None if size < 10 else pytest.approx(mean))
+        assert metric.value == (None if size < 10 else pytest.approx(mean))
 
 
 def test_paired_tests_are_those_of_the_pairs_and_holm_is_over_each_figure(four):
     with reading(four) as connection:
         evaluated = evaluated_runs(connection)
-    found = paired_tests(evaluated, [Figure("accuracy"), Figure("auroc", "Malignant")])
+    found = paired_tests(evaluated, [Metric("accuracy"), Metric("auroc", "Malignant")])
     assert len(found) == 2 * 2 * 6
     for figure, split in product(("accuracy", "malignant_auroc"), ("stratified", "center_holdout")):
         of_it = [test for test in found if (test.figure, test.split) == (figure, split)]
@@ -180,8 +182,8 @@ def test_paired_tests_are_those_of_the_pairs_and_holm_is_over_each_figure(four):
 def test_a_sensitivity_rests_on_the_images_of_its_class(four):
     with reading(four) as connection:
         evaluated = evaluated_runs(connection)
-    figures = [Figure("accuracy"), Figure("sensitivity", "Malignant"), Figure("specificity", "Malignant")]
-    tests = paired_tests(evaluated, figures, splits=["stratified"], against="E4")
+    figures = [Metric("accuracy"), Metric("sensitivity", "Malignant"), Metric("specificity", "Malignant")]
+    tests = paired_tests(evaluated, figures, splits=["stratified"])
     assert {test.figure: test.images for test in tests} == {
         "accuracy": 60,
         "malignant_sensitivity": 10,
@@ -205,8 +207,8 @@ def test_groups_take_the_tests_that_assume_independence_out(tmp_path):
 def test_several_seeds_are_compared_by_their_mean(seeds):
     with reading(seeds) as connection:
         evaluated = evaluated_runs(connection)
-        (accuracy, *_) = paired_tests(evaluated, [Figure("accuracy")])
-        spreads = seed_spreads(connection, [Figure("accuracy")])
+        (accuracy, *_) = paired_tests(evaluated, [Metric("accuracy")])
+        spreads = seed_spreads(connection, [Metric("accuracy")])
         rows = connection.execute(
             "SELECT experiment, accuracy FROM experiment_figures WHERE split = 'stratified'"
         ).fetchall()
@@ -220,7 +222,7 @@ def test_several_seeds_are_compared_by_their_mean(seeds):
 def test_the_gap_to_other_centres_is_the_difference_of_the_two_test_parts(four):
     with reading(four) as connection:
         evaluated = evaluated_runs(connection)
-    gaps = {gap.experiment: gap for gap in generalisation_gaps(evaluated, [Figure("accuracy")])}
+    gaps = {gap.experiment: gap for gap in generalisation_gaps(evaluated, [Metric("accuracy")])}
     near, far = (evaluated.of("E3", split)[0].parts["test"] for split in ("stratified", "center_holdout"))
     again = unpaired_differences(Model((near,)), Model((far,)))["accuracy", ""]
     assert (gaps["E3"].gap, gaps["E3"].low, gaps["E3"].high) == (again.value, again.low, again.high)
@@ -255,7 +257,7 @@ def test_ties_concern_the_figure_that_decided_and_are_adjusted_over_all_pairs(tm
         "E2": "accuracy",
         "E4": "accuracy",
     }
-    for figure in (Figure("accuracy"), Figure("sensitivity", "Malignant")):
+    for figure in (Metric("accuracy"), Metric("sensitivity", "Malignant")):
         pairs = paired_tests(evaluated, [figure], splits=["stratified"])
         assert [each.adjusted_p for each in pairs] == list(holm([each.p_value for each in pairs]))
         assert len(pairs) == 6
@@ -279,11 +281,10 @@ def test_with_seeds_interval_and_p_are_of_t_over_images_and_seeds(seeds):
         assert (test.p_value < 0.05) is (not test.low <= 0 <= test.high)
     assert "stratified: the tests allow for other images and for other seeds." in notes
     assert "That allows for other images and for other seeds." in verdict.ties()
-    seeds, lowest, highest = found.spread("E1", "stratified_accuracy")
-    value = found.value("E1", "stratified_accuracy")
-    assert lowest <= value <= highest
-    shown_cell = shown(found, found.row("E1"), "stratified_accuracy")
-    assert shown_cell == f"{value:.3f} ({seeds} seeds: {lowest:.3f}-{highest:.3f})"
+    mean = found.mean("E1", "stratified_accuracy")
+    assert mean.lowest <= mean.value <= mean.highest
+    shown_cell = shown(found, "E1", "stratified_accuracy")
+    assert shown_cell == f"{mean.value:.3f} (3 seeds: {mean.lowest:.3f}-{mean.highest:.3f})"
     assert as_json(found)["experiments"][0]["seeds"]["stratified_accuracy"]["n"] == 3
 
 
@@ -342,7 +343,7 @@ def test_what_was_tested_on_other_images_is_marked_and_left_out(tmp_path):
         found = compared(connection)
         evaluated = evaluated_runs(connection)
         answer = compare_as_asked(connection, Request("paired")).answer
-    assert (evaluated.experiments, evaluated.elsewhere) == (("E1", "E2"), (("stratified", "E3"),))
+    assert (evaluated.experiments, evaluated.elsewhere) == (("E1", "E2"), (Elsewhere("stratified", "E3"),))
     assert [found.marks(name, "stratified") for name in ("E1", "E2", "E3")] == ["", "", "‡"]
     assert found.best is None
     left_out = "Left out of the stratified split, since tested on other images: E3."
@@ -365,12 +366,12 @@ def test_another_number_of_seeds_is_marked(tmp_path):
 
 def test_every_figure_that_a_run_keeps_can_be_asked_for(four):
     with reading(four) as connection:
-        for figure in known_figures():
-            answer = compare_as_asked(connection, Request("figure", figure.name)).answer
+        for metric in known_metrics():
+            answer = compare_as_asked(connection, Request("figure", metric.key)).answer
             assert [row["experiment"] for row in answer.rows] == [name for name in FOUR for _ in range(2)]
-    assert figure_named("malignant_sensitivity") == Figure("sensitivity", "Malignant")
+    assert metric_named("malignant_sensitivity") == Metric("sensitivity", "Malignant")
     with pytest.raises(FigureUnknown, match="did you mean 'accuracy'"):
-        figure_named("acuracy")
+        metric_named("acuracy")
 
 
 @pytest.fixture
@@ -467,7 +468,7 @@ def test_a_pair_without_a_p_value_is_not_testable_and_no_tie():
         (("--paired", "--intervals", "bca"), "contradict each other", 2),
         (("--part", "train"), "one of test, val", 2),
         (("--intervals", "normal"), "one of stored, analytic, percentile, bca", 2),
-        (("--metric", "f2"), "there is no figure 'f2'", 1),
+        (("--metric", "f2"), "there is no metric 'f2'", 1),
         (("--seeds", "--only", "E1"), "--only needs --paired", 2),
         (("--paired", "--only", "E1,E9"), "no experiment 'E9' is compared", 1),
         (("--paired", "--metric", "temperature"), "no paired test of temperature", 1),
@@ -505,7 +506,7 @@ def test_of_many_experiments_the_best_ranked_are_shown(four, monkeypatch):
     with reading(four) as connection:
         found = compared(connection)
     table, *_ = comparison_parts(found)
-    best = sorted(row["experiment_id"] for row in found.leaderboard[:2])
+    best = sorted(row.experiment_id for row in found.leaderboard[:2])
     assert list(table.columns[0].cells) == best
     assert table.caption == "and 2 more; all of them with --csv or --json"
 

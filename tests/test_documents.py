@@ -6,7 +6,7 @@ import pytest
 from decided_facts import both, facts_of, model_card, poc_report
 from settled_ledger import BASELINE, settled_ledger
 
-from boneexp.comparison.ranking import compared
+from boneexp.comparison.compared import compared
 from boneexp.evaluation.metrics import OVERALL, PER_CLASS
 from boneexp.evaluation.temperature import TEMPERED
 from boneexp.evaluation.thresholds import OPERATING
@@ -75,7 +75,7 @@ def test_every_metric_of_the_promoted_runs_is_in_the_card_as_the_ledger_has_it(s
             rows = metric_rows(connection, run, part)
             chosen_on_validation = len(OPERATING) + len(TEMPERED) if part == "test" else 0
             assert len(rows) == len(OVERALL) + len(CLASS_NAMES) * len(PER_CLASS) + chosen_on_validation
-            assert all(format_estimate(row["value"], row["low"], row["high"]) in card for row in rows)
+            assert all(format_estimate(row.value, row.low, row.high) in card for row in rows)
 
 
 def test_the_class_tables_have_the_ledgers_figures_in_the_right_cells(settled):
@@ -83,12 +83,10 @@ def test_the_class_tables_have_the_ledgers_figures_in_the_right_cells(settled):
     block = blocks_of(model_card(facts))["quantitative-analyses"]
     first = block[block.index("Test set, by class") :]
     with reading(ledger) as connection:
-        rows = {(row["metric"], row["class_name"]): row for row in metric_rows(connection, 3)}
+        rows = {(row.metric, row.class_name): row for row in metric_rows(connection, 3)}
     for name, images in zip(CLASS_NAMES, (30, 20, 10), strict=True):
         shown = [
-            format_estimate(
-                rows[metric, name]["value"], rows[metric, name]["low"], rows[metric, name]["high"]
-            )
+            format_estimate(rows[metric, name].value, rows[metric, name].low, rows[metric, name].high)
             for metric in ("auroc", "average_precision", "sensitivity", "specificity", "precision", "f1")
         ]
         assert f"| {name} | {images} | {' | '.join(shown)} |" in first
@@ -100,11 +98,12 @@ def test_the_subjects_figures_and_deltas_are_those_of_the_comparison(settled):
     held = {each.figure: each for each in facts.held}
     assert set(held) >= set(deltas)
     for figure, delta in deltas.items():
-        assert held[figure].estimate.value == pytest.approx(facts.comparison.value("E2", figure), abs=1e-12)
-        assert held[figure].delta == pytest.approx(delta, abs=1e-12)
-        assert (held[figure].estimate.low, held[figure].estimate.high) == facts.comparison.interval(
-            "E2", figure
+        assert held[figure].estimate.value == pytest.approx(
+            facts.comparison.mean("E2", figure).value, abs=1e-12
         )
+        assert held[figure].delta == pytest.approx(delta, abs=1e-12)
+        mean = facts.comparison.mean("E2", figure)
+        assert (held[figure].estimate.low, held[figure].estimate.high) == (mean.low, mean.high)
     block = blocks_of(poc_report(facts))["baseline"]
     for figure, base in BASELINE.items():
         each = held[figure]
@@ -116,14 +115,12 @@ def test_the_subjects_figures_and_deltas_are_those_of_the_comparison(settled):
 def test_the_confusion_matrix_counts_the_predictions(settled):
     ledger, facts = settled
     with reading(ledger) as connection:
-        predictions = [row for row in prediction_rows(connection, 3) if row["part"] == "test"]
-    for label in CLASS_NAMES:
-        shares = [
-            [row[f"p_{name.lower()}"] for name in CLASS_NAMES] for row in predictions if row["label"] == label
-        ]
-        called = [CLASS_NAMES[each.index(max(each))] for each in shares]
-        counts = " | ".join(str(called.count(name)) for name in CLASS_NAMES)
-        assert f"| {label} | {counts} |" in model_card(facts)
+        predictions = [each for each in prediction_rows(connection, 3) if each.part == "test"]
+    for label, name in enumerate(CLASS_NAMES):
+        probabilities = [each.probabilities for each in predictions if each.label == label]
+        predicted = [each.index(max(each)) for each in probabilities]
+        counts = " | ".join(str(predicted.count(each)) for each in range(len(CLASS_NAMES)))
+        assert f"| {name} | {counts} |" in model_card(facts)
 
 
 def test_methods_name_every_shared_setting_and_the_grid_every_one_that_differs(settled):

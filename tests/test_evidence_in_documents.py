@@ -9,7 +9,8 @@ from decided_facts import assert_tables_hold, both, facts_of, model_card, poc_re
 from settled_ledger import settled_ledger
 from settled_study import settled_study
 
-from boneexp.comparison.answers import Request, compare_as_asked
+from boneexp.comparison.compare import compare_as_asked
+from boneexp.comparison.requests import Request
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.figures import metric_rows
 from boneexp.reports.analyses import MOST_PAIRED, Analysed
@@ -84,7 +85,7 @@ def test_ties_and_optimism_are_said_in_the_words_of_compare(facts, report, card)
 
 
 def test_with_many_experiments_only_the_best_is_tested_against_the_others(facts):
-    many = replace(facts, analysed=replace(facts.analysed, paired=None))
+    many = replace(facts, analysed=replace(facts.analysed, tests=(), paired_notes=()))
     text = blocks_of(poc_report(many))["differences"]
     assert "boneexp compare --paired" in text
     assert len(re.findall(r"^\| stratified \| accuracy \| E", text, re.MULTILINE)) == 2
@@ -168,8 +169,8 @@ def test_what_is_lost_at_other_centres_has_its_interval(facts, report, card):
 
 def test_calibration_before_and_after_and_sensitivities_at_thresholds_are_the_ledgers(ledger, report, card):
     with reading(ledger) as connection:
-        rows = {(row["metric"], row["class_name"]): row for row in metric_rows(connection, 3)}
-    shown = {key: format_estimate(row["value"], row["low"], row["high"]) for key, row in rows.items()}
+        rows = {(row.metric, row.class_name): row for row in metric_rows(connection, 3)}
+    shown = {key: format_estimate(row.value, row.low, row.high) for key, row in rows.items()}
     for text in (report["operating"], card["quantitative-analyses"]):
         for metric, words in (("log_loss", "Log loss"), ("brier_score", "Brier score")):
             before, after = shown[metric, ""], shown[f"{metric}_tempered", ""]

@@ -12,7 +12,8 @@ from boneexp.explanations import gradcam
 from boneexp.explanations.draw import Explained, Explanation
 from boneexp.ledger import seals
 from boneexp.ledger.database import reading
-from boneexp.ledger.queries.figures import overlap_figures, overlap_means
+from boneexp.ledger.queries.comparison import overlap_ious
+from boneexp.ledger.queries.figures import overlap_means
 from boneexp.study.promoted_table import with_promoted
 
 LOOKED_AT = "IMG100000-test.jpeg,IMG100001-test.jpeg,IMG200000-test.jpeg,IMG100000-val.jpeg"
@@ -39,7 +40,7 @@ def study(settled, tmp_path, monkeypatch):
 def published(study):
     """Return every figure of overlap that is shown anywhere, and the documents."""
     with reading(study.ledger) as connection:
-        shown = overlap_means(connection, 3), overlap_figures(connection)
+        shown = overlap_means(connection, 3), overlap_ious(connection)
     return shown, [(study.folder / "docs" / name).read_text() for name in ("model_card.md", "poc_report.md")]
 
 
@@ -53,7 +54,7 @@ def test_what_a_person_looks_at_changes_no_figure_and_no_document(study):
     measured = study.json("gradcam")
     assert measured["purpose"] == "measured"
     before, kept = published(study), rows(study, "measured")
-    assert before[0][0][0]["images"] >= 30  # every tumour image of the test part
+    assert before[0][0][0].images >= 30  # every tumour image of the test part
     looked = study.json("gradcam", "--images", LOOKED_AT)
     assert looked["purpose"] == "looked-at"
     assert looked["overlap"]["iou"]["0.5"] != measured["overlap"]["iou"]["0.5"]

@@ -30,10 +30,9 @@ def test_several_seeds_show_mean_and_spread_and_no_interval(tmp_path):
     ledger = settled_ledger(tmp_path / "ledger.db", seeds=(1, 2))
     facts = facts_of(ledger, runs=(5, 7))
     report = poc_report(facts)
-    row = facts.comparison.row("E2")
-    assert f"| {row['stratified_accuracy']:.3f} (2 seeds: " in report
-    figures = facts.comparison.figures["E2", "stratified"]
-    spread = f"{figures['accuracy']:.3f} (range {figures['accuracy_min']:.3f}-{figures['accuracy_max']:.3f})"
+    mean = facts.comparison.mean("E2", "stratified_accuracy")
+    assert f"| {mean.value:.3f} (2 seeds: " in report
+    spread = f"{mean.value:.3f} (range {mean.lowest:.3f}-{mean.highest:.3f})"
     assert f"| E2 | stratified | 2 | {spread} |" in report
     assert "single seed" not in report
     assert "| 5 | stratified | 1 | yes |" in report
@@ -97,7 +96,7 @@ def test_a_promotion_of_former_settings_keeps_its_own_figures_and_says_that_the_
     settled_ledger(ledger, designs={"E2": {"training": {"epochs": 90}}}, skill=3.0)
     after = facts_of(ledger)
     assert [held.estimate for held in after.held] == [held.estimate for held in before.held]
-    assert after.comparison.row("E2") != before.comparison.row("E2")
+    assert after.comparison.rows != before.comparison.rows
     for text in both(after):
         assert "The grid has been queued again since" in text
 

@@ -10,6 +10,7 @@ import scipy.stats
 from test_calibration import calibrated
 from two_models import softmax
 
+from boneexp.comparison.predictions import predictions_of_run
 from boneexp.evaluation.calibration import Consistency
 from boneexp.evaluation.inputs import predictions_of
 from boneexp.evaluation.paired import holm
@@ -18,7 +19,6 @@ from boneexp.ledger.queries.experiments import chosen_run
 from boneexp.ledger.queries.predictions import prediction_rows
 from boneexp.promotion.gate.calibration import Part, calibration_condition, is_calibrated, part_of
 from boneexp.promotion.gate.subgroups import LEVEL, binomial_tail, worst_subgroups
-from boneexp.promotion.gate.tested import test_predictions as predictions_in
 from boneexp.results import CLASS_NAMES
 from boneexp.study.decision_settings import PromotionSettings
 
@@ -78,7 +78,7 @@ def test_a_model_that_calls_every_image_the_same_does_not_pass_whatever_its_prob
     assert part.only_class == "Normal"
     for metric, bound in ((ECE, 0.0), (ECE, 0.5), ("log_loss", 5.0), ("brier_score", 0.0)):
         assert not is_calibrated([part], metric, bound)
-    assert "every image called Normal" in part.shown()
+    assert "every image predicted as Normal" in part.shown()
 
 
 def part_with(value, expected, p_value):
@@ -106,7 +106,7 @@ def test_the_condition_is_held_against_the_runs_own_predictions(ledger):
     assert calibration(ledger).met is True
     change_rows(ledger, lambda number, group, *chances: (group, *softmax(4 * np.log([chances]))[0].tolist()))
     with reading(ledger) as connection:
-        tested = [part_of("", predictions_in(connection, run), ECE).tested for run in (3, 4)]
+        tested = [part_of("", predictions_of_run(connection, run, "test"), ECE).tested for run in (3, 4)]
     excess = max(each.excess for each in tested if each.p_value < 0.025)
     assert calibration(ledger).met is False
     assert calibration(ledger, calibration_at_most=excess + 0.005).met is True
@@ -167,11 +167,10 @@ def test_the_tail_is_the_binomial_one():
 def test_the_floor_moves_the_verdict_where_the_test_says_so(ledger):
     keys = {"subgroups": ["centre"], "smallest_subgroup": 5}
     with reading(ledger) as connection:
-        rows = [row for row in prediction_rows(connection, 4) if row["part"] == "test"]
+        tested = [each for each in prediction_rows(connection, 4) if each.part == "test"]
     right = {}
-    for row in rows:
-        shares = [row["p_normal"], row["p_benign"], row["p_malignant"]]
-        right.setdefault(row["center"], []).append(CLASS_NAMES[int(np.argmax(shares))] == row["label"])
+    for each in tested:
+        right.setdefault(each.center, []).append(int(np.argmax(each.probabilities)) == each.label)
     counted = [(sum(hits), len(hits)) for hits in right.values()]
 
     def lowest(floor):

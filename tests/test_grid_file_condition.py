@@ -13,7 +13,7 @@ from settled_study import GRID, default_of, settled_study, whole
 from boneexp.files.atomic import sha256_of
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.enqueue import enqueue
-from boneexp.ledger.queries.figures import test_part_uses as part_uses
+from boneexp.ledger.queries.comparison import uses_of_test_parts
 from boneexp.ledger.queries.promotions import promotion_rows
 from boneexp.promotion import carry_out
 from boneexp.promotion.gate.grid_file import describes
@@ -32,7 +32,7 @@ def study(settled, tmp_path):
 
 def decisions(study):
     with reading(study.ledger) as connection:
-        uses = {row["decisions"] for row in part_uses(connection)}
+        uses = {use.decisions for use in uses_of_test_parts(connection)}
         events = connection.execute("SELECT COUNT(*) FROM events").fetchone()[0]
         return len(promotion_rows(connection)), uses, events
 

@@ -2,13 +2,14 @@
 
 import csv
 import io
+from dataclasses import replace
 
 import pytest
 from settled_ledger import settled_ledger
 
 from boneexp.cli.compared_tables import comparison_parts
 from boneexp.comparison import files as document
-from boneexp.comparison.ranking import compared
+from boneexp.comparison.compared import compared
 from boneexp.experiment.outputs import _predictions_csv
 from boneexp.ledger.database import reading
 from boneexp.results import Prediction
@@ -92,8 +93,7 @@ def test_status_as_csv_runs_nothing_and_as_markdown_keeps_its_columns(named, cap
 def test_the_comparison_as_csv_and_markdown_runs_nothing(named):
     with reading(named) as connection:
         found = compared(connection)
-    row = {**found.rows[0], "backbone": "=1+1|<b>"}
-    made = type(found)(**{**vars(found), "rows": (row,)})
+    made = replace(found, rows=(replace(found.rows[0], backbone="=1+1|<b>"),))
     assert "'=1+1|<b>" in document.as_csv(made)
     assert "=1+1&#124;&#60;b&#62;" in document.as_markdown(made)
     (table, *_) = comparison_parts(made)

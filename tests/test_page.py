@@ -1,6 +1,7 @@
 """artifacts/report.html as text: every figure the ledger's, nothing from outside obeyed, nothing fetched."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -8,10 +9,10 @@ from conftest import Study
 from page_study import HARM, OVERLAYS, page_study
 from settled_ledger import settled_ledger
 
+from boneexp.comparison.compared import compared
 from boneexp.comparison.files import shown
 from boneexp.comparison.paired_tests import paired_tests
 from boneexp.comparison.predictions import evaluated_runs
-from boneexp.comparison.ranking import compared
 from boneexp.evaluation.subgroups import FEWEST
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.promotions import promotion_rows
@@ -97,8 +98,8 @@ def test_the_comparison_has_the_ledgers_figures_in_its_ten_columns(study, page):
     rows = page.tables["Results on the test sets, with intervals"]
     assert len(rows[0]) == 10
     for row, cells in zip(comparison.rows, rows[1:], strict=True):
-        assert cells[0] == row["experiment_id"]
-        assert cells[7] == shown(comparison, row, "center_holdout_accuracy")
+        assert cells[0] == row.experiment_id
+        assert cells[7] == shown(comparison, row.experiment_id, "center_holdout_accuracy")
 
 
 def test_every_run_stands_in_the_table_of_runs_and_finished_ones_lead_to_their_curves(study, page):
@@ -184,9 +185,9 @@ def test_experiments_of_different_test_sets_stand_in_different_panels(tmp_path):
     settled_ledger(study.ledger, ("E1",), splits=("stratified",))
     with reading(study.ledger) as connection:
         facts = gather(connection, None, 0)
-    (row,) = facts.comparison.figures.values()
-    other = {**row, "experiment": "E9", "test_set": "other"}
-    facts.comparison.figures["E9", "stratified"] = other
+    (row,) = facts.comparison.results.values()
+    other = replace(row, experiment="E9", test_set="other")
+    facts.comparison.results["E9", "stratified"] = other
     assert [[line.name for line in panel.lines] for panel in panels(facts)] == [["E1"], ["E9"]] * 3
     (panel, other_panel, *_) = panels(facts)
     assert other_panel.title == "Stratified accuracy, test set other"

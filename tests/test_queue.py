@@ -209,7 +209,7 @@ def test_a_late_result_is_kept_as_evidence_and_does_not_count(ledger):
         late = [event for event in events_of_run(connection, 1) if event.kind == "late-result"]
         rows = late_rows(connection, 1)
     assert late[0].details["files"] == {"best checkpoint": "c" * 64}
-    assert {(row["attempt"], row["metric"], row["value"]) for row in rows} >= {(1, "accuracy", 0.99)}
+    assert {(row.attempt, row.metric, row.value) for row in rows} >= {(1, "accuracy", 0.99)}
 
 
 def test_claims_stop_when_every_attempt_killed_its_worker(ledger):
@@ -314,7 +314,7 @@ def test_a_result_that_comes_after_its_run_was_cancelled_is_kept_and_does_not_co
     for table in ("metrics", "predictions", "files", "run_summaries"):
         assert raw(ledger, f"SELECT * FROM {table}") == [], table
     with reading(ledger) as connection:
-        assert {each["value"] for each in late_rows(connection, 1)} >= {0.99}
+        assert {each.value for each in late_rows(connection, 1)} >= {0.99}
         assert attempts_of_run(connection, 1)[0].outcome == "stopped"
         assert first_broken_event(connection) is None
         assert list(broken_seals(connection)) == []

@@ -2,6 +2,7 @@
 
 import json
 import sqlite3
+from dataclasses import replace
 from io import StringIO
 
 import pytest
@@ -10,28 +11,29 @@ from rich.console import Console
 from settled_ledger import settled_ledger
 
 from boneexp.cli.compared_tables import comparison_parts
+from boneexp.comparison.compared import compared
 from boneexp.comparison.files import as_json
-from boneexp.comparison.ranking import compared
 from boneexp.comparison.references import Reference, is_of, reference_warning
 from boneexp.ledger.database import reading
+from boneexp.ledger.queries.datasets import Dataset
 from boneexp.promotion.gate.reached import reached
 from boneexp.study.settings import digest_of
 
-OURS = {"kind": "other", "name": "ours", "fingerprint": digest_of("other"), "images": 3746}
+OURS = Dataset(digest_of("other"), "ours", "other", 3746)
 BASELINE = {"stratified_accuracy": 0.3, "stratified_macro_auroc": 0.6}
 
 
 @pytest.mark.parametrize(
     ("comparable_to", "dataset", "expected"),
     [
-        ("BTXRD", {**OURS, "kind": "BTXRD"}, True),
-        ("BTXRD", {**OURS, "name": "BTXRD"}, False),  # a name alone makes no data BTXRD
-        ("BTXRD", {**OURS, "kind": "phantom", "name": "BTXRD"}, False),
+        ("BTXRD", replace(OURS, kind="BTXRD"), True),
+        ("BTXRD", replace(OURS, name="BTXRD"), False),  # a name alone makes no data BTXRD
+        ("BTXRD", replace(OURS, kind="phantom", name="BTXRD"), False),
         ("ours", OURS, True),
         ("theirs", OURS, False),
-        (OURS["fingerprint"], OURS, True),
-        (OURS["fingerprint"][:8].upper(), OURS, True),
-        (OURS["fingerprint"][:7], OURS, False),
+        (OURS.fingerprint, OURS, True),
+        (OURS.fingerprint[:8].upper(), OURS, True),
+        (OURS.fingerprint[:7], OURS, False),
         ("0" * 8, OURS, False),
     ],
 )
@@ -52,7 +54,7 @@ def everywhere(ledger):
         return json.loads(json.dumps(as_json(found))), shown, both(facts_of(ledger, None)), reached(found)
 
 
-@pytest.mark.parametrize("comparable_to", ["ours", OURS["fingerprint"][:8]])
+@pytest.mark.parametrize("comparable_to", ["ours", OURS.fingerprint[:8]])
 def test_an_own_baseline_counts_for_own_data_everywhere(tmp_path, comparable_to):
     baseline = {**BASELINE, "comparable_to": comparable_to}
     ledger = settled_ledger(tmp_path / "ledger.db", kind="other", data_name="ours", baseline=baseline)
@@ -67,7 +69,7 @@ def test_an_own_baseline_counts_for_own_data_everywhere(tmp_path, comparable_to)
     for text in documents:
         assert "not comparable with the baseline" not in text
         assert "are for other images" not in text
-    assert {row["above"] for row in kept} == {True}
+    assert {each.above for each in kept} == {True}
 
 
 def test_a_baseline_of_other_data_is_held_against_nothing_anywhere(tmp_path):
@@ -81,7 +83,7 @@ def test_a_baseline_of_other_data_is_held_against_nothing_anywhere(tmp_path):
     assert "not comparable" in shown
     assert "The study's baseline is comparable to theirs alone" in shown
     assert all("not comparable with the baseline" in text for text in documents)
-    assert {row["above"] for row in kept} == {None}
+    assert {each.above for each in kept} == {None}
 
 
 def test_what_the_baseline_rests_on_is_in_the_ledger_and_in_the_difference(tmp_path):

@@ -12,7 +12,7 @@ from conftest import Study
 from settled_ledger import settled_ledger
 
 from boneexp.errors import BoneexpError
-from boneexp.results import Computing, Failed, Killed, Stopped
+from boneexp.results import WITH_INTERVALS, Computing, Failed, Killed, Stopped
 from boneexp.runs import reproduce
 from boneexp.runs.context import WorkerContext
 from boneexp.runs.reproduce import ReproducedMetric, Reproduction
@@ -38,7 +38,7 @@ def test_a_run_comes_out_again_bit_for_bit_and_the_ledger_is_not_touched(study):
     assert (found["bit_equal"], found["passed"], found["sealed"]) == (True, True, True)
     assert found["different_predictions"] == 0
     assert found["predictions"] > 0
-    assert [each["figure"] for each in found["figures"]] == list(reproduce.COMPARED)
+    assert [each["figure"] for each in found["figures"]] == [metric.key for metric in WITH_INTERVALS]
     for each in found["figures"]:
         assert each["again"] == each["stored"]
         assert each["inside"] is True

@@ -19,7 +19,7 @@ from forked import Forked
 from sklearn.metrics import accuracy_score, recall_score, roc_auc_score
 from test_engines import until
 
-from boneexp.comparison.ranking import MARKS
+from boneexp.comparison.compared import MARKS
 from boneexp.files import atomic
 from boneexp.files.atomic import sha256_of
 from boneexp.files.folders import RunFolder

@@ -10,13 +10,15 @@ from hypothesis import strategies as st
 from sealed_again import seal_again
 from settled_ledger import settled_ledger
 
+from boneexp.comparison.compared import best_sentence, compared
 from boneexp.comparison.leakage import NO_PATIENTS, leak_sentence
-from boneexp.comparison.ranking import best_sentence, choose, compared
+from boneexp.comparison.ranking import choose
 from boneexp.comparison.references import Reference, held_against_target
 from boneexp.comparison.verdict import verdict_of
 from boneexp.evaluation.intervals import wilson_interval
 from boneexp.evaluation.multiplicity import Estimate
 from boneexp.ledger.database import open_ledger, reading, writing
+from boneexp.ledger.queries.datasets import SplitOverlap
 from boneexp.ledger.queue import claim_next
 from boneexp.ledger.settling import finish
 from boneexp.ledger.study import record_study
@@ -77,7 +79,7 @@ def test_every_equal_experiment_is_named_and_a_person_decides(ledger):
     assert "E1, E2 and E4 are equal in" in found.why
     assert "a person must decide" in found.why
     assert best_sentence(found).startswith("Best: E1 (equal to E2 and E4): ")
-    assert [row["place"] for row in found.leaderboard] == [1, 1, 1, 4]
+    assert [row.place for row in found.leaderboard] == [1, 1, 1, 4]
 
 
 def test_the_only_experiment_is_not_called_the_best_of_itself(ledger):
@@ -151,8 +153,8 @@ def test_a_single_class_predictor_is_marked_and_never_the_best_while_another_is_
         connection.execute("UPDATE run_summaries SET accuracy = 0.4 - run_id / 100.0 WHERE run_id < 5")
     with reading(path) as connection:
         found, verdict = compared(connection), verdict_of(connection, compared(connection))
-    assert found.value("E3", "stratified_accuracy") == 0.5
-    assert [(row["experiment_id"], row["place"], row["single_class"]) for row in found.leaderboard] == [
+    assert found.mean("E3", "stratified_accuracy").value == 0.5
+    assert [(row.experiment_id, row.place, row.single_class) for row in found.leaderboard] == [
         ("E1", 1, 0),
         ("E2", 2, 0),
         ("E3", 3, 1),
@@ -217,15 +219,14 @@ def always_normal(path, run_id):
     ],
 )
 def test_what_is_said_of_a_leak_is_what_was_counted(change, said):
-    split = {
-        "split": "stratified",
+    counts = {
         "group_column": "patient",
         "images": 60,
         "images_of_shared_groups": 0,
         "images_of_shared_pictures": 0,
         "images_without_group": 0,
     }
-    sentence = leak_sentence({**split, **change})
+    sentence = leak_sentence(SplitOverlap(**{"split": "stratified", **counts, **change}))
     assert said in sentence
     assert bool(sentence) is bool(said)
 
@@ -245,7 +246,7 @@ def test_results_of_different_test_sets_are_not_ranked_together(ledger):
         found = compared(connection)
     assert found.best is None
     assert "different images" in found.why
-    assert [row["place"] for row in found.leaderboard] == [1, 1]
+    assert [row.place for row in found.leaderboard] == [1, 1]
 
 
 def test_several_seeds_are_averaged_and_have_no_interval(ledger):
@@ -253,10 +254,10 @@ def test_several_seeds_are_averaged_and_have_no_interval(ledger):
     settle(ledger, make.spec(seed=2), 0.6)
     with reading(ledger) as connection:
         found = compared(connection)
-    assert found.value("E1", "stratified_accuracy") == pytest.approx(0.7)
-    assert found.interval("E1", "stratified_accuracy") == (None, None)
-    row = found.figures[("E1", "stratified")]
-    assert (row["accuracy_min"], row["accuracy_max"], row["finished_runs"]) == (0.6, 0.8, 2)
+    mean = found.mean("E1", "stratified_accuracy")
+    assert mean.value == pytest.approx(0.7)
+    assert (mean.low, mean.high) == (None, None)
+    assert (mean.lowest, mean.highest, mean.seeds) == (0.6, 0.8, 2)
 
 
 def test_deltas_and_targets_hold_what_is_known(ledger):
@@ -270,9 +271,10 @@ def test_deltas_and_targets_hold_what_is_known(ledger):
 
 def test_an_interval_without_width_passes_no_target():
     bar, certain = Reference(0.7), Estimate("accuracy", 1.0, 1.0, 1.0)
-    held = held_against_target("f", bar, (1.0, certain), 1, comparable=True)
+    held = held_against_target("f", bar, 1.0, certain, candidates=1, comparable=True)
     assert (held.met, held.met_by_interval, held.low) == (True, False, None)
-    held = held_against_target("f", bar, (0.8, Estimate("accuracy", 0.8, 0.65, 0.9)), 1, comparable=True)
+    wide = Estimate("accuracy", 0.8, 0.65, 0.9)
+    held = held_against_target("f", bar, 0.8, wide, candidates=1, comparable=True)
     assert (held.met, held.met_by_interval) == (True, False)
 
 
@@ -280,7 +282,12 @@ def test_a_target_that_one_model_meets_surely_the_best_of_many_may_not():
     low, high = wilson_interval(450, 564, 0.95)
     of_one, of_many = (
         held_against_target(
-            "f", Reference(0.76), (450 / 564, Estimate("accuracy", 450 / 564, low, high)), k, comparable=True
+            "f",
+            Reference(0.76),
+            450 / 564,
+            Estimate("accuracy", 450 / 564, low, high),
+            candidates=k,
+            comparable=True,
         )
         for k in (1, 16)
     )

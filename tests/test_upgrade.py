@@ -15,7 +15,7 @@ from settled_ledger import settle_next, settled_ledger
 from typer.main import get_command
 
 from boneexp.cli.app import app
-from boneexp.comparison.ranking import compared
+from boneexp.comparison.compared import compared
 from boneexp.errors import Busy, Damaged, LedgerUnusable
 from boneexp.ledger import database, schema, tables, upgrading
 from boneexp.ledger.chain import first_broken_event
@@ -162,7 +162,7 @@ def test_runs_go_on_after_an_upgrade(old):
         assert first_broken_event(connection) is None
         assert list(broken_seals(connection)) == []
     assert found.best == "E4"
-    assert all(row["center_holdout_accuracy"] is not None for row in found.rows)
+    assert all(row.means["center_holdout_accuracy"] is not None for row in found.rows)
 
 
 def test_the_old_grid_queued_again_is_known_and_breaks_no_seal(old):

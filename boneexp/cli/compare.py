@@ -24,7 +24,7 @@ from boneexp.cli.unfinished_promotion import mention_interrupted_promotion
 from boneexp.ledger.database import read_snapshot, reading
 
 if TYPE_CHECKING:
-    from boneexp.comparison.answers import Answer, Compared, Request
+    from boneexp.comparison.requests import Answer, Compared, Request
 
 
 Prevalence = Annotated[
@@ -78,12 +78,12 @@ def compare(
     require_one_of("intervals", intervals, ("stored", "analytic", "percentile", "bca"))
     if prevalence is not None and not 0 < prevalence < 1:
         raise typer.BadParameter("--prevalence must lie between 0 and 1")
-    from boneexp.comparison import answers
+    from boneexp.comparison.requests import Request
     from boneexp.ledger.quarantine import refuse
 
     kinds = {"paired": paired, "subgroups": subgroups, "seeds": seeds, "calibration": calibration}
     kind = next((kind for kind, requested in kinds.items() if requested), "figure" if metric else "")
-    request = answers.Request(kind, metric, part, intervals, tuple(names(only)), prevalence)
+    request = Request(kind, metric, part, intervals, tuple(names(only)), prevalence)
     found = _compared(request, ledger, sql)
     if sql:
         return output.data("\n".join(f"{query.strip()};" for query in dict.fromkeys(found.queries)))
@@ -106,13 +106,13 @@ class _Found:
 
 
 def _compared(request: "Request", ledger: Path, sql: bool) -> _Found:
-    from boneexp.comparison import answers
+    from boneexp.comparison.compare import compare_as_asked, quarantine
 
     queries: list[str] = []
     with reading(ledger) as connection, read_snapshot(connection):
-        struck_out = answers.quarantine(connection, request)
+        struck_out = quarantine(connection, request)
         connection.set_trace_callback(queries.append if sql else None)
-        compared = answers.compare_as_asked(connection, request, struck_out)
+        compared = compare_as_asked(connection, request, struck_out)
         connection.set_trace_callback(None)
         mention_interrupted_promotion(connection)
     return _Found(compared, struck_out, queries)

@@ -4,18 +4,17 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 from boneexp.cli import output
-from boneexp.comparison.answers import Answer
-from boneexp.comparison.files import COLUMNS, shown
-from boneexp.comparison.ranking import Comparison, Row, best_sentence
+from boneexp.comparison.compared import Comparison, best_sentence
+from boneexp.comparison.files import COLUMNS, cells
 from boneexp.comparison.references import Target
+from boneexp.comparison.requests import Answer, TableRow
 from boneexp.comparison.verdict import Verdict
+from boneexp.ledger.queries.comparison import ComparedExperiment
 from boneexp.text.labels import RESEARCH_ONLY, label
 from boneexp.text.numbers import listed, three_decimals
 
 if TYPE_CHECKING:
     from rich.table import Table
-
-    from boneexp.comparison.answers import Answer
 
 
 NOT_COMPARABLE = "not comparable"
@@ -32,13 +31,10 @@ def comparison_parts(comparison: Comparison, verdict: Verdict | None = None) -> 
     if len(rows) < len(comparison.rows):
         table.caption = f"and {len(comparison.rows) - len(rows):,} more; all of them with --csv or --json"
     for row in rows:
-        first = row["experiment_id"] in (comparison.best, *comparison.equal_to)
+        first = row.experiment_id in (comparison.best, *comparison.equal_to)
         style = "bold green" if first else None
-        style = "strike red" if row["experiment_id"] in comparison.struck_out else style
-        table.add_row(
-            *(output.escaped(shown(comparison, row, column, "\n")) for column in COLUMNS.values()),
-            style=style,
-        )
+        style = "strike red" if row.experiment_id in comparison.struck_out else style
+        table.add_row(*map(output.escaped, cells(comparison, row, "\n")), style=style)
     parts: list[Any] = [table]
     if (comparison.baseline or comparison.targets) and comparison.part == "test":
         parts.append(_baseline_table(comparison, rows))
@@ -64,21 +60,21 @@ def answer_parts(answer: Answer) -> list[Any]:
     return [*parts, RESEARCH_ONLY]
 
 
-def _best_ranked(comparison: Comparison) -> list[Row]:
+def _best_ranked(comparison: Comparison) -> list[ComparedExperiment]:
     """Return the MOST_COMPARED best-ranked rows, in their original order."""
     if len(comparison.rows) <= MOST_COMPARED:
         return list(comparison.rows)
-    ranks = {row["experiment_id"]: rank for rank, row in enumerate(comparison.leaderboard)}
-    best = sorted(comparison.rows, key=lambda row: ranks.get(row["experiment_id"], len(ranks)))
-    kept = {row["experiment_id"] for row in best[:MOST_COMPARED]}
-    return [row for row in comparison.rows if row["experiment_id"] in kept]
+    ranks = {row.experiment_id: rank for rank, row in enumerate(comparison.leaderboard)}
+    best = sorted(comparison.rows, key=lambda row: ranks.get(row.experiment_id, len(ranks)))
+    kept = {row.experiment_id for row in best[:MOST_COMPARED]}
+    return [row for row in comparison.rows if row.experiment_id in kept]
 
 
-def _baseline_table(comparison: Comparison, rows: Sequence[Row]) -> "Table":
+def _baseline_table(comparison: Comparison, rows: Sequence[ComparedExperiment]) -> "Table":
     table = output.empty_table("Experiment", "Metric", "Value", "Baseline", "Delta", "Target", "Met")
     table.caption = "; ".join(_about_intervals(comparison, rows)) or None
     for row in rows:
-        experiment = row["experiment_id"]
+        experiment = row.experiment_id
         deltas = comparison.deltas(experiment)
         targets = {target.figure: target for target in comparison.targets_of(experiment)}
         for figure in dict.fromkeys([*targets, *deltas]):
@@ -86,7 +82,7 @@ def _baseline_table(comparison: Comparison, rows: Sequence[Row]) -> "Table":
             table.add_row(
                 output.escaped(experiment),
                 label(figure),
-                three_decimals(comparison.value(experiment, figure)),
+                three_decimals(comparison.mean(experiment, figure).value),
                 three_decimals(baseline.value) if (baseline := comparison.baseline.get(figure)) else "",
                 _delta(comparison, experiment, figure),
                 "" if target is None else f"> {target.target:.3f}",
@@ -95,7 +91,7 @@ def _baseline_table(comparison: Comparison, rows: Sequence[Row]) -> "Table":
     return table
 
 
-def _about_intervals(comparison: Comparison, rows: Sequence[Row]) -> Iterator[str]:
+def _about_intervals(comparison: Comparison, rows: Sequence[ComparedExperiment]) -> Iterator[str]:
     """Yield what the intervals of the differences account for, and what they do not."""
     if comparison.candidates > 1:
         yield f"intervals adjusted for selecting the best of {comparison.candidates}: each bound 1 - 0.025/K"
@@ -103,7 +99,7 @@ def _about_intervals(comparison: Comparison, rows: Sequence[Row]) -> Iterator[st
         figure: difference.with_reference
         for row in rows
         for figure in comparison.baseline
-        if (difference := comparison.difference(row["experiment_id"], figure)) is not None
+        if (difference := comparison.difference(row.experiment_id, figure)) is not None
     }
     fixed = [label(figure) for figure, with_reference in found.items() if not with_reference]
     if fixed and len(fixed) == len(found):
@@ -126,7 +122,7 @@ def _delta(comparison: Comparison, experiment: str, figure: str) -> str:
     return "" if delta is None else f"{delta:+.3f}"
 
 
-def _with_intervals(row: Row) -> dict[str, str]:
+def _with_intervals(row: TableRow) -> dict[str, str]:
     """Return a row's cells as text; "low" and "high" go into the cell of their metric."""
     ends = {
         key: key.removesuffix(end).rstrip("_") for end in ("low", "high") for key in row if key.endswith(end)

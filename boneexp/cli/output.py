@@ -6,7 +6,7 @@ may come from outside, so control characters and rich markup in them are escaped
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
@@ -27,7 +27,7 @@ def with_checkpoint_path(row: "RunStatus", artifacts: Path) -> "RunStatus":
     return replace(row, checkpoint=str(artifacts / row.checkpoint)) if row.checkpoint else row
 
 
-def machine_readable(rows: list[dict[str, Any]], json: bool, csv: bool) -> None:
+def machine_readable(rows: Sequence[Mapping[str, object]], json: bool, csv: bool) -> None:
     """Print rows as JSON, CSV or Markdown."""
     if json:
         as_json(rows)
@@ -61,12 +61,12 @@ def as_json(value: object) -> None:
     data(json.dumps(value, indent=2, allow_nan=False))
 
 
-def as_csv(rows: Sequence[Row]) -> None:
+def as_csv(rows: Sequence[Mapping[str, object]]) -> None:
     """Print rows as CSV to stdout."""
     data(csv_text(list(rows[0]), rows) if rows else "")
 
 
-def as_markdown(rows: Sequence[Row]) -> None:
+def as_markdown(rows: Sequence[Mapping[str, object]]) -> None:
     """Print rows as a Markdown table to stdout."""
     from boneexp.text.markdown import escaped as markdown_escaped
 

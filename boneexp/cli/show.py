@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 
     from boneexp.ledger.queries.attempts import Attempt, Epoch
     from boneexp.ledger.queries.files import RunFile
+    from boneexp.results import MetricValue
 
 
 def show(
@@ -48,11 +49,11 @@ def show(
     if json:
         tables = {
             "attempts": [record(each) for each in attempts],
-            "metrics": metrics,
+            "metrics": [record(each) for each in metrics],
             "files": [record(each) for each in files],
             "epochs": [record(each) for each in epochs],
             "events": [{**record(each), "details": each.details} for each in events],
-            "late_results": late,
+            "late_results": [record(each) for each in late],
         }
         return output.as_json({**record(row), **tables, "spec": spec})
     parts = run_detail(row, spec["settings"], attempts, epochs)
@@ -91,7 +92,7 @@ def run_detail(
 
 
 def outcome_parts(
-    attempts: "Sequence[Attempt]", metrics: Sequence[Row], files: "Sequence[RunFile]"
+    attempts: "Sequence[Attempt]", metrics: "Sequence[MetricValue]", files: "Sequence[RunFile]"
 ) -> "list[Any]":
     """Return a run's metrics and files, and the traceback of its last attempt."""
     from boneexp.results import AT_BOUND, is_at_bound
@@ -100,14 +101,10 @@ def outcome_parts(
     if metrics:
         table = empty_table("test metric", "class", "value", "interval")
         for each in metrics:
-            interval = "" if each["low"] is None else f"{each['low']:.3f}-{each['high']:.3f}"
-            value = (
-                f"{three_decimals(each['value'])} {AT_BOUND}"
-                if is_at_bound(each["metric"], each["value"])
-                else None
-            )
+            interval = "" if each.low is None else f"{each.low:.3f}-{each.high:.3f}"
+            at_bound = f" {AT_BOUND}" if is_at_bound(each.metric, each.value) else ""
             table.add_row(
-                each["metric"], each["class_name"] or "all", value or three_decimals(each["value"]), interval
+                each.metric, each.class_name or "all", f"{three_decimals(each.value)}{at_bound}", interval
             )
         parts.append(table)
     if files:

@@ -71,7 +71,7 @@ def calibration_of(
 
 
 def _predictive(predictions: Predictions, label: int, prevalence: float) -> PredictiveValues:
-    called, positive = predictions.probabilities.argmax(axis=1) == label, predictions.labels == label
-    units, right = predictions.unit_numbers, (called == positive).astype(float)
-    found, spared = (design_effect(right[side], units[side]) for side in (positive, ~positive))
-    return predictive_values(called, positive, prevalence, design_effects=(found, spared))
+    predicted, positive = predictions.probabilities.argmax(axis=1) == label, predictions.labels == label
+    units, correct = predictions.unit_numbers, (predicted == positive).astype(float)
+    effects = [design_effect(correct[side], units[side]) for side in (positive, ~positive)]
+    return predictive_values(predicted, positive, prevalence, design_effects=(effects[0], effects[1]))

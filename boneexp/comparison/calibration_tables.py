@@ -2,15 +2,15 @@
 
 import sqlite3
 from collections.abc import Sequence
-from typing import Any
+from dataclasses import dataclass
 
 from boneexp.comparison.calibration import Calibration, calibration_of
 from boneexp.comparison.predictions import Evaluated
+from boneexp.comparison.requests import TableRow
 from boneexp.evaluation.recalibration import Recalibration
 from boneexp.evaluation.reported import WANTED_CLASS
 from boneexp.results import AT_BOUND
 
-Row = dict[str, Any]
 CALIBRATION_NOTES = (
     "Of several seeds the run with the lowest validation loss. Beside the expected calibration error (ece) "
     "stands its mean if the probabilities were true, and the p-value of that (consistency resampling); "
@@ -22,12 +22,20 @@ CALIBRATION_NOTES = (
 )
 
 
+@dataclass(frozen=True)
+class _CalibratedRun:
+    """One run, and the columns that begin each of its rows."""
+
+    about: TableRow
+    calibration: Calibration
+
+
 def calibration_tables(
     connection: sqlite3.Connection, evaluated: Evaluated, part: str, prevalences: Sequence[float]
-) -> dict[str, tuple[Row, ...]]:
+) -> dict[str, tuple[TableRow, ...]]:
     """Return tables of rows by title, of the run of each experiment and split with the lowest loss."""
     runs = [
-        (
+        _CalibratedRun(
             {"split": split, "experiment": name, "run": run.run},
             calibration_of(connection, run.run, part, prevalences),
         )
@@ -36,20 +44,20 @@ def calibration_tables(
         for run in evaluated.of(name, split)[:1]
     ]
     return {
-        "Calibration": tuple({**about, **_calibration_row(each)} for about, each in runs),
+        "Calibration": tuple({**run.about, **_calibration_row(run.calibration)} for run in runs),
         "Calibration slope and intercept": tuple(
-            {**about, **_recalibration_row(one)} for about, each in runs for one in each.classes
+            {**run.about, **_recalibration_row(each)} for run in runs for each in run.calibration.classes
         ),
         f"Net benefit of acting on {WANTED_CLASS}": tuple(
-            {**about, **vars(one), "treat_none": 0.0} for about, each in runs for one in each.curve
+            {**run.about, **vars(each), "treat_none": 0.0} for run in runs for each in run.calibration.curve
         ),
         f"PPV and NPV of {WANTED_CLASS} by prevalence": tuple(
-            {**about, **vars(one)} for about, each in runs for one in each.predictive
+            {**run.about, **vars(each)} for run in runs for each in run.calibration.predictive
         ),
     }
 
 
-def _calibration_row(each: Calibration) -> Row:
+def _calibration_row(each: Calibration) -> TableRow:
     return {
         "images": each.images,
         "ece": each.plain.value,
@@ -64,10 +72,14 @@ def _calibration_row(each: Calibration) -> Row:
     }
 
 
-def _recalibration_row(one: Recalibration) -> Row:
-    figures = {
-        f"{name}{end}": getattr(estimate, key)
-        for name, estimate in (("slope", one.slope), ("intercept", one.intercept))
-        for key, end in (("value", ""), ("low", "_low"), ("high", "_high"))
+def _recalibration_row(each: Recalibration) -> TableRow:
+    return {
+        "class": each.class_name,
+        "images": each.images,
+        "slope": each.slope.value,
+        "slope_low": each.slope.low,
+        "slope_high": each.slope.high,
+        "intercept": each.intercept.value,
+        "intercept_low": each.intercept.low,
+        "intercept_high": each.intercept.high,
     }
-    return {"class": one.class_name, "images": one.images, **figures}

@@ -6,8 +6,6 @@ from itertools import combinations
 
 import numpy as np
 
-from boneexp.comparison.figure_names import Figure
-from boneexp.comparison.paired_tests import COMPARED
 from boneexp.comparison.predictions import Evaluated
 from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.power import (
@@ -19,22 +17,21 @@ from boneexp.evaluation.power import (
     macro_auroc_influence,
 )
 from boneexp.evaluation.reported import WANTED_CLASS
+from boneexp.results import COMPARED, Metric
 
 
 @dataclass(frozen=True)
 class Detectable:
-    """The smallest difference between two models that one part shows in one figure; None where none is."""
+    """The smallest difference between two models that one part shows in one metric; None where none is."""
 
     split: str
     figure: str
-    images: int  # that the figure rests on
+    images: int  # that the metric rests on
     pairs: int  # of experiments whose agreement it is from; 0 where one experiment stands alone
     difference: float | None
 
 
-def detectable_differences(
-    evaluated: Evaluated, part: str = "test", splits: Sequence[str] | None = None
-) -> tuple[Detectable, ...]:
+def detectable_differences(evaluated: Evaluated, part: str = "test") -> tuple[Detectable, ...]:
     """Return the smallest difference shown with 80 % power, two-sided at 5 %, one comparison, by split.
 
     How much two models agree decides it: taken from all pairs of experiments, of several seeds the run with
@@ -42,35 +39,35 @@ def detectable_differences(
     the least favourable case.
     """
     found = []
-    for split in evaluated.splits if splits is None else splits:
+    for split in evaluated.splits:
         models = [run.parts[part] for name in evaluated.experiments for run in evaluated.of(name, split)[:1]]
         if models:
-            found += [_detectable(split, figure, models) for figure in COMPARED]
+            found += [_detectable(split, metric, models) for metric in COMPARED]
     return tuple(found)
 
 
-def _detectable(split: str, figure: Figure, models: Sequence[Predictions]) -> Detectable:
+def _detectable(split: str, metric: Metric, models: Sequence[Predictions]) -> Detectable:
     pairs = len(models) * (len(models) - 1) // 2
-    if figure.metric == "macro_auroc":
-        return Detectable(split, figure.name, len(models[0].labels), pairs, _of_areas(models))
+    if metric.name == "macro_auroc":
+        return Detectable(split, metric.key, len(models[0].labels), pairs, _of_areas(models))
     images = np.ones(len(models[0].labels), bool)
-    if figure.class_name:
+    if metric.class_name:
         images = models[0].labels == models[0].class_names.index(WANTED_CLASS)
     difference = _of_proportions([correct(model)[images].astype(float) for model in models], models, images)
-    return Detectable(split, figure.name, int(images.sum()), pairs, difference)
+    return Detectable(split, metric.key, int(images.sum()), pairs, difference)
 
 
 def _of_proportions(
-    right: Sequence[np.ndarray], models: Sequence[Predictions], images: np.ndarray
+    correct_images: Sequence[np.ndarray], models: Sequence[Predictions], images: np.ndarray
 ) -> float | None:
     if not images.any():
         return None
     units = models[0].unit_numbers[images]
-    if len(right) == 1:
-        share = float(right[0].mean())
-        apart, effect = 2 * share * (1 - share), design_effect(right[0], units)
+    if len(correct_images) == 1:
+        fraction = float(correct_images[0].mean())
+        apart, effect = 2 * fraction * (1 - fraction), design_effect(correct_images[0], units)
     else:
-        differences = [second - first for first, second in combinations(right, 2)]
+        differences = [second - first for first, second in combinations(correct_images, 2)]
         apart = float(np.mean([np.abs(each).mean() for each in differences]))
         effect = float(np.mean([design_effect(each, units) for each in differences]))
     return least_paired_difference(images.sum() / effect, apart)

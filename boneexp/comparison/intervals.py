@@ -1,58 +1,54 @@
-"""Intervals of the compared figures by another method than the stored ones, from the prediction rows."""
+"""Intervals of the compared metrics by another method than the stored ones, from the prediction rows."""
 
+from collections import Counter
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass, replace
 
 from boneexp.comparison.predictions import Evaluated, EvaluatedRun
 from boneexp.evaluation.metrics import evaluated as evaluated_metrics
-from boneexp.results import MetricValue
+from boneexp.ledger.queries.comparison import IntervalMethod, SplitResult
+from boneexp.results import WITH_INTERVALS, Metric, MetricValue
 
-Row = dict[str, Any]
-COLUMNS = {
-    ("accuracy", ""): "accuracy",
-    ("macro_auroc", ""): "macro_auroc",
-    ("sensitivity", "Malignant"): "malignant_sensitivity",
-    ("specificity", "Malignant"): "malignant_specificity",
-}
+
+@dataclass(frozen=True)
+class Refined:
+    """Results with intervals by another method, and how many runs have which."""
+
+    results: Mapping[tuple[str, str], SplitResult]
+    methods: tuple[IntervalMethod, ...]
 
 
 def refined(
-    figures: Mapping[tuple[str, str], Row], evaluated: Evaluated, part: str, method: str
-) -> tuple[dict[tuple[str, str], Row], tuple[Row, ...]]:
-    """Return rows of part_figures with intervals by `method`, and how many runs have which.
+    results: Mapping[tuple[str, str], SplitResult], evaluated: Evaluated, part: str, method: str
+) -> Refined:
+    """Return the results, by experiment and split, with intervals by one of `evaluation.metrics.METHODS`.
 
-    Args:
-        figures: the rows, by experiment and split.
-        evaluated: the runs with their predictions.
-        part: "val" or "test".
-        method: one of `boneexp.evaluation.metrics.METHODS`.
-
-    Returns:
-        The rows, and rows of metric, interval_method and runs. Means over several seeds have no interval, as
-        before.
+    Means over several seeds have no interval, as before.
     """
-    found, counts = dict(figures), dict[tuple[str, str], int]()
-    for (experiment, split), row in figures.items():
-        runs = evaluated.of(experiment, split)
-        if row["finished_runs"] == 1 and len(runs) == 1:
-            values = _values(runs[0], part, evaluated, method)
-            ends = {f"{COLUMNS[key]}_low": value.low for key, value in values.items()}
-            ends |= {f"{COLUMNS[key]}_high": value.high for key, value in values.items()}
-            found[experiment, split] = {**row, **ends}
-            for (metric, _), value in values.items():
-                if value.low is not None:
-                    counts[metric, value.interval_method] = counts.get((metric, value.interval_method), 0) + 1
-    methods = (
-        {"metric": metric, "interval_method": name, "runs": runs} for (metric, name), runs in counts.items()
-    )
-    return found, tuple(methods)
+    found, counts = dict(results), Counter[tuple[str, str]]()
+    for key, result in results.items():
+        runs = evaluated.of(*key)
+        if result.finished_runs != 1 or len(runs) != 1:
+            continue
+        values = _values(runs[0], part, evaluated, method)
+        ends = {
+            metric.key: replace(result.metrics[metric.key], low=value.low, high=value.high)
+            for metric, value in values.items()
+        }
+        found[key] = replace(result, metrics={**result.metrics, **ends})
+        counts.update(
+            (metric.name, value.interval_method) for metric, value in values.items() if value.low is not None
+        )
+    return Refined(found, tuple(IntervalMethod(*key, runs) for key, runs in counts.items()))
 
 
-def _values(
-    run: EvaluatedRun, part: str, asked: Evaluated, method: str
-) -> dict[tuple[str, str], MetricValue]:
+def _values(run: EvaluatedRun, part: str, settings: Evaluated, method: str) -> dict[Metric, MetricValue]:
     values = evaluated_metrics(
-        run.parts[part], seed=run.seed, resamples=asked.resamples, confidence=asked.confidence, method=method
+        run.parts[part],
+        seed=run.seed,
+        resamples=settings.resamples,
+        confidence=settings.confidence,
+        method=method,
     )
-    keyed = {(value.metric, value.class_name): value for value in values}
-    return {key: keyed[key] for key in COLUMNS}
+    by_metric = {Metric(value.metric, value.class_name): value for value in values}
+    return {metric: by_metric[metric] for metric in WITH_INTERVALS}

@@ -1,7 +1,6 @@
 """What training and test of a split share, in words: by the counts that were taken when it was queued."""
 
-from typing import Any
-
+from boneexp.ledger.queries.datasets import SplitOverlap
 from boneexp.text.labels import label
 from boneexp.text.numbers import listed
 
@@ -11,34 +10,30 @@ NO_PATIENTS = (
 )
 
 
-def leak_sentence(split: dict[str, Any]) -> str:
-    """Return what training and test of a split share, by the counts of its queueing; "" for nothing.
-
-    Args:
-        split: a row of `boneexp.ledger.queries.datasets.split_rows`.
-    """
-    name, column = label(split["split"]), split["group_column"] or ""
+def leak_sentence(split: SplitOverlap) -> str:
+    """Return what training and test of a split share, by the counts of its queueing; "" for nothing."""
+    name, column = label(split.split), split.group_column or ""
     shared = {
-        f"their {column}": split["images_of_shared_groups"],
-        "the picture": split["images_of_shared_pictures"],
+        f"their {column}": split.images_of_shared_groups,
+        "the picture": split.images_of_shared_pictures,
     }
     found = [
-        f"{count} of {split['images']} test images share {what} with a training image"
+        f"{count} of {split.images} test images share {what} with a training image"
         for what, count in shared.items()
         if count
     ]
     if found:
         return f"In the {name} split {listed(found)}: its figures are optimistic."
     if not column:
-        return NO_PATIENTS if split["split"] == "stratified" else ""
-    if split["images"] is None:
+        return NO_PATIENTS if split.split == "stratified" else ""
+    if split.images is None:
         return (
             f"Whether training and test of the {name} split share a {column} was not counted when it was "
             "queued; queue it again: boneexp queue"
         )
-    if split["images_without_group"]:
+    if split.images_without_group:
         return (
-            f"{split['images_without_group']} images of training and test of the {name} split have no "
+            f"{split.images_without_group} images of training and test of the {name} split have no "
             f"{column}: views of their patients may lie on both sides."
         )
     return ""

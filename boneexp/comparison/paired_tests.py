@@ -1,7 +1,7 @@
 """Every pair of experiments on the same images: how large each difference is, and how surprising.
 
-Size, interval and p-value come from one test, the one that fits the figure best: mid-p McNemar and DeLong
-where each experiment has one seed, the jackknife for other figures and images in groups, and t over images
+Size, interval and p-value come from one test, the one that fits the metric best: mid-p McNemar and DeLong
+where each experiment has one seed, the jackknife for other metrics and images in groups, and t over images
 and seeds where an experiment has several.
 """
 
@@ -11,7 +11,6 @@ from itertools import combinations
 
 import numpy as np
 
-from boneexp.comparison.figure_names import Figure
 from boneexp.comparison.predictions import Evaluated
 from boneexp.errors import FigureUnknown
 from boneexp.evaluation.differences import Model, paired_differences
@@ -20,32 +19,31 @@ from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.metrics import metric_columns
 from boneexp.evaluation.paired import holm
 from boneexp.evaluation.power import correct
-from boneexp.results import CLASS_NAMES
+from boneexp.results import CLASS_NAMES, COMPARED, Metric
 
-SEED = 42  # of all draws here, so that two people see the same figures
+SEED = 42  # of all draws here, so that two people see the same numbers
 LEVEL = 0.05
-SHARES = ("accuracy", "sensitivity")  # of images, so that counts of them tell which of two is better
+PROPORTIONS = ("accuracy", "sensitivity")  # of images, so that counts of them tell which of two is better
 DIFFER, NO_DIFFERENCE, NOT_TESTABLE = "differ", "no significant difference", "not testable"
-COMPARED = (Figure("accuracy"), Figure("macro_auroc"), Figure("sensitivity", "Malignant"))
 
 
 @dataclass(frozen=True)
 class PairedTest:
-    """The second experiment less the first in one figure; None where undefined."""
+    """The second experiment less the first in one metric; None where undefined."""
 
     split: str
     part: str
     figure: str
     first: str
     second: str
-    images: int  # that the figure rests on: those of the class for its sensitivity
+    images: int  # that the metric rests on: those of the class for its sensitivity
     difference: float | None
     low: float | None
     high: float | None
     p_value: float | None
     test: str
-    adjusted_p: float | None  # Holm over the pairs in this figure on this split
-    false_claim: float | None = None  # that the one with the higher figure is not the better one
+    adjusted_p: float | None  # Holm over the pairs in this metric on this split
+    false_claim: float | None = None  # that the one with the higher value is not the better one
 
     @property
     def is_significant(self) -> bool:
@@ -74,101 +72,103 @@ class PairedTest:
 
 def paired_tests(
     evaluated: Evaluated,
-    figures: Sequence[Figure] = COMPARED,
+    metrics: Sequence[Metric] = COMPARED,
     *,
     part: str = "test",
     splits: Sequence[str] | None = None,
-    against: str | None = None,
 ) -> tuple[PairedTest, ...]:
-    """Return every pair's difference in every figure; the family of Holm is all pairs in it on one split.
+    """Return every pair's difference in every metric; the family of Holm is all pairs in it on one split.
 
     Args:
         evaluated: the runs.
-        figures: of `boneexp.evaluation.metrics`.
+        metrics: of `boneexp.evaluation.metrics`.
         part: "val" or "test".
         splits: those to compare on; None for all.
-        against: the one experiment that the others are held against, as the second; None for every pair.
 
     Returns:
-        By figure, then split, then pair. Pairs of which one has no run on a split are left out.
+        By metric, then split, then pair. Pairs of which one has no run on a split are left out.
 
     Raises:
-        FigureUnknown: a figure rests on thresholds or a temperature, for which there is no paired test.
+        FigureUnknown: a metric rests on thresholds or a temperature, for which there is no paired test.
     """
-    for figure in figures:
-        if (figure.metric, figure.class_name) not in metric_columns(CLASS_NAMES):
-            raise FigureUnknown(f"there is no paired test of {figure.name}; take one such as accuracy")
+    for metric in metrics:
+        if (metric.name, metric.class_name) not in metric_columns(CLASS_NAMES):
+            raise FigureUnknown(f"there is no paired test of {metric.key}; take one such as accuracy")
     tests = [
         test
         for split in (evaluated.splits if splits is None else splits)
-        for test in _tests_of_split(evaluated, figures, (split, part), against)
+        for test in _tests_of_split(evaluated, metrics, split, part)
     ]
     return tuple(
         adjusted
-        for figure in figures
+        for metric in metrics
         for split in evaluated.splits
-        for adjusted in _adjusted([t for t in tests if (t.figure, t.split) == (figure.name, split)])
+        for adjusted in _adjusted([t for t in tests if (t.figure, t.split) == (metric.key, split)])
     )
 
 
-def pairs_of(experiments: Sequence[str], against: str | None) -> list[tuple[str, str]]:
-    """Return the pairs to compare: all of them, or each experiment with the one that it is held against."""
-    if against is None:
-        return list(combinations(experiments, 2))
-    return [(name, against) for name in experiments if name != against]
-
-
 def _tests_of_split(
-    evaluated: Evaluated, figures: Sequence[Figure], where: tuple[str, str], against: str | None
+    evaluated: Evaluated, metrics: Sequence[Metric], split: str, part: str
 ) -> list[PairedTest]:
-    split, part = where
     runs = {name: evaluated.of(name, split) for name in evaluated.experiments}
     models = {name: Model(tuple(run.parts[part] for run in of)) for name, of in runs.items() if of}
-    if against is not None and against not in models:
-        return []
-    columns = [(figure.metric, figure.class_name) for figure in figures]
+    columns = [(metric.name, metric.class_name) for metric in metrics]
     found = []
-    for first, second in pairs_of(list(models), against):
+    for first, second in combinations(models, 2):
+        one, other = models[first], models[second]
         tests = paired_differences(
-            models[first],
-            models[second],
+            one,
+            other,
             columns,
             seed=SEED,
             swaps=evaluated.resamples,
             confidence=evaluated.confidence,
         )
-        for figure, column in zip(figures, columns, strict=True):
-            test, images = tests[column], _images(models[first].runs[0], figure)
-            about = (split, part, figure.name, first, second, images)
-            estimate = (test.value, test.low, test.high, test.p_value, test.test)
-            wrong = _false_claim(models[first].runs, models[second].runs, figure, test.p_value)
-            found.append(PairedTest(*about, *estimate, None, wrong))
+        for metric, column in zip(metrics, columns, strict=True):
+            test = tests[column]
+            paired = PairedTest(
+                split=split,
+                part=part,
+                figure=metric.key,
+                first=first,
+                second=second,
+                images=_images(one.runs[0], metric),
+                difference=test.value,
+                low=test.low,
+                high=test.high,
+                p_value=test.p_value,
+                test=test.test,
+                adjusted_p=None,
+                false_claim=_false_claim(one.runs, other.runs, metric, test.p_value),
+            )
+            found.append(paired)
     return found
 
 
 def _false_claim(
-    first: Sequence[Predictions], second: Sequence[Predictions], figure: Figure, p_value: float | None
+    first: Sequence[Predictions], second: Sequence[Predictions], metric: Metric, p_value: float | None
 ) -> float | None:
-    """Return the probability that the one with the higher figure is not the better one.
+    """Return the probability that the one with the higher value is not the better one.
 
-    From counts where they tell it all: one run of each, independent images, a share of images.
+    From counts where these suffice: one run of each, independent images, a proportion of images.
     """
     one, other = first[0], second[0]
-    if len(first) > 1 or len(second) > 1 or one.groups is not None or figure.metric not in SHARES:
+    if len(first) > 1 or len(second) > 1 or one.groups is not None or metric.name not in PROPORTIONS:
         return false_claim_of_test(p_value)
     images = np.ones(len(one.labels), bool)
-    if figure.class_name:
-        images = one.labels == one.class_names.index(figure.class_name)
-    right = correct(one)[images], correct(other)[images]
-    counts = int((right[0] & ~right[1]).sum()), int((right[1] & ~right[0]).sum())
-    return false_claim(*counts) if images.any() else None
+    if metric.class_name:
+        images = one.labels == one.class_names.index(metric.class_name)
+    first_correct, second_correct = correct(one)[images], correct(other)[images]
+    only_first = int((first_correct & ~second_correct).sum())
+    only_second = int((second_correct & ~first_correct).sum())
+    return false_claim(only_first, only_second) if images.any() else None
 
 
-def _images(predictions: Predictions, figure: Figure) -> int:
-    of_class = [name == figure.class_name for name in predictions.class_names]
+def _images(predictions: Predictions, metric: Metric) -> int:
+    of_class = [name == metric.class_name for name in predictions.class_names]
     own = int(np.take(of_class, predictions.labels).sum())
     return {"sensitivity": own, "specificity": len(predictions.labels) - own}.get(
-        figure.metric, len(predictions.labels)
+        metric.name, len(predictions.labels)
     )
 
 

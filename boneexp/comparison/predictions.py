@@ -1,4 +1,4 @@
-"""The finished runs of the grid that was queued last, with what each said of every image."""
+"""The finished runs of the grid that was queued last, with what each predicted for every image."""
 
 import sqlite3
 from collections.abc import Collection, Mapping, Sequence
@@ -7,12 +7,12 @@ from functools import cached_property
 
 import numpy as np
 
+from boneexp.comparison.one_test_set import Elsewhere, on_one_test_set
 from boneexp.errors import Damaged
 from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.reported import predictions_of_rows
+from boneexp.evaluation.reported import predictions_of_part
 from boneexp.ledger.queries.predictions import part_predictions
-from boneexp.ledger.queries.tested import tested_runs
-from boneexp.ledger.statements import Facts, record
+from boneexp.ledger.queries.tested import TestedRun, tested_runs
 from boneexp.results import SPLITS
 
 
@@ -30,10 +30,10 @@ class EvaluatedRun:
 
 @dataclass(frozen=True)
 class Evaluated:
-    """Finished runs, those of a split on one test set; `resamples` and `confidence` are what they ask for."""
+    """Finished runs, those of a split on one test set, and what their settings ask of intervals."""
 
     runs: tuple[EvaluatedRun, ...]
-    elsewhere: tuple[tuple[str, str], ...]  # (split, experiment) left out, since tested on other images
+    elsewhere: tuple[Elsewhere, ...]  # left out, since tested on other images
     resamples: int
     confidence: float
 
@@ -55,64 +55,36 @@ class Evaluated:
 def evaluated_runs(connection: sqlite3.Connection, experiments: Collection[str] | None = None) -> Evaluated:
     """Read the current finished runs of `experiments`, or of all.
 
-    Of each split those are taken that share the test set of most experiments (the first of equals); figures
-    of other images are no comparison.
+    Of each split those are taken that share the test set of most experiments (the first of equals).
 
     Raises:
         Damaged: rows of predictions are not what finished runs leave.
     """
-    rows = [
-        row
-        for row in map(record, tested_runs(connection))
-        if experiments is None or row["experiment"] in experiments
-    ]
-    taken, elsewhere = on_one_test_set(rows)
-    runs = tuple(_run(connection, row) for row in taken)
+    rows = [row for row in tested_runs(connection) if experiments is None or row.experiment in experiments]
+    taken = on_one_test_set(rows)
+    runs = tuple(_run(connection, row) for row in taken.rows)
     _require_same_images(runs)
     return Evaluated(
         runs=runs,
-        elsewhere=elsewhere,
-        resamples=max((row["resamples"] for row in taken), default=0),
-        confidence=max((row["confidence"] for row in taken), default=0.95),
+        elsewhere=taken.elsewhere,
+        resamples=max((row.resamples for row in taken.rows), default=0),
+        confidence=max((row.confidence for row in taken.rows), default=0.95),
     )
 
 
-def on_one_test_set(
-    rows: list[Facts],
-) -> tuple[list[Facts], tuple[tuple[str, str], ...]]:
-    """Return the rows of each split on the test set of most experiments, and (split, experiment) left out.
-
-    Args:
-        rows: with experiment, split and test_set.
-    """
-    standard = {split: _most_frequent_set(rows, split) for split in {row["split"] for row in rows}}
-    taken = [row for row in rows if row["test_set"] == standard[row["split"]]]
-    others = [(row["split"], row["experiment"]) for row in rows if row["test_set"] != standard[row["split"]]]
-    return taken, tuple(dict.fromkeys(others))
-
-
-def _most_frequent_set(rows: list[Facts], split: str) -> str:
-    sets: dict[str, set[str]] = {}
-    for row in rows:
-        if row["split"] == split:
-            sets.setdefault(row["test_set"], set()).add(row["experiment"])
-    return max(sets, key=lambda name: len(sets[name]))
-
-
-def _run(connection: sqlite3.Connection, row: Facts) -> EvaluatedRun:
-    parts = {part: predictions_of_run(connection, row["run"], part) for part in ("val", "test")}
-    about = (row["run"], row["experiment"], row["split"], row["seed"], row["test_set"])
-    return EvaluatedRun(*about, parts)
+def _run(connection: sqlite3.Connection, row: TestedRun) -> EvaluatedRun:
+    parts = {part: predictions_of_run(connection, row.run, part) for part in ("val", "test")}
+    return EvaluatedRun(row.run, row.experiment, row.split, row.seed, row.test_set, parts)
 
 
 def predictions_of_run(connection: sqlite3.Connection, run_id: int, part: str) -> Predictions:
-    """Return what a run said of the images of a part.
+    """Return what a run predicted for the images of a part.
 
     Raises:
         Damaged: its rows are not what a finished run leaves.
     """
     try:
-        return predictions_of_rows(part_predictions(connection, run_id, part))
+        return predictions_of_part(part_predictions(connection, run_id, part))
     except (TypeError, ValueError) as error:
         raise Damaged(
             f"run {run_id} has predictions of its {part} part that no run leaves ({error}); "
@@ -121,7 +93,7 @@ def predictions_of_run(connection: sqlite3.Connection, run_id: int, part: str) -
 
 
 def _require_same_images(runs: Sequence[EvaluatedRun]) -> None:
-    """Raise Damaged where runs of one deal of the images have rows of different images."""
+    """Raise Damaged where runs of one split have predictions of different images."""
     first: dict[str, EvaluatedRun] = {}
     for run in runs:
         one = first.setdefault(run.split, run)
@@ -130,6 +102,6 @@ def _require_same_images(runs: Sequence[EvaluatedRun]) -> None:
             same = predictions.image_ids == other.image_ids and predictions.groups == other.groups
             if not same or not np.array_equal(predictions.labels, other.labels):
                 raise Damaged(
-                    f"runs {one.run} and {run.run} share one deal of the images, and their predictions of "
+                    f"runs {one.run} and {run.run} share one split of the images, and their predictions of "
                     f"the {part} part are of different ones; see: boneexp doctor"
                 )

@@ -10,8 +10,7 @@ from boneexp.ledger.queries.attempts import Epoch, epochs_of_run
 from boneexp.ledger.queries.figures import metric_rows
 from boneexp.ledger.queries.predictions import prediction_rows
 from boneexp.ledger.queries.runs import run_row, spec_json
-from boneexp.ledger.statements import Facts
-from boneexp.results import CLASS_NAMES, EpochRecord, MetricValue, Prediction
+from boneexp.results import CLASS_NAMES, EpochRecord, MetricValue
 from boneexp.study.settings import RunSpec
 
 PARTS = ("val", "test")  # in the order in which a run evaluates them
@@ -27,7 +26,7 @@ def make_again(connection: sqlite3.Connection, run_id: int, folder: Path) -> Non
 
 def evidence_of(connection: sqlite3.Connection, run_id: int) -> Evidence:
     """Return what a finished run knew, in the order in which it knew it: digests depend on that."""
-    predictions = [_prediction(row) for row in prediction_rows(connection, run_id)]
+    predictions = prediction_rows(connection, run_id)
     predictions.sort(key=lambda each: (PARTS.index(each.part), each.image_id))
     return Evidence(
         metrics={part: _metrics(metric_rows(connection, run_id, part)) for part in PARTS},
@@ -37,16 +36,9 @@ def evidence_of(connection: sqlite3.Connection, run_id: int) -> Evidence:
     )
 
 
-def _metrics(rows: list[Facts]) -> tuple[MetricValue, ...]:
+def _metrics(values: list[MetricValue]) -> tuple[MetricValue, ...]:
     places = {column: place for place, column in enumerate(run_metric_columns(CLASS_NAMES))}
-    values = [MetricValue(**row) for row in rows]
     return tuple(sorted(values, key=lambda value: places[value.metric, value.class_name]))
-
-
-def _prediction(row: Facts) -> Prediction:
-    shares = (row["p_normal"], row["p_benign"], row["p_malignant"])
-    about = (row["part"], row["image_id"], row["group_id"], row["center"])
-    return Prediction(*about, CLASS_NAMES.index(row["label"]), shares)
 
 
 def _epoch(row: Epoch) -> EpochRecord:

@@ -6,7 +6,7 @@ Only what gives the sealed digest is kept (`boneexp.ledger.restoring`); nothing 
 import sqlite3
 
 from boneexp.errors import Damaged
-from boneexp.evaluation.reported import predictions_of_rows, run_metrics
+from boneexp.evaluation.reported import predictions_of_part, run_metrics
 from boneexp.files.folders import Place
 from boneexp.ledger import restoring
 from boneexp.ledger.database import reading, writing
@@ -48,7 +48,7 @@ def _computed(connection: sqlite3.Connection, run_id: int) -> dict[str, tuple[Me
         return {}
     spec = RunSpec.model_validate_json(spec_json(connection, run_id))
     validation, test = (
-        predictions_of_rows(part_predictions(connection, run_id, part)) for part in ("val", "test")
+        predictions_of_part(part_predictions(connection, run_id, part)) for part in ("val", "test")
     )
     return run_metrics(
         validation,

@@ -1,7 +1,6 @@
 """All metrics of one run: each part's metrics, and on the test part what was chosen on validation."""
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 
@@ -9,7 +8,7 @@ from boneexp.evaluation.inputs import Predictions, predictions_of
 from boneexp.evaluation.metrics import evaluated, metric_columns
 from boneexp.evaluation.temperature import TEMPERED, tempered_values
 from boneexp.evaluation.thresholds import OPERATING, operating_values
-from boneexp.results import CLASS_NAMES, MetricValue
+from boneexp.results import CLASS_NAMES, MetricValue, Prediction
 
 WANTED_CLASS = "Malignant"  # whose threshold is taken on validation
 
@@ -61,13 +60,15 @@ def drawn_groups(groups: Sequence[str], image_ids: Sequence[str]) -> tuple[str, 
     )
 
 
-def predictions_of_rows(rows: Sequence[tuple[Any, ...]]) -> Predictions:
-    """Return predictions from rows of (image, group, label, three probabilities).
+def predictions_of_part(images: Sequence[Prediction]) -> Predictions:
+    """Return a part's predictions as arrays.
 
     Raises:
-        TypeError, ValueError: the rows are not what a finished run leaves.
+        ValueError: they are not what a finished run leaves.
     """
-    ids, groups, labels = ([row[place] for row in rows] for place in range(3))
-    probabilities = np.array([row[3:] for row in rows], float)
-    numbers = np.array([CLASS_NAMES.index(label) for label in labels])
-    return predictions_of(numbers, probabilities, CLASS_NAMES, ids, drawn_groups(groups, ids))
+    ids = [each.image_id for each in images]
+    labels = np.array([each.label for each in images])
+    probabilities = np.array([each.probabilities for each in images], float)
+    return predictions_of(
+        labels, probabilities, CLASS_NAMES, ids, drawn_groups([each.group for each in images], ids)
+    )

@@ -20,7 +20,7 @@ from boneexp.learning.devices import resolved_device
 from boneexp.learning.gradcam import heatmaps
 from boneexp.learning.last_map import last_map
 from boneexp.learning.models import build, on_device
-from boneexp.results import CLASS_NAMES
+from boneexp.results import CLASS_NAMES, Prediction
 from boneexp.study.settings import Lesion, RunSpec
 
 THRESHOLDS = (0.3, 0.4, 0.5, 0.6, 0.7)
@@ -29,23 +29,28 @@ SIDE_PX = 512  # overlaps and panels; the squeeze to a square changes no overlap
 
 @dataclass(frozen=True)
 class Question:
-    """One heat map that is wanted: which image, the evidence for which class, and whether to draw it."""
+    """One heat map that is wanted: of which predicted image, for which class, and whether to draw it."""
 
-    image_id: str
-    part: str
+    image: Prediction
     explained: int
-    label: int
-    probabilities: tuple[float, float, float]
     drawn: bool
+
+    @property
+    def predicted(self) -> int:
+        """The class that the image was predicted as."""
+        return int(np.argmax(self.image.probabilities))
+
+    @property
+    def is_of_own_class(self) -> bool:
+        """Whether the evidence is for the class that the image is of."""
+        return self.explained == self.image.label
 
     @property
     def outcome(self) -> str:
         """How the prediction counts for the explained class: TP, FP, FN or TN."""
-        predicted = int(np.argmax(self.probabilities)) == self.explained
-        actual = self.label == self.explained
-        return {(True, True): "TP", (True, False): "FP", (False, True): "FN", (False, False): "TN"}[
-            predicted, actual
-        ]
+        if self.predicted == self.explained:
+            return "TP" if self.is_of_own_class else "FP"
+        return "FN" if self.is_of_own_class else "TN"
 
 
 @dataclass(frozen=True)
@@ -98,7 +103,7 @@ def explain(
     model = on_device(model, resolved_device(device))
     layer = _layer(model, spec)
     row_of = {radiograph.image_id: row for row, radiograph in enumerate(dataset.radiographs)}
-    rows = np.array([row_of[question.image_id] for question in questions])
+    rows = np.array([row_of[question.image.image_id] for question in questions])
     classes = np.array([question.explained for question in questions])
     maps = heatmaps(model, prepared, rows, classes, spec.settings.data)
     answers = []
@@ -139,7 +144,9 @@ def _answer(
     overlay, panel = "", None
     if question.drawn:
         panel = Panel(_resized(radiograph), large, lesion, _caption(question, iou))
-        name = f"{Path(question.image_id).stem}-{CLASS_NAMES[question.explained]}-{question.outcome}.png"
+        name = (
+            f"{Path(question.image.image_id).stem}-{CLASS_NAMES[question.explained]}-{question.outcome}.png"
+        )
         path = folder.file("gradcam") / name
         draw_panel(path, panel)
         overlay = path.relative_to(folder.artifacts).as_posix()
@@ -155,12 +162,12 @@ def _resized(radiograph: Radiograph) -> np.ndarray:
 
 
 def _caption(question: Question, iou: Mapping[float, float] | None) -> str:
-    predicted = int(np.argmax(question.probabilities))
-    overlap = "" if iou is None else f", IoU {iou[0.5]:.2f}"
+    image, overlap = question.image, "" if iou is None else f", IoU {iou[0.5]:.2f}"
+    probability = image.probabilities[question.predicted]
     return (
-        f"{question.image_id}: {question.outcome} for {CLASS_NAMES[question.explained]}\n"
-        f"is {CLASS_NAMES[question.label]}, said {CLASS_NAMES[predicted]} "
-        f"({question.probabilities[predicted]:.2f}){overlap}"
+        f"{image.image_id}: {question.outcome} for {CLASS_NAMES[question.explained]}\n"
+        f"true {CLASS_NAMES[image.label]}, predicted {CLASS_NAMES[question.predicted]} "
+        f"(p = {probability:.2f}){overlap}"
     )
 
 

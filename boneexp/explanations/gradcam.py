@@ -24,7 +24,7 @@ from boneexp.ledger.queries.promotions import promotion_rows
 from boneexp.ledger.queries.runs import RunStatus, cancelled_note, run_row
 from boneexp.ledger.seals import Subject
 from boneexp.promotion.files import default_checkpoint
-from boneexp.results import CLASS_NAMES, SPLITS
+from boneexp.results import CLASS_NAMES, SPLITS, Prediction
 from boneexp.study.settings import Lesion
 from boneexp.text.labels import RESEARCH_ONLY
 from boneexp.text.nearest import nearest
@@ -132,9 +132,7 @@ def _require_sealed(connection: sqlite3.Connection, run_id: int) -> None:
 
 def overlap_summary(found: Sequence[Explanation]) -> dict[str, Any]:
     """Return means over the annotated images, each explained for its own class."""
-    measured = [
-        each for each in found if each.iou is not None and each.question.explained == each.question.label
-    ]
+    measured = [each for each in found if each.iou is not None and each.question.is_of_own_class]
     if not measured:
         return {"images": 0, "iou": {}, "energy_inside": None, "pointing_hits": None}
     levels = list(measured[0].iou or {})
@@ -171,38 +169,32 @@ def _chosen_run(connection: sqlite3.Connection, request: Request) -> RunStatus:
     return run_row(connection, run_id)
 
 
-def _questions(predictions: Sequence[dict[str, Any]], request: Request) -> list[Question]:
+def _questions(predictions: Sequence[Prediction], request: Request) -> list[Question]:
     """Ask for a few drawn images per class and outcome, and for every other annotated kind undrawn."""
     if request.images:
-        known = {row["image_id"]: row for row in predictions}
+        known = {each.image_id: each for each in predictions}
         missing = [name for name in request.images if name not in known]
         if missing:
             raise RunNotFound(f"{missing[0]} is not in the run's validation or test part")
-        return [
-            _question(known[name], _predicted(known[name]), True) for name in dict.fromkeys(request.images)
-        ]
-    tested = [row for row in predictions if row["part"] == "test"]
-    asked: dict[tuple[str, int], Question] = {}
+        chosen = [known[name] for name in dict.fromkeys(request.images)]
+        return [Question(each, int(np.argmax(each.probabilities)), drawn=True) for each in chosen]
+    tested = [each for each in predictions if each.part == "test"]
+    questions: dict[tuple[str, int], Question] = {}
     for explained in range(len(CLASS_NAMES)):
         for outcome in OUTCOMES:
-            fitting = [each for row in tested if (each := _question(row, explained, True)).outcome == outcome]
-            fitting.sort(key=lambda each: -each.probabilities[int(np.argmax(each.probabilities))])
-            for each in fitting[: request.count]:
-                asked[each.image_id, explained] = each
-    for row in tested:  # lesions that are not drawn count for the overlap all the same
-        label = CLASS_NAMES.index(row["label"])
-        if label > 0:
-            asked.setdefault((row["image_id"], label), _question(row, label, False))
-    return list(asked.values())
-
-
-def _question(row: dict[str, Any], explained: int, drawn: bool) -> Question:
-    shares = (row["p_normal"], row["p_benign"], row["p_malignant"])
-    return Question(row["image_id"], row["part"], explained, CLASS_NAMES.index(row["label"]), shares, drawn)
-
-
-def _predicted(row: dict[str, Any]) -> int:
-    return int(np.argmax([row["p_normal"], row["p_benign"], row["p_malignant"]]))
+            fitting = [
+                question
+                for each in tested
+                if (question := Question(each, explained, drawn=True)).outcome == outcome
+            ]
+            fitting.sort(key=lambda question: -max(question.image.probabilities))
+            for question in fitting[: request.count]:
+                questions[question.image.image_id, explained] = question
+    for each in tested:  # lesions that are not drawn count for the overlap all the same
+        if each.label > 0:
+            key = (each.image_id, each.label)
+            questions.setdefault(key, Question(each, each.label, drawn=False))
+    return list(questions.values())
 
 
 def _rows(explanation: Explanation) -> list[dict[str, Any]]:
@@ -210,8 +202,8 @@ def _rows(explanation: Explanation) -> list[dict[str, Any]]:
     levels: dict[float, float | None] = {**explanation.iou} if explanation.iou else {0.5: None}
     return [
         {
-            "part": question.part,
-            "image_id": question.image_id,
+            "part": question.image.part,
+            "image_id": question.image.image_id,
             "explained_class": CLASS_NAMES[question.explained],
             "threshold": level,
             "layer": explanation.layer,
@@ -228,11 +220,11 @@ def _rows(explanation: Explanation) -> list[dict[str, Any]]:
 def _entry(explanation: Explanation) -> dict[str, Any]:
     question = explanation.question
     return {
-        "image_id": question.image_id,
-        "part": question.part,
+        "image_id": question.image.image_id,
+        "part": question.image.part,
         "explained_class": CLASS_NAMES[question.explained],
-        "label": CLASS_NAMES[question.label],
-        "predicted": CLASS_NAMES[int(np.argmax(question.probabilities))],
+        "label": CLASS_NAMES[question.image.label],
+        "predicted": CLASS_NAMES[question.predicted],
         "outcome": question.outcome,
         "iou": None
         if explanation.iou is None

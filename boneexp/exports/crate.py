@@ -167,14 +167,14 @@ def _export(names: Sequence[str], last: Event) -> Entity:
 
 def _datasets(connection: sqlite3.Connection) -> Iterator[Entity]:
     for row in all_datasets(connection):
-        is_btxrd = row["kind"] == PUBLISHED
+        is_btxrd = row.kind == PUBLISHED
         terms = BTXRD_TERMS if is_btxrd else data_warning(row)
         yield {
-            "@id": _dataset_id(row["fingerprint"]),
+            "@id": _dataset_id(row.fingerprint),
             "@type": "CreativeWork",
-            "name": row["name"],
-            "description": f"{row['images']} radiographs, not part of this study. {terms}",
-            "identifier": row["fingerprint"],
+            "name": row.name,
+            "description": f"{row.images} radiographs, not part of this study. {terms}",
+            "identifier": row.fingerprint,
             **({"license": {"@id": BY_NC_ND}} if is_btxrd else {}),
         }
 

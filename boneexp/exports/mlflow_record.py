@@ -8,6 +8,7 @@ import boneexp
 from boneexp.comparison.references import data_warning
 from boneexp.ledger.database import read_snapshot
 from boneexp.ledger.queries.attempts import Epoch, epochs_of_run
+from boneexp.ledger.queries.datasets import Dataset
 from boneexp.ledger.queries.figures import metric_rows
 from boneexp.ledger.queries.files import RunFile, files_of_run
 from boneexp.ledger.queries.finished import SettledRun
@@ -34,8 +35,8 @@ def read_record(connection: sqlite3.Connection, run: SettledRun) -> "Record":
 def _final_metrics(connection: sqlite3.Connection, run: SettledRun) -> Iterator["LoggedMetric"]:
     for part in ("val", "test"):
         for row in metric_rows(connection, run.run, part):
-            name = "/".join(filter(None, [part, row["class_name"], row["metric"]]))
-            for suffix, value in (("", row["value"]), ("/low", row["low"]), ("/high", row["high"])):
+            name = "/".join(filter(None, [part, row.class_name, row.metric]))
+            for suffix, value in (("", row.value), ("/low", row.low), ("/high", row.high)):
                 if value is not None:
                     yield LoggedMetric(f"{name}{suffix}", value, milliseconds(run.settled_at), 0)
 
@@ -84,7 +85,7 @@ class Record:
         """Return state, failure, digests, and what a reader must know of the data."""
         run = self.run
         title = f"{run.experiment} {run.name}".strip()
-        data = {"name": run.data_name, "kind": run.data_kind, "images": run.images}
+        data = Dataset(run.data_fingerprint, run.data_name, run.data_kind, run.images)
         tags = {
             "mlflow.runName": f"{title}, {run.split}, seed {run.seed}",
             "boneexp.note": RESEARCH_ONLY,

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import boneexp
 from boneexp.comparison import files as comparison_files
-from boneexp.comparison.ranking import compared
+from boneexp.comparison.compared import compared
 from boneexp.comparison.references import data_warning
 from boneexp.comparison.verdict import verdict_of
 from boneexp.errors import Damaged
@@ -33,7 +33,7 @@ from boneexp.ledger.queries.predictions import EVERY_PREDICTION, every_predictio
 from boneexp.ledger.sealed_rows import FIRST_RULE, RULES
 from boneexp.ledger.seals import SEALED_BY
 from boneexp.ledger.slice import MAY_NAME_A_MACHINE, WITHHELD_DETAILS
-from boneexp.ledger.statements import Facts
+from boneexp.ledger.statements import record
 from boneexp.reports.documents import standing_text
 from boneexp.study.settings import digest_of
 from boneexp.text.escaping import csv_text, visible
@@ -242,10 +242,10 @@ def _write(path: Path, text: str) -> None:
     path.write_text(text, encoding="utf-8", newline="")
 
 
-def _write_table(path: Path, rows: Iterable[Facts]) -> None:
+def _write_table(path: Path, rows: Iterable[object]) -> None:
     """Write rows as CSV, some thousand at a time."""
     with path.open("w", encoding="utf-8", newline="") as file:
-        left, header = iter(rows), ""
+        left, header = map(record, rows), ""
         while block := list(islice(left, ROWS_AT_A_TIME)):
             text = csv_text(list(block[0]), block)
             file.write(text.removeprefix(header))

@@ -5,6 +5,8 @@ Times are seconds since the epoch (UTC); paths are relative to the artifacts fol
 
 import sqlalchemy as sa
 
+from boneexp.results import WITH_INTERVALS, Metric
+
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 FAILURE_KINDS = ("oom", "error", "killed", "disk", "data", "timeout")
 
@@ -167,20 +169,14 @@ metrics = sa.Table(
 )
 
 # What is compared of each run and part, so that comparing thousands of runs reads a row of each.
-SUMMARISED = {
-    "accuracy": ("accuracy", ""),
-    "balanced_accuracy": ("balanced_accuracy", ""),
-    "macro_auroc": ("macro_auroc", ""),
-    "macro_f1": ("macro_f1", ""),
-    "malignant_sensitivity": ("sensitivity", "Malignant"),
-    "malignant_specificity": ("specificity", "Malignant"),
-}
-WITHOUT_ENDS = ("balanced_accuracy", "macro_f1")  # of which the interval is not in the summary
+SUMMARISED = sorted(
+    (*WITH_INTERVALS, Metric("balanced_accuracy"), Metric("macro_f1")), key=lambda each: each.key
+)
 SUMMARY_COLUMNS = tuple(
-    (f"{name}{end}", metric, class_name, source)
-    for name, (metric, class_name) in SUMMARISED.items()
+    (f"{metric.key}{end}", metric.name, metric.class_name, source)
+    for metric in SUMMARISED
     for end, source in (("", "value"), ("_low", "low"), ("_high", "high"))
-    if not end or name not in WITHOUT_ENDS
+    if not end or metric in WITH_INTERVALS
 )
 
 run_summaries = sa.Table(

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from boneexp.comparison import files as comparison_document
-from boneexp.comparison.ranking import Comparison, candidate, compared
+from boneexp.comparison.compared import Comparison, candidate, compared
 from boneexp.errors import NothingToDo, PromotionRefused, RunNotFound
 from boneexp.files.folders import Place
 from boneexp.ledger.database import read_snapshot, reading
@@ -184,7 +184,9 @@ def _weigh(connection: sqlite3.Connection, found: Comparison, place: Place, requ
     if promotes:
         return _Judged(f"{experiment} cannot be promoted", stands, conditions, gate)
     title = "the decision to keep the baseline cannot be recorded"
-    return _Judged(title, Standing(), conditions, {**gate, "reached": reached(found)})
+    return _Judged(
+        title, Standing(), conditions, {**gate, "reached": [asdict(each) for each in reached(found)]}
+    )
 
 
 def _conditions(
@@ -241,7 +243,7 @@ def _stopping(conditions: tuple[Condition, ...], again: bool) -> tuple[Condition
 def _named(connection: sqlite3.Connection, experiment: str | None, found: Comparison) -> str:
     if experiment is None:
         raise PromotionRefused(f"there is no best experiment: {found.why}; name one: boneexp promote E3")
-    known = [row["experiment_id"] for row in found.rows]
+    known = [row.experiment_id for row in found.rows]
     if experiment not in known:
         if cancelled := cancelled_note(connection, experiment):
             raise PromotionRefused(f"{experiment} cannot be promoted: {cancelled}")

@@ -4,7 +4,7 @@ import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-from boneexp.comparison.ranking import Comparison, Row, compared
+from boneexp.comparison.compared import Comparison, compared
 from boneexp.comparison.references import (
     PUBLISHED,
     Reference,
@@ -17,11 +17,12 @@ from boneexp.comparison.verdict import Verdict, verdict_of
 from boneexp.evaluation import multiplicity
 from boneexp.evaluation.multiplicity import Difference, above_reference
 from boneexp.ledger.database import read_snapshot
+from boneexp.ledger.queries.datasets import CountedDataset
 from boneexp.ledger.queries.experiments import GridExperiment, grid_experiments
 from boneexp.ledger.queries.tallies import AttemptTally, RunTally, attempt_tally, run_tally
 from boneexp.reports.analyses import Analysed, analysed
 from boneexp.reports.numbers import Estimate
-from boneexp.reports.subject import Subject, subject_of
+from boneexp.reports.subject import Row, Subject, subject_of
 from boneexp.results import SPLITS
 from boneexp.study.decision_settings import REFERENCE_FIGURES
 from boneexp.text.labels import split_of
@@ -76,10 +77,10 @@ class Facts:
     @property
     def of_btxrd(self) -> bool:
         """Whether the images are BTXRD, of which the documents know where they come from."""
-        return all(dataset["kind"] == PUBLISHED for dataset in self._datasets)
+        return all(dataset.kind == PUBLISHED for dataset in self._datasets)
 
     @property
-    def _datasets(self) -> Sequence[Row]:
+    def _datasets(self) -> Sequence[CountedDataset]:
         return [self.subject.dataset] if self.subject else self.comparison.datasets
 
     def _are_of(self, references: Mapping[str, Reference]) -> bool:
@@ -107,8 +108,14 @@ class Facts:
         known, candidates = self._with_interval(figure, estimate), self.comparison.candidates
         against = difference = None
         if target is not None:
-            held, comparable = (estimate.value, known), self.targets_comparable
-            against = held_against_target(figure, target, held, candidates, comparable=comparable)
+            against = held_against_target(
+                figure,
+                target,
+                estimate.value,
+                known,
+                candidates=candidates,
+                comparable=self.targets_comparable,
+            )
         if baseline is not None and known is not None and self.comparable:
             difference = above_reference(known, candidates, baseline.value, baseline.images)
         return Held(figure, estimate, None if baseline is None else baseline.value, difference, against)
@@ -150,4 +157,4 @@ def _as_decided(verdict: Verdict, promotion: Row | None) -> Verdict:
     """Return the verdict as it will be once a decision that is about to be recorded (id 0) counts, too."""
     if promotion is None or promotion["id"] != 0:
         return verdict
-    return replace(verdict, uses=tuple({**use, "decisions": use["decisions"] + 1} for use in verdict.uses))
+    return replace(verdict, uses=tuple(replace(use, decisions=use.decisions + 1) for use in verdict.uses))

@@ -10,16 +10,18 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from boneexp.comparison.figure_names import figure_named
-from boneexp.comparison.ranking import Comparison, Row, candidate
+from boneexp.comparison.compared import Comparison, candidate
+from boneexp.comparison.metric_names import metric_named
+from boneexp.ledger.queries.datasets import CountedDataset
 from boneexp.ledger.queries.experiments import RunOrigin, experiment_row, run_origin
-from boneexp.ledger.queries.figures import metric_rows, overlap_means
+from boneexp.ledger.queries.figures import OverlapMean, metric_rows, overlap_means
 from boneexp.ledger.queries.finished import FinishedRun, finished_runs, runs_to_promote
-from boneexp.ledger.queries.predictions import answer_rows
+from boneexp.ledger.queries.predictions import PredictedCount, predicted_counts
 from boneexp.reports.numbers import Estimate
 from boneexp.results import mean_figure
 from boneexp.text.labels import split_of
 
+Row = dict[str, Any]
 PARTS = ("test", "val")
 IOU_THRESHOLD = 0.5
 
@@ -32,22 +34,30 @@ class RunFacts:
     split: Mapping[str, Any]  # how the images were dealt out, as the spec has it
     versions: Mapping[str, str]
     metrics: Mapping[tuple[str, str, str], Estimate]  # by (part, metric, class)
-    answers: tuple[Row, ...]  # images by part, centre, class and predicted class
-    overlaps: tuple[Row, ...]  # Grad-CAM, by threshold
+    predicted: tuple[PredictedCount, ...]
+    overlaps: tuple[OverlapMean, ...]  # Grad-CAM, by threshold
 
     def estimate(self, part: str, metric: str, class_name: str = "") -> Estimate:
         """Return a figure; an empty one where it is not known."""
         return self.metrics.get((part, metric, class_name), Estimate())
 
-    def images(self, part: str, **where: object) -> int:
+    def images(
+        self, part: str, *, center: int | None = None, label: str | None = None, predicted: str | None = None
+    ) -> int:
         """Count the predicted images of a part, of all or of those that match, say, label="Malignant"."""
-        rows = (row for row in self.answers if row["part"] == part)
-        return sum(row["images"] for row in rows if all(row[key] == value for key, value in where.items()))
+        return sum(
+            each.images
+            for each in self.predicted
+            if each.part == part
+            and center in (None, each.center)
+            and label in (None, each.label)
+            and predicted in (None, each.predicted)
+        )
 
     @property
     def iou(self) -> float | None:
         """The mean IoU at 0.5 over annotated images."""
-        found = (row["iou"] for row in self.overlaps if abs(row["threshold"] - IOU_THRESHOLD) < 1e-9)
+        found = (each.iou for each in self.overlaps if abs(each.threshold - IOU_THRESHOLD) < 1e-9)
         return next(found, None)
 
 
@@ -59,7 +69,7 @@ class Subject:
     name: str
     notes: str
     settings: Mapping[str, Any]
-    dataset: Row
+    dataset: CountedDataset
     runs: tuple[RunFacts, ...]
     chosen: Mapping[str, RunFacts]  # by split: the promoted run, or the one that would be promoted
     is_current: bool
@@ -78,9 +88,9 @@ class Subject:
         split, metric = split_of(figure)
         if not split:  # the overlap of heat maps, which is one figure of all splits
             return Estimate(next((run.iou for run in self.chosen.values() if run.iou is not None), None))
-        named = figure_named(metric)
+        named = metric_named(metric)
         runs = [run for run in self.runs if run.row.split == split]
-        found = [run.estimate("test", named.metric, named.class_name) for run in runs]
+        found = [run.estimate("test", named.name, named.class_name) for run in runs]
         values = [each.value for each in found if each.value is not None]
         if not values:
             return Estimate()
@@ -109,21 +119,20 @@ def _described(connection: sqlite3.Connection, origins: list[RunOrigin], compari
     runs = tuple(_run_facts(connection, row) for row in rows if _counts(row, deals))
     ids = {row.run for row in origins}
     chosen = {run.row.split: run for run in runs if run.row.run in ids}
-    counts, notes = json.loads(experiment.counts_json), json.loads(experiment.notes_json)
-    current = [row["experiment_ref"] for row in comparison.figures.values()]
+    current = [result.experiment_ref for result in comparison.results.values()]
     return Subject(
         experiment=experiment.experiment,
         name=experiment.name,
         notes=setting_of(experiment.settings, "notes") or "",
         settings=experiment.settings,
-        dataset={
-            "name": experiment.data_name,
-            "kind": experiment.data_kind,
-            "fingerprint": experiment.data_fingerprint,
-            "images": experiment.images,
-            "counts": counts,
-            "notes": notes,
-        },
+        dataset=CountedDataset(
+            fingerprint=experiment.data_fingerprint,
+            name=experiment.data_name,
+            kind=experiment.data_kind,
+            images=experiment.images,
+            counts=json.loads(experiment.counts_json),
+            notes=json.loads(experiment.notes_json),
+        ),
         runs=runs,
         chosen=chosen,
         is_current=experiment_ref in current and all(run.row.is_current for run in chosen.values()),
@@ -139,7 +148,7 @@ def _counts(row: FinishedRun, deals: Mapping[str, str]) -> bool:
 
 def _run_facts(connection: sqlite3.Connection, row: FinishedRun) -> RunFacts:
     metrics = {
-        (part, each["metric"], each["class_name"]): Estimate(each["value"], each["low"], each["high"])
+        (part, each.metric, each.class_name): Estimate(each.value, each.low, each.high)
         for part in PARTS
         for each in metric_rows(connection, row.run, part)
     }
@@ -148,7 +157,7 @@ def _run_facts(connection: sqlite3.Connection, row: FinishedRun) -> RunFacts:
         split=setting_of(row.spec, "split") or {},
         versions=row.versions,
         metrics=metrics,
-        answers=tuple(answer_rows(connection, row.run)),
+        predicted=tuple(predicted_counts(connection, row.run)),
         overlaps=tuple(overlap_means(connection, row.run)),
     )
 

@@ -26,13 +26,13 @@ from boneexp.ledger.queries.predictions import prediction_rows
 from boneexp.ledger.queries.runs import RunStatus, run_row
 from boneexp.ledger.queue import Claim
 from boneexp.ledger.seals import results_hold
-from boneexp.ledger.statements import Facts
 from boneexp.results import (
-    CLASS_NAMES,
+    WITH_INTERVALS,
     EpochRecord,
     Failed,
     Finished,
     Kernels,
+    Metric,
     MetricValue,
     Outcome,
     Prediction,
@@ -47,12 +47,6 @@ from boneexp.study.settings import RunSpec
 from boneexp.text.labels import RESEARCH_ONLY
 
 FOLDER = "reproduced"
-COMPARED = {  # those of the view run_metrics that have an interval
-    "accuracy": ("accuracy", ""),
-    "macro_auroc": ("macro_auroc", ""),
-    "malignant_sensitivity": ("sensitivity", "Malignant"),
-    "malignant_specificity": ("specificity", "Malignant"),
-}
 
 
 @dataclass(frozen=True)
@@ -194,8 +188,8 @@ class _Stored:
     spec: RunSpec
     attempt: Attempt
     images: int
-    metrics: Sequence[Facts]
-    predictions: Sequence[Facts]
+    metrics: Sequence[MetricValue]
+    predictions: Sequence[Prediction]
     sealed: bool
 
 
@@ -262,23 +256,23 @@ def _compared(stored: _Stored, finished: Finished, folder: RunFolder, ready: Rea
     )
 
 
-def _figures(stored: Sequence[Facts], again: Sequence[MetricValue]) -> tuple[ReproducedMetric, ...]:
-    before = {(row["metric"], row["class_name"]): row for row in stored}
-    now = {(each.metric, each.class_name): each.value for each in again}
+def _figures(stored: Sequence[MetricValue], again: Sequence[MetricValue]) -> tuple[ReproducedMetric, ...]:
+    before = {Metric(each.metric, each.class_name): each for each in stored}
+    now = {Metric(each.metric, each.class_name): each.value for each in again}
     return tuple(
-        ReproducedMetric(figure, row["value"], row["low"], row["high"], now[name])
-        for figure, name in COMPARED.items()
-        for row in [before[name]]
+        ReproducedMetric(
+            metric.key, before[metric].value, before[metric].low, before[metric].high, now[metric]
+        )
+        for metric in WITH_INTERVALS
     )
 
 
-def _differences(stored: Sequence[Facts], again: Sequence[Prediction]) -> list[float]:
+def _differences(stored: Sequence[Prediction], again: Sequence[Prediction]) -> list[float]:
     """Return by how much each image's probabilities differ at most; 1 where only one of the two has it."""
-    before = {
-        (row["part"], row["image_id"], row["label"]): tuple(row[f"p_{name.lower()}"] for name in CLASS_NAMES)
-        for row in stored
-    }
-    now = {(each.part, each.image_id, CLASS_NAMES[each.label]): each.probabilities for each in again}
+    before, now = (
+        {(each.part, each.image_id, each.label): each.probabilities for each in predictions}
+        for predictions in (stored, again)
+    )
     return [
         max(abs(one - other) for one, other in zip(before[key], now[key], strict=True))
         if key in before and key in now

@@ -21,8 +21,7 @@ from boneexp.ledger.queries.attempts import Epoch, epochs_of_run
 from boneexp.ledger.queries.files import checkpoint_of
 from boneexp.ledger.queries.predictions import prediction_rows
 from boneexp.ledger.queries.runs import RunStatus, run_row
-from boneexp.ledger.statements import Facts
-from boneexp.results import Computing, EpochRecord, Outcome
+from boneexp.results import Computing, EpochRecord, Outcome, Prediction
 from boneexp.runs.children.work import work
 from boneexp.runs.context import WorkerContext
 from boneexp.runs.enqueue import planned, put_in_queue
@@ -92,9 +91,9 @@ def resume_check(computing: Computing, announce: Callable[..., None]) -> ResumeC
         unbroken = _result(folder / "unbroken", computing, announce, work)
         killed = _result(folder / "killed", computing, announce, killed_twice)
     difference = max(
-        abs(one[column] - other[column])
+        abs(first - second)
         for one, other in zip(unbroken.predictions, killed.predictions, strict=True)
-        for column in ("p_normal", "p_benign", "p_malignant")
+        for first, second in zip(one.probabilities, other.probabilities, strict=True)
     )
     return ResumeCheck(
         device=unbroken.run.device or "",
@@ -136,7 +135,7 @@ class _Result:
     run: RunStatus
     weights: str
     epochs: Sequence[Epoch]
-    predictions: Sequence[Facts]
+    predictions: Sequence[Prediction]
 
     @property
     def bits(self) -> object:

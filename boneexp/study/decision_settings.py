@@ -4,12 +4,11 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from boneexp.results import SPLITS
+from boneexp.results import COMPARED, SPLITS
 from boneexp.study.settings import OpenShare, Settings, Share, ShortText
 
-COMPARED = ("accuracy", "macro_auroc", "malignant_sensitivity")
 REFERENCE_FIGURES = (
-    *(f"{split}_{metric}" for split in SPLITS for metric in COMPARED),
+    *(f"{split}_{metric.key}" for split in SPLITS for metric in COMPARED),
     *(f"{split}_malignant_specificity" for split in SPLITS),
     "gradcam_iou",
 )

@@ -4,14 +4,14 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from boneexp.comparison.predictions import predictions_of_run
 from boneexp.evaluation.calibration import Consistency, consistency
 from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.paired import holm
 from boneexp.evaluation.temperature import tempered
 from boneexp.ledger.queries.experiments import ChosenRun
-from boneexp.ledger.queries.figures import test_metric
+from boneexp.ledger.queries.figures import metric_of_run
 from boneexp.promotion.gate.conditions import Condition
-from boneexp.promotion.gate.tested import test_predictions
 from boneexp.study.decision_settings import PromotionSettings
 from boneexp.text.labels import label
 
@@ -21,17 +21,17 @@ SEED = 42
 
 @dataclass(frozen=True)
 class Part:
-    """One test part: how its labels fit the probabilities, and the class called where it is but one."""
+    """One test part: how its labels fit the probabilities, and the class predicted for every image."""
 
     name: str
     tested: Consistency
-    only_class: str  # "" where several classes are called
+    only_class: str  # "" where several classes are predicted
 
     def shown(self) -> str:
         """Say it in a few words."""
         tested = self.tested
         about = f"{tested.value:.3f}, {tested.expected:.3f} expected, p = {tested.p_value:.3f}"
-        alone = f", every image called {self.only_class}" if self.only_class else ""
+        alone = f", every image predicted as {self.only_class}" if self.only_class else ""
         return f"{about}{alone} ({self.name})"
 
 
@@ -48,13 +48,15 @@ def calibration_condition(
             parts.append(part_of(label(run.split), predictions, policy.calibration_metric))
     met = is_calibrated(parts, policy.calibration_metric, policy.calibration_at_most)
     found = ", ".join([*(part.shown() for part in parts), *missing])
-    return Condition("calibration", "statistical", _asked(policy), None if met and missing else met, found)
+    return Condition(
+        "calibration", "statistical", _requirement(policy), None if met and missing else met, found
+    )
 
 
 def part_of(name: str, predictions: Predictions, metric: str) -> Part:
     """Return what is judged of the predictions of one test part."""
-    called = set(predictions.probabilities.argmax(axis=1).tolist())
-    only = predictions.class_names[called.pop()] if len(called) == 1 else ""
+    predicted = set(predictions.probabilities.argmax(axis=1).tolist())
+    only = predictions.class_names[predicted.pop()] if len(predicted) == 1 else ""
     return Part(name, consistency(predictions, metric, seed=SEED), only)
 
 
@@ -63,9 +65,9 @@ def is_calibrated(parts: Sequence[Part], metric: str, at_most: float) -> bool:
 
     A part does where the consistency test rejects, adjusted by Holm over the parts. With a bound above 0, a
     rejection counts only if the calibration error lies more than the bound above its mean under perfect
-    calibration: it is the size that matters. Of log loss and Brier score a bound is one of the figure itself,
-    without a test. A model that calls every image the same passes in no case: its
-    probabilities can be those of the classes, and tell nothing.
+    calibration: it is the size that matters. Of log loss and Brier score a bound is one of the metric itself,
+    without a test. A model that predicts one class for every image never passes: its probabilities can be
+    those of the classes, and say nothing.
     """
     if any(part.only_class for part in parts):
         return False
@@ -77,22 +79,22 @@ def is_calibrated(parts: Sequence[Part], metric: str, at_most: float) -> bool:
     return not any(part.tested.excess > at_most or not is_error for part in rejected)
 
 
-def _asked(policy: PromotionSettings) -> str:
+def _requirement(policy: PromotionSettings) -> str:
     scaled = " after temperature scaling" if policy.temperature_scaling else ""
-    figure, at_most = f"{label(policy.calibration_metric)}{scaled}", policy.calibration_at_most
+    metric, at_most = f"{label(policy.calibration_metric)}{scaled}", policy.calibration_at_most
     if at_most == 0:
-        return f"{figure}: what true probabilities would give"
+        return f"{metric}: what true probabilities would give"
     if policy.calibration_metric == "expected_calibration_error":
-        return f"{figure}: at most {at_most:g} above what true probabilities would give"
-    return f"{figure}: at most {at_most:g}"
+        return f"{metric}: at most {at_most:g} above what true probabilities would give"
+    return f"{metric}: at most {at_most:g}"
 
 
 def _probabilities(connection: sqlite3.Connection, run: ChosenRun, *, scaled: bool) -> Predictions | None:
-    """Return a run's test predictions, scaled by its temperature if asked; None where it has none."""
-    predictions = test_predictions(connection, run.run)
+    """Return a run's test predictions, scaled by its temperature if wanted; None where it has none."""
+    predictions = predictions_of_run(connection, run.run, "test")
     if not scaled:
         return predictions
-    temperature = test_metric(connection, run.run, "temperature")
-    if temperature is None:
+    temperature = metric_of_run(connection, run.run, "temperature")
+    if temperature is None or temperature.value is None:
         return None
-    return replace(predictions, probabilities=tempered(predictions.probabilities, temperature))
+    return replace(predictions, probabilities=tempered(predictions.probabilities, temperature.value))

@@ -3,20 +3,20 @@
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from boneexp.comparison.ranking import Comparison
+from boneexp.comparison.compared import Comparison
+from boneexp.comparison.metric_names import metric_named
+from boneexp.comparison.predictions import predictions_of_run
 from boneexp.comparison.references import reference_warning
 from boneexp.evaluation.differences import Model, paired_differences
 from boneexp.evaluation.inputs import Predictions
-from boneexp.evaluation.multiplicity import Estimate, above_reference
+from boneexp.evaluation.multiplicity import above_reference
 from boneexp.evaluation.paired import Difference, check_same_images
 from boneexp.ledger.promotions import Standing, standing
 from boneexp.ledger.queries.experiments import ChosenRun
-from boneexp.ledger.queries.figures import test_figures
 from boneexp.ledger.queries.promotions import promotion_rows
 from boneexp.ledger.seals import Subject, seal_holds
-from boneexp.ledger.statements import record
 from boneexp.promotion.gate.conditions import Condition
-from boneexp.promotion.gate.tested import test_predictions
+from boneexp.promotion.gate.estimates import estimate_of_run
 from boneexp.study.decision_settings import PromotionSettings
 from boneexp.text.labels import label, split_of
 
@@ -58,7 +58,7 @@ def _pair(
     promoted = _promoted(run, stands)
     if promoted is None:
         return None
-    first, second = (test_predictions(connection, each) for each in (promoted, run.run))
+    first, second = (predictions_of_run(connection, each, "test") for each in (promoted, run.run))
     try:
         check_same_images(first, second)
     except ValueError:
@@ -82,9 +82,8 @@ def _broken(connection: sqlite3.Connection, run: ChosenRun, stands: Standing) ->
 
 def _difference(first: Predictions, second: Predictions, figure: str) -> Difference:
     """Return how much the second is above the first in a figure such as "stratified_accuracy"."""
-    metric = split_of(figure)[1].removeprefix("malignant_")
-    class_name = "Malignant" if "malignant" in figure else ""
-    column = (metric, class_name)
+    metric = metric_named(split_of(figure)[1])
+    column = (metric.name, metric.class_name)
     return paired_differences(Model((first,)), Model((second,)), [column], seed=SEED)[column]
 
 
@@ -98,16 +97,15 @@ def _against_baseline(
     baseline = comparison.baseline.get(figure)
     if baseline is None:
         return None, "nothing else is promoted, and the study names no baseline for it"
-    if warning := reference_warning(record(run), "baseline", [baseline]):
+    if warning := reference_warning(run, "baseline", [baseline]):
         return None, warning
-    figures, metric = test_figures(connection, run.run), split_of(figure)[1]
-    value, low, high = (figures.get(f"{metric}{end}") for end in ("", "_low", "_high"))
-    if value is None or low is None or high is None:
+    estimate = estimate_of_run(connection, run, figure)
+    if estimate is None:
         return _judged(None, None, None, policy)
-    estimate = Estimate(metric, value, low, high, run.confidence)
     found = above_reference(estimate, 1, baseline.value, baseline.images)
     if found is None:  # without width
-        return _judged(value - baseline.value, low - baseline.value, low - baseline.value, policy)
+        low = estimate.low - baseline.value
+        return _judged(estimate.value - baseline.value, low, low, policy)
     return _judged(found.value, found.low, found.high, policy)
 
 

@@ -1,38 +1,49 @@
-"""What the experiments reached against a baseline that is kept: so that the decision can be told honestly."""
+"""What the experiments reached against a baseline that is kept, so that the documents can say it honestly."""
 
-from collections.abc import Iterator
-from typing import Any
+from dataclasses import dataclass
 
-from boneexp.comparison.ranking import Comparison
+from boneexp.comparison.compared import Comparison
 
 
-def reached(comparison: Comparison) -> list[dict[str, Any]]:
-    """Return each experiment's figures that have a baseline, ready for JSON.
+@dataclass(frozen=True)
+class Reached:
+    """One metric of one experiment beside the baseline.
 
     `above` and `surely` (by the whole interval of the difference, which allows for the best of several) are
     None where the images are not those of the baseline.
     """
-    return list(_figures(comparison))
+
+    figure: str
+    baseline: float
+    experiment: str
+    value: float
+    low: float | None
+    high: float | None
+    above: bool | None
+    surely: bool | None
 
 
-def _figures(comparison: Comparison) -> Iterator[dict[str, Any]]:
+def reached(comparison: Comparison) -> list[Reached]:
+    """Return each experiment's metrics that have a baseline."""
+    found = []
     for figure, baseline in comparison.baseline.items():
         for row in comparison.rows:
-            experiment = row["experiment_id"]
-            value, (low, high) = comparison.value(experiment, figure), comparison.interval(experiment, figure)
-            if value is not None:
-                about = {"figure": figure, "baseline": baseline.value, "experiment": experiment}
-                yield {
-                    **about,
-                    "value": value,
-                    "low": low,
-                    "high": high,
-                    **_above(comparison, experiment, figure),
-                }
-
-
-def _above(comparison: Comparison, experiment: str, figure: str) -> dict[str, bool | None]:
-    delta, difference = comparison.deltas(experiment)[figure], comparison.difference(experiment, figure)
-    if delta is None:
-        return {"above": None, "surely": None}
-    return {"above": delta > 0, "surely": difference is not None and difference.low > 0}
+            mean, experiment = comparison.mean(row.experiment_id, figure), row.experiment_id
+            if mean.value is None:
+                continue
+            delta, difference = (
+                comparison.deltas(experiment)[figure],
+                comparison.difference(experiment, figure),
+            )
+            each = Reached(
+                figure=figure,
+                baseline=baseline.value,
+                experiment=experiment,
+                value=mean.value,
+                low=mean.low,
+                high=mean.high,
+                above=None if delta is None else delta > 0,
+                surely=None if delta is None else difference is not None and difference.low > 0,
+            )
+            found.append(each)
+    return found

@@ -7,22 +7,20 @@ ledger, or the images are not those that the baseline was measured on, the answe
 import sqlite3
 from collections.abc import Iterator, Sequence
 
-from boneexp.comparison.ranking import Comparison
+from boneexp.comparison.compared import Comparison
 from boneexp.comparison.references import reference_warning
-from boneexp.evaluation.multiplicity import Estimate, above_reference
-from boneexp.ledger.queries.datasets import part_overlaps
+from boneexp.evaluation.multiplicity import above_reference
+from boneexp.ledger.queries.datasets import Overlap, part_overlaps
 from boneexp.ledger.queries.experiments import ChosenRun, chosen_run
-from boneexp.ledger.queries.figures import test_figures
 from boneexp.ledger.queries.predictions import shared_by_parts
-from boneexp.ledger.statements import Facts, record
 from boneexp.promotion.gate.calibration import calibration_condition
 from boneexp.promotion.gate.conditions import Condition
+from boneexp.promotion.gate.estimates import estimate_of_run
 from boneexp.promotion.gate.noninferior import not_inferior
 from boneexp.promotion.gate.subgroups import worst_subgroups
 from boneexp.study.decision_settings import PromotionSettings
-from boneexp.text.labels import label, split_of
+from boneexp.text.labels import label, part_label, split_of
 
-PARTS = {"train": "training", "val": "validation", "test": "test"}
 PAIRS_OF_PARTS = 3
 NOT_COUNTED = "not counted when the runs were queued; queue them again: boneexp queue"
 
@@ -50,9 +48,9 @@ def statistical_conditions(
 
 
 def _several_classes(runs: Sequence[ChosenRun]) -> Condition:
-    """Judge whether a model does more than call every test image the same class."""
+    """Judge whether a model predicts more than one class."""
     asked = "more than one class is predicted on each test part"
-    only = [f"run {run.run} calls every image {run.only_class}" for run in runs if run.only_class]
+    only = [f"run {run.run} predicts {run.only_class} for every image" for run in runs if run.only_class]
     found = "; ".join(only) or "every run predicts several"
     return Condition("several-classes", "statistical", asked, not only, found)
 
@@ -62,7 +60,7 @@ def _above_baseline(
 ) -> Condition:
     name = f"above-baseline {figure}"
     asked = f"{label(figure)}: whole interval above the baseline"
-    split, metric = split_of(figure)
+    split, _ = split_of(figure)
     run = next((run for run in runs if run.split == split), None)
     baseline, candidates = comparison.baseline.get(figure), comparison.candidates
     if run is None or baseline is None:
@@ -71,15 +69,13 @@ def _above_baseline(
     asked = f"{asked} of {baseline.value:.3f}"
     if candidates > 1:
         asked = f"{asked}, at the level for the best of {candidates} (each end 1 - 0.025/{candidates})"
-    if warning := reference_warning(record(run), "baseline", [baseline]):
+    if warning := reference_warning(run, "baseline", [baseline]):
         return Condition(name, "statistical", asked, None, warning)
-    figures = test_figures(connection, run.run)
-    value, low, high = (figures.get(f"{metric}{end}") for end in ("", "_low", "_high"))
-    if value is None or low is None or high is None:
-        found = f"run {run.run}: the figure or its interval is not reported"
+    estimate = estimate_of_run(connection, run, figure)
+    if estimate is None:
+        found = f"run {run.run}: the metric or its interval is not reported"
         return Condition(name, "statistical", asked, None, found)
-    found = f"{value:.3f} ({low:.3f}-{high:.3f}), run {run.run}"
-    estimate = Estimate(metric, value, low, high, run.confidence)
+    found = f"{estimate.value:.3f} ({estimate.low:.3f}-{estimate.high:.3f}), run {run.run}"
     difference = above_reference(estimate, candidates, baseline.value, baseline.images)
     if difference is None:
         found = f"{found}; an interval without width proves nothing"
@@ -95,29 +91,23 @@ def _above_baseline(
 
 def _patients_apart(connection: sqlite3.Connection, runs: Sequence[ChosenRun]) -> Condition:
     """Judge by the counts of the queueing: training, validation and test against each other."""
-    asked = "views of one patient lie in one part of each split"
+    name, asked = "leakage-patients", "views of one patient lie in one part of each split"
     columns = sorted({run.group_column or "" for run in runs})
     overlaps = [row for run in runs for row in part_overlaps(connection, run.run)]
     if "" in columns:
         found = "no splits.group_column says who the patients are, so their views may lie on both sides"
-        return Condition("leakage-patients", "statistical", asked, None, found)
+        return Condition(name, "statistical", asked, None, found)
     named = ", ".join(columns)
-    if shared := [row for row in overlaps if row["images_of_shared_groups"]]:
-        return Condition(
-            "leakage-patients",
-            "statistical",
-            asked,
-            False,
-            _shared(shared, "images_of_shared_groups", f"their {named}"),
-        )
+    if shared := _shared_groups(overlaps, f"their {named}"):
+        return Condition(name, "statistical", asked, False, shared)
     if _uncounted(connection, runs):
-        return Condition("leakage-patients", "statistical", asked, None, NOT_COUNTED)
-    alone = max(row["images_without_group"] for row in overlaps)
+        return Condition(name, "statistical", asked, None, NOT_COUNTED)
+    alone = max(row.images_without_group for row in overlaps)
     if alone:
         found = f"{alone} images of two parts have no {named}; their views may lie on both sides"
-        return Condition("leakage-patients", "statistical", asked, None, found)
+        return Condition(name, "statistical", asked, None, found)
     found = f"no image shares its {named} with one of another part, if that column tells patients apart"
-    return Condition("leakage-patients", "statistical", asked, True, found)
+    return Condition(name, "statistical", asked, True, found)
 
 
 def _parts_apart(connection: sqlite3.Connection, runs: Sequence[ChosenRun]) -> Condition:
@@ -126,28 +116,33 @@ def _parts_apart(connection: sqlite3.Connection, runs: Sequence[ChosenRun]) -> C
     problems = []
     for run in runs:
         shared = shared_by_parts(connection, run.run)
-        if shared["images"] or shared["groups"]:
-            predicted = f"{shared['images']} images and {shared['groups']} groups"
+        if shared.images or shared.groups:
+            predicted = f"{shared.images} images and {shared.groups} groups"
             problems.append(f"run {run.run}: {predicted} were predicted in validation and in test")
         overlaps = part_overlaps(connection, run.run)
-        for column, what in (
-            ("images_of_shared_groups", "their group"),
-            ("images_of_shared_pictures", "the picture"),
-        ):
-            if apart := [row for row in overlaps if row[column]]:
-                problems.append(f"run {run.run}: {_shared(apart, column, what)}")
+        for apart in (_shared_groups(overlaps, "their group"), _shared_pictures(overlaps)):
+            if apart:
+                problems.append(f"run {run.run}: {apart}")
     unknown = not problems and _uncounted(connection, runs)
     found = NOT_COUNTED if unknown else "; ".join(problems) or "none, by the counts of the queueing"
     return Condition("leakage-parts", "statistical", asked, None if unknown else not problems, found)
 
 
-def _shared(rows: Sequence[Facts], column: str, what: str) -> str:
-    parts = [
-        f"{row[column]} of {row['images']} {PARTS[row['second_part']]} images share {what} with "
-        f"{PARTS[row['first_part']]}"
-        for row in rows
-    ]
-    return ", ".join(parts)
+def _shared_groups(overlaps: Sequence[Overlap], what: str) -> str:
+    """Return which parts share groups; "" for none."""
+    shared = ((row, row.images_of_shared_groups) for row in overlaps)
+    return ", ".join(_share(row, images, what) for row, images in shared if images)
+
+
+def _shared_pictures(overlaps: Sequence[Overlap]) -> str:
+    """Return which parts share pictures; "" for none."""
+    shared = ((row, row.images_of_shared_pictures) for row in overlaps)
+    return ", ".join(_share(row, images, "the picture") for row, images in shared if images)
+
+
+def _share(row: Overlap, images: int, what: str) -> str:
+    second, first = part_label(row.second_part), part_label(row.first_part)
+    return f"{images} of {row.images} {second} images share {what} with {first}"
 
 
 def _uncounted(connection: sqlite3.Connection, runs: Sequence[ChosenRun]) -> bool:

@@ -7,27 +7,28 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from boneexp.comparison.predictions import predictions_of_run
+from boneexp.evaluation.inputs import Predictions
 from boneexp.evaluation.intervals import wilson_interval
 from boneexp.evaluation.paired import holm
 from boneexp.evaluation.power import correct, design_effect
 from boneexp.ledger.queries.experiments import ChosenRun
 from boneexp.ledger.queries.predictions import attribute_members
 from boneexp.promotion.gate.conditions import Condition
-from boneexp.promotion.gate.tested import test_predictions
 from boneexp.results import CLASS_NAMES
 from boneexp.study.decision_settings import PromotionSettings
 from boneexp.text.labels import label
 from boneexp.text.numbers import counted
 
-CONFIDENCE = 0.95  # of the intervals beside a subgroup's figure
+CONFIDENCE = 0.95  # of the intervals beside a subgroup's metric
 LEVEL = 0.05  # at which any subgroup is found below the floor where none is
-FIGURES = ("accuracy", "malignant_sensitivity")
 
 
 @dataclass(frozen=True)
 class _Judged:
-    """One figure of one subgroup; `effective` is its images divided by their design effect."""
+    """One metric of one subgroup; `effective` is its images divided by their design effect."""
 
+    metric: str
     where: str
     value: float
     images: int
@@ -35,12 +36,12 @@ class _Judged:
     effective: float
 
     def p_value(self, floor: float) -> float:
-        """Return the chance of so few hits or fewer where the true figure is the floor."""
+        """Return the chance of so few hits or fewer where the true value is the floor."""
         total = math.floor(self.effective)
         return binomial_tail(math.ceil(self.value * total - 1e-9), total, floor)
 
     def shown(self) -> str:
-        """The figure with its interval."""
+        """The metric with its interval."""
         low, high = wilson_interval(self.value * self.effective, self.effective, CONFIDENCE)
         return f"{self.value:.3f} ({low:.3f}-{high:.3f}) of {self.images} images, {self.where}"
 
@@ -48,11 +49,11 @@ class _Judged:
 def worst_subgroups(
     connection: sqlite3.Connection, runs: Sequence[ChosenRun], policy: PromotionSettings
 ) -> Iterator[Condition]:
-    """Yield a condition for each figure that has a floor, over the subgroups of all test parts."""
-    floors = (policy.least_accuracy, policy.least_malignant_sensitivity)
+    """Yield a condition for each metric that has a floor, over the subgroups of all test parts."""
+    floors = {"accuracy": policy.least_accuracy, "malignant_sensitivity": policy.least_malignant_sensitivity}
     found = [each for run in runs for each in _of_run(connection, run, policy.subgroups)]
-    for metric, floor in zip(FIGURES, floors, strict=True):
-        yield _condition([each for name, each in found if name == metric], metric, floor, policy)
+    for metric, floor in floors.items():
+        yield _condition([each for each in found if each.metric == metric], metric, floor, policy)
 
 
 def binomial_tail(hits: int, total: int, chance: float) -> float:
@@ -88,24 +89,35 @@ def _condition(found: Sequence[_Judged], metric: str, floor: float, policy: Prom
     )
 
 
-def _of_run(
-    connection: sqlite3.Connection, run: ChosenRun, attributes: Sequence[str]
-) -> Iterator[tuple[str, _Judged]]:
-    """Yield each figure of each subgroup of a run's test part; images of an unknown value form none."""
-    predictions = test_predictions(connection, run.run)
-    places = {image: place for place, image in enumerate(predictions.image_ids)}
-    members: dict[tuple[str, str], list[int]] = {}
+def _of_run(connection: sqlite3.Connection, run: ChosenRun, attributes: Sequence[str]) -> Iterator[_Judged]:
+    """Yield each metric of each subgroup of a run's test part; images of an unknown value form none."""
+    predictions = predictions_of_run(connection, run.run, "test")
+    positions = {image: position for position, image in enumerate(predictions.image_ids)}
+    members: dict[str, list[int]] = {}
     for row in attribute_members(connection, run.run, "test"):
-        if row["attribute"] in attributes and row["value"] != "not known":
-            members.setdefault((row["attribute"], row["value"]), []).append(places[row["image_id"]])
-    right, units = correct(predictions).astype(float), predictions.unit_numbers
+        if row.attribute in attributes and row.value != "not known":
+            where = f"{row.attribute} {row.value} ({label(run.split)})"
+            members.setdefault(where, []).append(positions[row.image_id])
     malignant = predictions.labels == CLASS_NAMES.index("Malignant")
-    for (attribute, value), images in members.items():
-        where = f"{attribute} {value} ({label(run.split)})"
+    for where, images in members.items():
         inside = np.array(images)
-        for metric, chosen in zip(FIGURES, (inside, inside[malignant[inside]]), strict=True):
-            if len(chosen):
-                hits, groups = right[chosen], units[chosen]
-                effective = len(chosen) / design_effect(hits, groups)
-                about = (float(hits.mean()), len(chosen), len(np.unique(groups)), effective)
-                yield metric, _Judged(where, *about)
+        yield from _fraction_correct("accuracy", where, predictions, inside)
+        yield from _fraction_correct("malignant_sensitivity", where, predictions, inside[malignant[inside]])
+
+
+def _fraction_correct(
+    metric: str, where: str, predictions: Predictions, images: np.ndarray
+) -> Iterator[_Judged]:
+    """Yield the fraction of these images that are predicted correctly; nothing where there is none."""
+    if not len(images):
+        return
+    hits = correct(predictions).astype(float)[images]
+    groups = predictions.unit_numbers[images]
+    yield _Judged(
+        metric=metric,
+        where=where,
+        value=float(hits.mean()),
+        images=len(images),
+        units=len(np.unique(groups)),
+        effective=len(images) / design_effect(hits, groups),
+    )

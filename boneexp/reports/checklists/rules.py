@@ -90,7 +90,7 @@ def has_grid(facts: Facts) -> str | None:
 
 def of_images_at_hand(facts: Facts) -> str | None:
     """Whether the images existed before the study; synthetic ones were made for it."""
-    real = facts.subject is not None and facts.subject.dataset["kind"] != "phantom"
+    real = facts.subject is not None and facts.subject.dataset.kind != "phantom"
     return "retrospective" if real else None
 
 
@@ -128,7 +128,7 @@ def several_seeds(facts: Facts) -> str | None:
 
 def paired_tests(facts: Facts) -> str | None:
     """Whether experiments were tested against each other."""
-    return "" if facts.analysed.paired or facts.verdict.tests else None
+    return "" if facts.analysed.tests or facts.verdict.tests else None
 
 
 def smallest_difference(facts: Facts) -> str | None:

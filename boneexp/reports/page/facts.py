@@ -4,28 +4,28 @@ import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from boneexp.comparison.ranking import Row
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.queries.events import Event
 from boneexp.ledger.queries.events import last_event as read_last_event
 from boneexp.ledger.queries.finished import Origin, current_origins
-from boneexp.ledger.queries.predictions import answer_rows, mistaken_rows
+from boneexp.ledger.queries.predictions import WrongPrediction, predicted_counts, wrong_predictions
 from boneexp.ledger.queries.promotions import promotion_rows
 from boneexp.ledger.queries.runs import RunStatus, run_rows
 from boneexp.reports.facts import Facts
 from boneexp.reports.page.forest import Panel, panels
 from boneexp.reports.page.run_charts import RunCharts, run_charts
+from boneexp.reports.subject import Row
 
 MOST_CHARTED = 40  # runs whose curves are in the page; about 12 kB each
 
 
 @dataclass(frozen=True)
 class Mistakes:
-    """The test images that a run of the subject called wrongly, the surest mistake first."""
+    """The test images that a run of the subject predicted wrongly, the most confident error first."""
 
     run: RunStatus
     images: int  # of the test part
-    rows: tuple[Row, ...]
+    rows: tuple[WrongPrediction, ...]
 
 
 @dataclass(frozen=True)
@@ -78,6 +78,6 @@ def gather_page(connection: sqlite3.Connection, facts: Facts) -> PageFacts:
 
 def _mistakes(connection: sqlite3.Connection, runs: list[RunStatus]) -> Iterator[Mistakes]:
     for row in runs:
-        answers = answer_rows(connection, row.run)
-        images = sum(each["images"] for each in answers if each["part"] == "test")
-        yield Mistakes(row, images, tuple(mistaken_rows(connection, row.run)))
+        counts = predicted_counts(connection, row.run)
+        images = sum(each.images for each in counts if each.part == "test")
+        yield Mistakes(row, images, tuple(wrong_predictions(connection, row.run)))

@@ -8,13 +8,12 @@ import math
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
-from boneexp.comparison.ranking import Row
+from boneexp.ledger.queries.comparison import SeedMean
 from boneexp.reports.facts import Facts
-from boneexp.results import SPLITS
+from boneexp.results import COMPARED, SPLITS
 from boneexp.text.labels import label
 from boneexp.text.numbers import format_estimate
 
-METRICS = ("accuracy", "macro_auroc", "malignant_sensitivity")
 LEFT, RIGHT, TOP = 104, 376, 8  # the edges of the plot
 LINE = 24  # height of one experiment
 MOST_LINES = 40
@@ -100,63 +99,73 @@ class Panel:
 def panels(facts: Facts) -> tuple[Panel, ...]:
     """Return the panels, stratified first; baseline and targets only where they are of the images."""
     return tuple(
-        panel for split in SPLITS for metric in METRICS for panel in _panels_of(facts, (split, metric))
+        panel for split in SPLITS for metric in COMPARED for panel in _panels_of(facts, split, metric.key)
     )
 
 
-def _panels_of(facts: Facts, what: tuple[str, str]) -> Iterator[Panel]:
-    """Yield a panel for each test set that a figure was measured on."""
-    split, metric = what
-    rows = [row for (_, own), row in facts.comparison.figures.items() if own == split]
-    known = [row for row in rows if row[metric] is not None]
-    test_sets = list(dict.fromkeys(row["test_set"] for row in known))
-    words = label(f"{split}_{metric}")
+@dataclass(frozen=True)
+class _Result:
+    """One experiment's metric on a split: its mean, and what it is marked with."""
+
+    experiment: str
+    test_set: str
+    mean: SeedMean
+    value: float
+    marks: str
+
+    @property
+    def whiskers(self) -> tuple[float | None, float | None]:
+        """The interval of a single run; of several seeds the lowest and the highest."""
+        if self.mean.seeds > 1:
+            return self.mean.lowest, self.mean.highest
+        return self.mean.low, self.mean.high
+
+
+def _panels_of(facts: Facts, split: str, metric: str) -> Iterator[Panel]:
+    """Yield a panel for each test set that a metric was measured on."""
+    known = [
+        _Result(experiment, each.test_set, mean, mean.value, facts.comparison.marks(experiment, split))
+        for (experiment, own), each in facts.comparison.results.items()
+        if own == split and (mean := each.metrics[metric]).value is not None
+    ]
+    test_sets = list(dict.fromkeys(each.test_set for each in known))
+    figure = f"{split}_{metric}"
+    words = label(figure)
     for test_set in test_sets:
         title = f"{words}, test set {test_set}" if len(test_sets) > 1 else words
-        on_it = [row for row in known if row["test_set"] == test_set]
-        yield _panel(facts, what, (title[:1].upper() + title[1:], on_it))
+        on_it = [each for each in known if each.test_set == test_set]
+        yield _panel(facts, figure, title[:1].upper() + title[1:], on_it)
 
 
-def _panel(facts: Facts, what: tuple[str, str], titled_rows: tuple[str, Sequence[Row]]) -> Panel:
-    figure, metric = "_".join(what), what[1]
-    title, rows = titled_rows
-    shown = sorted(rows, key=lambda row: -row[metric])[:MOST_LINES]
-    shown.sort(key=lambda row: (len(row["experiment"]), row["experiment"]))
+def _panel(facts: Facts, figure: str, title: str, results: Sequence[_Result]) -> Panel:
+    shown = sorted(results, key=lambda each: -each.value)[:MOST_LINES]
+    shown.sort(key=lambda each: (len(each.experiment), each.experiment))
     drawn = facts.comparison.drawn_references()
     baseline, target = (drawn.get((kind, figure)) for kind in ("baseline", "target"))
-    ends = [end for row in shown for end in (row[metric], *_whiskers(row, metric))]
+    ends = [end for each in shown for end in (each.value, *each.whiskers)]
     axis = _axis(end for end in (*ends, baseline, target) if end is not None)
     return Panel(
         title=title,
-        lines=tuple(_line(facts, axis, what, (place, row)) for place, row in enumerate(shown)),
-        left_out=len(rows) - len(shown),
+        lines=tuple(_line(facts, axis, position, each) for position, each in enumerate(shown)),
+        left_out=len(results) - len(shown),
         ticks=tuple(axis.ticks()),
         baseline=axis.mark(baseline),
         target=axis.mark(target),
     )
 
 
-def _line(facts: Facts, axis: Axis, what: tuple[str, str], placed: tuple[int, Row]) -> Line:
-    (split, metric), (place, row) = what, placed
-    name, (low, high) = row["experiment"], _whiskers(row, metric)
-    subject = facts.subject
+def _line(facts: Facts, axis: Axis, position: int, result: _Result) -> Line:
+    name, (low, high), subject = result.experiment, result.whiskers, facts.subject
     return Line(
         name=name,
         is_subject=subject is not None and subject.is_current and subject.experiment == name,
-        seeds=row["finished_runs"],
-        y=TOP + LINE * (place + 0.5),
-        x=axis.x_of(row[metric]),
+        seeds=result.mean.seeds,
+        y=TOP + LINE * (position + 0.5),
+        x=axis.x_of(result.value),
         low=None if low is None else axis.x_of(low),
         high=None if high is None else axis.x_of(high),
-        shown=f"{format_estimate(row[metric], low, high)}{facts.comparison.marks(name, split)}",
+        shown=f"{format_estimate(result.value, low, high)}{result.marks}",
     )
-
-
-def _whiskers(row: Row, metric: str) -> tuple[float | None, float | None]:
-    """Return the interval of a single run; of several seeds the lowest and the highest."""
-    ends = ("min", "max") if row["finished_runs"] > 1 else ("low", "high")
-    low, high = (row[f"{metric}_{end}"] for end in ends)
-    return low, high
 
 
 def _axis(values: Iterable[float]) -> Axis:

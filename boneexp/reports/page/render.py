@@ -67,7 +67,7 @@ def _source(text: str) -> str:
 
 def _overlays(page: PageFacts, artifacts: Path) -> dict[int, list[Thumbnail]]:
     """Return the overlays of mistaken images by run, as many of each run as there is room for."""
-    drawn = {mistakes.run.run: [row for row in mistakes.rows if row["overlay"]] for mistakes in page.mistakes}
+    drawn = {mistakes.run.run: [row for row in mistakes.rows if row.overlay] for mistakes in page.mistakes}
     each = MOST_OVERLAYS // max(1, sum(bool(rows) for rows in drawn.values()))
     return {run: [thumbnail(artifacts, row) for row in rows[:each]] for run, rows in drawn.items()}
 

@@ -11,7 +11,7 @@ import numpy as np
 
 from boneexp.evaluation.curves import precision_recall_points, reliability, roc_points, thinned
 from boneexp.ledger.queries.figures import metric_rows
-from boneexp.ledger.queries.predictions import prediction_rows
+from boneexp.ledger.queries.predictions import part_predictions
 from boneexp.ledger.queries.runs import RunStatus
 from boneexp.reports.numbers import Estimate
 from boneexp.results import CLASS_NAMES
@@ -86,13 +86,13 @@ class RunCharts:
 
 def run_charts(connection: sqlite3.Connection, row: RunStatus) -> RunCharts | None:
     """Return the charts of a run; None where it has no test predictions."""
-    rows = [each for each in prediction_rows(connection, row.run) if each["part"] == "test"]
+    rows = part_predictions(connection, row.run, "test")
     if not rows:
         return None
-    labels = np.array([CLASS_NAMES.index(each["label"]) for each in rows])
-    shares = np.array([[each[f"p_{name.lower()}"] for name in CLASS_NAMES] for each in rows])
+    labels = np.array([each.label for each in rows])
+    shares = np.array([each.probabilities for each in rows])
     metrics = {
-        (each["metric"], each["class_name"]): Estimate(each["value"], each["low"], each["high"])
+        (each.metric, each.class_name): Estimate(each.value, each.low, each.high)
         for each in metric_rows(connection, row.run)
     }
     return RunCharts(

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from boneexp.comparison.ranking import Row
 from boneexp.comparison.references import Target
 from boneexp.ledger.queries.runs import RunStatus
 from boneexp.reports.facts import Facts
@@ -29,15 +28,15 @@ def against_table(page: PageFacts) -> Table:
     comparison = page.facts.comparison
     figures = list(dict.fromkeys([*comparison.baseline, *comparison.targets]))
     header = ["Experiment", *(_held_title(page.facts, figure) for figure in figures)]
-    return table(header, (_against_row(page.facts, row, figures) for row in comparison.rows))
+    return table(header, (_against_row(page.facts, row.experiment_id, figures) for row in comparison.rows))
 
 
 def errors_table(mistakes: Mistakes) -> Table:
     """Return the misclassified test images, the most confident errors first; at most MOST_ERRORS."""
     header = ["Image", "Centre", "True class", "Predicted class", "Predicted probability"]
     rows = (
-        [row["image_id"], row["center"], row["label"], row["predicted"], estimate(row["p_called"])]
-        for row in mistakes.rows[:MOST_ERRORS]
+        [each.image_id, each.center, each.label, each.predicted, estimate(each.probability)]
+        for each in mistakes.rows[:MOST_ERRORS]
     )
     return table(header, rows)
 
@@ -45,7 +44,7 @@ def errors_table(mistakes: Mistakes) -> Table:
 def datasets_table(page: PageFacts) -> Table:
     """Return the datasets behind the results, with their fingerprints."""
     rows = (
-        [data_label(each["name"], each["kind"]), each["images"], _digest(each["fingerprint"])]
+        [data_label(each.name, each.kind), each.images, _digest(each.fingerprint)]
         for each in page.facts.comparison.datasets
     )
     return table(["Dataset", "Images", "Fingerprint"], rows)
@@ -88,10 +87,18 @@ def machines_table(page: PageFacts) -> Table:
 def uses_table(page: PageFacts) -> Table:
     """Return how often each test set was evaluated and used for a decision."""
     header = ["Split", "Finished runs", "Rejected late results", "Experiments", "Seeds", "Decisions"]
-    keys = ("finished_runs", "late_results", "experiments", "seeds", "decisions")
-    return table(
-        header, ([split_label(row["split"]), *(row[key] for key in keys)] for row in page.facts.verdict.uses)
+    rows = (
+        [
+            split_label(use.split),
+            use.finished_runs,
+            use.late_results,
+            use.experiments,
+            use.seeds,
+            use.decisions,
+        ]
+        for use in page.facts.verdict.uses
     )
+    return table(header, rows)
 
 
 def decisions_table(page: PageFacts) -> Table:
@@ -152,8 +159,7 @@ def _held_title(facts: Facts, figure: str) -> str:
     return f"{label(figure)} ({', '.join(known)})"
 
 
-def _against_row(facts: Facts, row: Row, figures: Sequence[str]) -> Iterator[object]:
-    experiment = row["experiment_id"]
+def _against_row(facts: Facts, experiment: str, figures: Sequence[str]) -> Iterator[object]:
     deltas = facts.comparison.deltas(experiment)
     targets = {target.figure: target for target in facts.comparison.targets_of(experiment)}
     yield experiment

@@ -8,10 +8,10 @@ from pathlib import Path
 
 from PIL import Image
 
-from boneexp.comparison.ranking import Row
 from boneexp.errors import Damaged
 from boneexp.files.atomic import inside
 from boneexp.files.reading import content_of
+from boneexp.ledger.queries.predictions import WrongPrediction
 
 LARGEST_BYTES = 8_000_000
 MOST_PIXELS = 16_000_000
@@ -23,21 +23,19 @@ QUALITY = 72
 class Thumbnail:
     """An overlay as a data URI, or why there is none."""
 
-    row: Row  # of evidence.mistaken_rows
+    row: WrongPrediction
     uri: str
     width_px: int
     height_px: int
     missing: str
 
 
-def thumbnail(artifacts: Path, row: Row) -> Thumbnail:
+def thumbnail(artifacts: Path, row: WrongPrediction) -> Thumbnail:
     """Return the row's overlay, made smaller; one that is missing, a link or no PNG is said, never raised."""
     try:
-        picture = _read(inside(artifacts, row["overlay"]))
+        picture = _read(inside(artifacts, row.overlay or ""))
     except (Damaged, OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-        return Thumbnail(
-            row, "", 0, 0, f"{row['overlay']} {_said(error)}; draw it again with: boneexp gradcam"
-        )
+        return Thumbnail(row, "", 0, 0, f"{row.overlay} {_said(error)}; draw it again with: boneexp gradcam")
     out = BytesIO()
     picture.save(out, "JPEG", quality=QUALITY, optimize=True)
     uri = f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"

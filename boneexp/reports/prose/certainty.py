@@ -35,7 +35,7 @@ def independence_assumption(facts: Facts) -> str:
 
 def multiplicity_correction(facts: Facts) -> str:
     """Return what is adjusted for multiple comparisons."""
-    if facts.analysed.paired or facts.verdict.tests:
+    if facts.analysed.tests or facts.verdict.tests:
         return (
             "P-values of paired tests are adjusted over all pairs for the same metric and split (Holm). "
             "Comparisons with the baseline and the targets are adjusted for the number of experiments. Other "
@@ -147,12 +147,12 @@ def subgroups_note(facts: Facts) -> str:
 
 def most_seeds(facts: Facts) -> int:
     """Return the largest number of seeds that an experiment was trained with."""
-    return max((row["finished_runs"] for row in facts.comparison.figures.values()), default=0)
+    return facts.comparison.most_seeds
 
 
 def external_validation(facts: Facts) -> str:
     """Return that no test is an external validation."""
-    splits = {split for (_, split), row in facts.comparison.figures.items() if row["finished_runs"]}
+    splits = {split for (_, split), each in facts.comparison.results.items() if each.finished_runs}
     splits |= set(facts.subject.chosen) if facts.subject else set()
     source = "All test sets come from the same dataset as the training images"
     if "center_holdout" not in splits:

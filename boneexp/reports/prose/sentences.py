@@ -3,11 +3,10 @@
 Good news and bad news take the same form: every claim is followed by its numbers.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 from boneexp.comparison.leakage import leak_sentence
-from boneexp.ledger.statements import record
+from boneexp.ledger.queries.datasets import SplitOverlap
 from boneexp.reports.facts import Facts, Held
 from boneexp.reports.prose.decision import overridden
 from boneexp.reports.subject import IOU_THRESHOLD, Subject
@@ -69,8 +68,8 @@ def study_design(facts: Facts) -> str:
     if facts.subject is None:
         return f"{kind}; {counted(len(facts.grid), 'experiment')}."
     dataset, splits = facts.subject.dataset, [split_label(split) for split in facts.subject.chosen]
-    images = f"{dataset['images']:,} images, {data_label(dataset['name'], dataset['kind'])}"
-    past = "" if dataset["kind"] == "phantom" else ", collected before the study (retrospective)"
+    images = f"{dataset.images:,} images, {data_label(dataset.name, dataset.kind)}"
+    past = "" if dataset.kind == "phantom" else ", collected before the study (retrospective)"
     evaluated = f"evaluated on {counted(len(splits), 'split')} ({listed(splits)})"
     return f"{kind}; {counted(len(facts.grid), 'experiment')} on {images}{past}, {evaluated}."
 
@@ -124,7 +123,7 @@ def baseline_differences(facts: Facts) -> str:
     if facts.subject is None or not above + others:
         return "none is known for both."
     if not facts.comparable:
-        return f"the images are {data_label(facts.subject.dataset['name'], facts.subject.dataset['kind'])}."
+        return f"the images are {data_label(facts.subject.dataset.name, facts.subject.dataset.kind)}."
     if above and others:
         return f"{_differences(above)}. At or below the baseline: {_differences(others)}."
     return f"{_differences(above + others)}."
@@ -202,20 +201,27 @@ def split_leakage(facts: Facts) -> str:
     """Return what training and test sets share, as counted when they were queued."""
     runs = facts.subject.chosen.values() if facts.subject else ()
     splits = [
-        {**record(run.row), "group_column": run.split.get("group_column"), "images": run.row.test_images}
+        SplitOverlap(
+            split=run.row.split,
+            group_column=run.split.get("group_column"),
+            images=run.row.test_images,
+            images_of_shared_groups=run.row.images_of_shared_groups,
+            images_of_shared_pictures=run.row.images_of_shared_pictures,
+            images_without_group=run.row.images_without_group,
+        )
         for run in runs
     ]
     found = [(leak_sentence(split) or _apart(split)) for split in splits] or facts.comparison.leaks
     return " ".join(dict.fromkeys(filter(None, found)))
 
 
-def _apart(split: Mapping[str, Any]) -> str:
+def _apart(split: SplitOverlap) -> str:
     """Return that training and test share no group; "" for a split without groups."""
-    column = split["group_column"]
+    column = split.group_column
     if not column:
         return ""
     return (
-        f"None of the {split['images']} {split_label(split['split'])} test images shares its {column} with a "
+        f"None of the {split.images} {split_label(split.split)} test images shares its {column} with a "
         "training image. If that column does not identify patients, the results are optimistic."
     )
 
@@ -230,10 +236,10 @@ def lesion_overlap(facts: Facts) -> str:
     """Return the overlap of the heat maps with annotated lesions in one sentence."""
     runs = facts.subject.chosen.items() if facts.subject else ()
     found = [
-        f"{format_estimate(run.iou)} over {counted(row['images'], 'annotated image')} ({split_label(split)})"
+        f"{format_estimate(run.iou)} over {counted(each.images, 'annotated image')} ({split_label(split)})"
         for split, run in runs
-        for row in run.overlaps
-        if abs(row["threshold"] - IOU_THRESHOLD) < 1e-9
+        for each in run.overlaps
+        if abs(each.threshold - IOU_THRESHOLD) < 1e-9
     ]
     mean = f"Mean IoU at threshold {IOU_THRESHOLD}"
     return f"{mean}: {listed(found)}." if found else f"{mean}: {UNKNOWN}; measure it with: boneexp gradcam."

@@ -1,28 +1,25 @@
 """Facts -> the tables about differences, calibration, subgroups, other centres and seeds."""
 
-from collections.abc import Mapping
-from typing import Any
-
 from boneexp.comparison.calibration import Calibration
-from boneexp.comparison.figure_names import Figure
+from boneexp.comparison.metric_names import has_direction
+from boneexp.comparison.paired_tests import PairedTest
+from boneexp.comparison.seeds import MetricSpread
 from boneexp.evaluation.intervals import FEW
 from boneexp.evaluation.metrics import LOWER_IS_BETTER
 from boneexp.evaluation.thresholds import OPERATING
 from boneexp.reports.facts import Facts
 from boneexp.reports.numbers import Number, difference, estimate, probability, temperature
 from boneexp.reports.subject import Subject
+from boneexp.results import Metric
 from boneexp.text.labels import label, metric_label, split_label
 from boneexp.text.markdown import Table, table
-
-Row = Mapping[str, Any]
 
 
 def paired_table(facts: Facts, experiment: str = "") -> Table:
     """Return the paired tests of `compare --paired`, of all pairs or of those with one experiment."""
-    rows = facts.analysed.paired.rows if facts.analysed.paired else []
     header = ["Split", "Metric", "First", "Second", "Images", "Second minus first"]
-    wanted = (row for row in rows if experiment in ("", row["first"], row["second"]))
-    return table([*header, "Test", "p", "p_holm", "False claim", "Verdict"], (_pair(row) for row in wanted))
+    wanted = (test for test in facts.analysed.tests if experiment in ("", test.first, test.second))
+    return table([*header, "Test", "p", "p_holm", "False claim", "Verdict"], map(_pair, wanted))
 
 
 def best_table(facts: Facts) -> Table:
@@ -49,9 +46,7 @@ def best_table(facts: Facts) -> Table:
 def subgroup_table(facts: Facts, split: str) -> Table:
     """Return the subject's metrics in every subgroup of a test set; those of too few images are left out."""
     rows = [each for each in facts.analysed.subgroups if each.split == split]
-    figures = (
-        [label(Figure(value.metric, value.class_name).name) for value in rows[0].figures] if rows else []
-    )
+    figures = [label(Metric(value.metric, value.class_name).key) for value in rows[0].metrics] if rows else []
     return table(
         ["Attribute", "Value", "Images", "Malignant", *figures, f"Fewer than {FEW} images"],
         (
@@ -60,7 +55,7 @@ def subgroup_table(facts: Facts, split: str) -> Table:
                 each.value,
                 each.images,
                 each.malignant_images,
-                *(estimate(value.value, value.low, value.high) for value in each.figures),
+                *(estimate(value.value, value.low, value.high) for value in each.metrics),
                 list(each.few) or "no",
             ]
             for each in rows
@@ -190,34 +185,29 @@ def operating_table(subject: Subject) -> Table:
 
 def variance_table(facts: Facts) -> Table:
     """Return how much of the variance of each metric comes from seeds and how much from experiments."""
-    rows = list(facts.analysed.seeds.tables.values())[1] if facts.analysed.seeds else ()
     header = ["Split", "Metric", "SD between seeds", "SD between experiments"]
     header += ["Fraction of variance between experiments", "Best minus runner-up", "Standard error"]
-    columns = ("between_seeds_sd", "between_experiments_sd", "experiment_share", "gap", "gap_error")
-    return table(
-        header,
-        (
-            [
-                split_label(row["split"]),
-                label(row["figure"]),
-                *(estimate(row[column]) for column in columns),
-            ]
-            for row in rows
-        ),
-    )
+    return table(header, map(_spread, facts.analysed.spreads))
 
 
-def _pair(row: Row) -> list[Any]:
+def _spread(each: MetricSpread) -> list[object]:
+    study, has_best = each.study, has_direction(each.metric)
+    values = [study.seed_sd, study.experiment_sd, study.experiment_share]
+    values += [study.gap, study.gap_error] if has_best else [None, None]
+    return [split_label(each.split), label(each.metric.key), *map(estimate, values)]
+
+
+def _pair(test: PairedTest) -> list[object]:
     return [
-        split_label(row["split"]),
-        label(row["figure"]),
-        row["first"],
-        row["second"],
-        row["images"],
-        difference(row["difference"], row["low"], row["high"]),
-        row["test"],
-        probability(row["p"]),
-        probability(row["p_holm"]),
-        probability(row["false_claim"]),
-        row["verdict"],
+        split_label(test.split),
+        label(test.figure),
+        test.first,
+        test.second,
+        test.images,
+        difference(test.difference, test.low, test.high),
+        test.test,
+        probability(test.p_value),
+        probability(test.adjusted_p),
+        probability(test.false_claim),
+        test.verdict,
     ]

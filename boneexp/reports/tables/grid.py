@@ -4,15 +4,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
 from typing import Any
 
-from boneexp.comparison.files import COLUMNS, shown
-from boneexp.comparison.ranking import Row
+from boneexp.comparison.files import COLUMNS, METRIC_COLUMNS, shown_metric
 from boneexp.comparison.references import Target
+from boneexp.ledger.queries.comparison import ComparedExperiment, SplitResult
 from boneexp.ledger.queries.experiments import GridExperiment
 from boneexp.reports.facts import Facts, Held
 from boneexp.reports.numbers import Number, difference, estimate, part_of
 from boneexp.reports.prose.sentences import selection_rule
 from boneexp.reports.subject import setting_of
-from boneexp.text.labels import data_label, label, split_label, split_of
+from boneexp.results import COMPARED
+from boneexp.text.labels import data_label, label, split_label
 from boneexp.text.markdown import Table, table
 from boneexp.text.numbers import listed, moment
 
@@ -80,8 +81,8 @@ def results_table(facts: Facts) -> Table:
     mixed = len(facts.comparison.datasets) > 1
     rows = (
         [
-            *(_result(facts, row, column) for column in COLUMNS.values()),
-            *([images.get(row["experiment_id"])] if mixed else []),
+            *_results(facts, row),
+            *([images.get(row.experiment_id)] if mixed else []),
         ]
         for row in facts.comparison.rows
     )
@@ -91,9 +92,9 @@ def results_table(facts: Facts) -> Table:
 def seeds_table(facts: Facts) -> Table:
     """Return the spread over seeds of every experiment that has several."""
     rows = (
-        [row["experiment"], split_label(row["split"]), row["finished_runs"], *_spreads(row)]
-        for row in facts.comparison.figures.values()
-        if row["finished_runs"] > 1
+        [each.experiment, split_label(each.split), each.finished_runs, *_spreads(each)]
+        for each in facts.comparison.results.values()
+        if each.finished_runs > 1
     )
     header = ["Experiment", "Split", "Seeds", "Accuracy", "Macro AUROC", "Malignant sensitivity"]
     return table(header, rows)
@@ -184,13 +185,12 @@ def setting_shown(settings: Mapping[str, Any], dotted: str) -> Any:
     return "none" if value in ("", []) else value
 
 
-def _result(facts: Facts, row: Row, column: str) -> object:
-    """Return one cell of the comparison; a number with what stands behind it, its interval or spread."""
-    text, value = shown(facts.comparison, row, column), row[column]
-    if not isinstance(value, float):
-        return value if text == str(value) else text
-    number = f"{value:.3f}{facts.comparison.marks(row['experiment_id'], split_of(column)[0])}"
-    return Number(number, value, text.removeprefix(number).strip()) if text.startswith(number) else text
+def _results(facts: Facts, row: ComparedExperiment) -> Iterator[object]:
+    """Yield the ten cells of the comparison; a metric with its interval or spread."""
+    yield from (row.experiment_id, row.backbone, row.image_size, row.annotations)
+    for figure in METRIC_COLUMNS:
+        found = shown_metric(facts.comparison, row.experiment_id, figure)
+        yield Number(found.number, row.means.get(figure), found.beside)
 
 
 def _subject_name(facts: Facts) -> str:
@@ -232,10 +232,10 @@ def _met_by_interval(target: Target) -> Any:
     return None if target.low is None else target.met_by_interval
 
 
-def _spreads(row: Row) -> Iterator[Number]:
-    for metric in ("accuracy", "macro_auroc", "malignant_sensitivity"):
-        low, high = row[f"{metric}_min"], row[f"{metric}_max"]
-        if low is None:
-            yield estimate(None)
+def _spreads(result: SplitResult) -> Iterator[Number]:
+    for metric in COMPARED:
+        mean = result.metrics[metric.key]
+        if mean.has_spread:
+            yield Number(f"{mean.value:.3f}", mean.value, f"(range {mean.lowest:.3f}-{mean.highest:.3f})")
         else:
-            yield Number(f"{row[metric]:.3f}", row[metric], f"(range {low:.3f}-{high:.3f})")
+            yield estimate(None)

@@ -3,8 +3,8 @@
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from boneexp.comparison.ranking import Row
 from boneexp.evaluation.metrics import OVERALL, PER_CLASS
+from boneexp.ledger.queries.datasets import CountedDataset
 from boneexp.reports.subject import RunFacts, Subject
 from boneexp.reports.tables.grid import IN_THE_GRID, setting_shown
 from boneexp.results import CLASS_NAMES
@@ -22,7 +22,7 @@ ALSO = {
 def details_table(subject: Subject) -> Table:
     """Return what the model is."""
     shown = {words: setting_shown(subject.settings, key) for key, words in {**IN_THE_GRID, **ALSO}.items()}
-    data = data_label(subject.dataset["name"], subject.dataset["kind"])
+    data = data_label(subject.dataset.name, subject.dataset.kind)
     about = {"Experiment": subject.experiment, "Name": subject.name, "Notes": subject.notes or "none"}
     rows = {**about, "Classes": list(CLASS_NAMES), **shown, "Images": data}
     return table(["Fact", "Value"], rows.items())
@@ -82,12 +82,12 @@ def class_table(run: RunFacts, part: str) -> Table:
 
 def center_table(run: RunFacts) -> Table:
     """Return how many test images of each centre were classified correctly."""
-    centers = sorted({row["center"] for row in run.answers if row["part"] == "test"})
+    centers = sorted({each.center for each in run.predicted if each.part == "test"})
     rows = (
         [
             center,
-            _correct(run, center=center),
-            *(_correct(run, center=center, label=name) for name in CLASS_NAMES),
+            _correct(run, center),
+            *(_correct(run, center, name) for name in CLASS_NAMES),
         ]
         for center in centers
     )
@@ -100,10 +100,10 @@ def confusion_table(run: RunFacts) -> Table:
         [name, *(run.images("test", label=name, predicted=predicted) for predicted in CLASS_NAMES)]
         for name in CLASS_NAMES
     )
-    return table(["Class", *(f"predicted {name}" for name in CLASS_NAMES)], rows if run.answers else [])
+    return table(["Class", *(f"predicted {name}" for name in CLASS_NAMES)], rows if run.predicted else [])
 
 
-def counts_table(dataset: Row) -> Table:
+def counts_table(dataset: CountedDataset) -> Table:
     """Return a dataset's images by centre and class."""
     counts = [
         (center, [by_class.get(name, 0) for name in CLASS_NAMES]) for center, by_class in _counts(dataset)
@@ -156,16 +156,16 @@ def overlap_table(subject: Subject) -> Table:
     rows = (
         [
             split_label(split),
-            row["layer"],
-            row["lesion"],
-            row["threshold"],
-            row["images"],
-            format_estimate(row["iou"]),
-            format_estimate(row["energy_inside"]),
-            format_estimate(row["pointing_hits"]),
+            each.layer,
+            each.lesion,
+            each.threshold,
+            each.images,
+            format_estimate(each.iou),
+            format_estimate(each.energy_inside),
+            format_estimate(each.pointing_hits),
         ]
         for split, run in subject.chosen.items()
-        for row in run.overlaps
+        for each in run.overlaps
     )
     header = [
         "Split",
@@ -180,16 +180,16 @@ def overlap_table(subject: Subject) -> Table:
     return table(header, rows)
 
 
-def _correct(run: RunFacts, **where: object) -> str:
-    """Return how many of the test images were classified correctly: "45 of 51"."""
-    images = run.images("test", **where)
-    names = [where["label"]] if "label" in where else CLASS_NAMES
-    correct = sum(run.images("test", **{**where, "label": name, "predicted": name}) for name in names)
+def _correct(run: RunFacts, center: int, label: str | None = None) -> str:
+    """Return how many of a centre's test images were classified correctly: "45 of 51"."""
+    images = run.images("test", center=center, label=label)
+    names = CLASS_NAMES if label is None else [label]
+    correct = sum(run.images("test", center=center, label=name, predicted=name) for name in names)
     return f"{correct} of {images}" if images else "no image"
 
 
-def _counts(dataset: Row) -> list[tuple[str, Mapping[str, int]]]:
-    return sorted(dataset["counts"].items())
+def _counts(dataset: CountedDataset) -> list[tuple[str, Mapping[str, int]]]:
+    return sorted(dataset.counts.items())
 
 
 def _thousands(images: Sequence[int]) -> list[str]:
