@@ -144,7 +144,7 @@ def test_a_part_without_a_class_is_refused_with_the_counts():
     dataset = tiny("NNNNNNBBBBBBMMM", "111122111122111")
     with pytest.raises(DataInvalid) as caught:
         center_holdout(dataset, **HOLDOUT)
-    assert "leaves test without a Malignant image (dealt: 2 to train, 1 to val, 0 to test)" in str(
+    assert "leaves test without a Malignant image (assigned: 2 to train, 1 to val, 0 to test)" in str(
         caught.value
     )
 

@@ -64,7 +64,7 @@ def _json_files(folder: Path) -> list[Path]:
 
 
 def _holds_shapes(path: Path) -> bool:
-    """Tell whether a file beside the images may be an annotation: other tools put other things there."""
+    """Return True if a file beside the images may be an annotation: other tools put other things there."""
     try:
         return b'"shapes"' in content_of(path, LARGEST_ANNOTATION_BYTES).replace(b"\0", b"")
     except OSError:

@@ -69,7 +69,7 @@ def bounds(points: Ring) -> Ring:
 
 
 def is_upright(points: Ring) -> bool:
-    """Tell whether a box with these corners is parallel to its frame: all but four true corners are."""
+    """Return True if a box with these corners is parallel to its frame: all but four true corners are."""
     hull = cv2.convexHull(points.astype(np.float32), returnPoints=False)
     near = np.minimum(points - points.min(axis=0), points.max(axis=0) - points)
     return len(hull) < 4 or bool((near <= 0.01 * (1 + np.ptp(points, axis=0))).all())

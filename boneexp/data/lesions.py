@@ -64,7 +64,7 @@ def lesion_of(shapes: Sequence[Shape], lesion: Lesion) -> list[Shape]:
 
 
 def touches(shape: Shape) -> bool:
-    """Tell whether some of the shape can lie on the image."""
+    """Return True if some of the shape can lie on the image."""
     corners = np.concatenate(shape.rings)
     return bool((corners.max(axis=0) >= 0).all() and (corners.min(axis=0) <= 1).all())
 
@@ -90,7 +90,7 @@ def _stored(picture: "Pictured", orientation: int) -> tuple[int, int]:
 
 
 def _is_drawn_before_turning(annotation: Annotation, picture: "Pictured") -> bool:
-    """Tell whether the frame is that of the stored picture and not that of the picture as EXIF turns it.
+    """Return True if the frame is that of the stored picture and not that of the picture as EXIF turns it.
 
     LabelMe shows and measures the turned one, so what fits both was drawn there.
     """
@@ -149,7 +149,7 @@ def _inner_points(shape: Shape) -> Ring:
 
 
 def _lies_in(points: Ring, container: Shape) -> bool:
-    """Tell whether more than half of the points lie in a box: few boxes are drawn to the pixel."""
+    """Return True if more than half of the points lie in a box: few boxes are drawn to the pixel."""
     corners = container.rings[0]
     sides = np.roll(corners, -1, axis=0) - corners
     away = points[:, None] - corners

@@ -1,7 +1,7 @@
-"""Deal the images out to train, validation and test, and never the same picture to two of them.
+"""Assign the images to training, validation and test set, and never the same picture to two of them.
 
-Images with equal perceptual hash or equal group are dealt as one unit. Units are taken in the order of a hash
-of the seed and their first image_id, so a split depends on neither the rows' order nor a library's generator.
+Images with equal perceptual hash or equal group are one unit. Units are taken in the order of a hash of the
+seed and their first image_id, so a split depends on neither the rows' order nor a library's generator.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ def stratified(dataset: Dataset, *, ratios: tuple[float, float, float], seed: in
     Raises:
         DataInvalid: a part would get no image of some class.
     """
-    dealt = _dealt(dataset, _units(dataset), dict(zip(PARTS, ratios, strict=True)), seed)
-    return _split("stratified", dataset, dealt)
+    assigned = _assigned(dataset, _units(dataset), dict(zip(PARTS, ratios, strict=True)), seed)
+    return _split("stratified", dataset, assigned)
 
 
 def center_holdout(
@@ -60,10 +60,10 @@ def center_holdout(
             left_out += training
         elif training:
             kept.append(training)
-    dealt = _dealt(dataset, kept, dict(zip(PARTS, ratios, strict=False)), seed)
-    dealt |= {index: "test" for index, center in enumerate(centers) if center in test_centers}
+    assigned = _assigned(dataset, kept, dict(zip(PARTS, ratios, strict=False)), seed)
+    assigned |= {index: "test" for index, center in enumerate(centers) if center in test_centers}
     notes = (*_left_out(dataset, left_out), *_unused_centers(dataset, {*train_centers, *test_centers}))
-    return _split("center_holdout", dataset, dealt, notes)
+    return _split("center_holdout", dataset, assigned, notes)
 
 
 def write_manifest(split: "Split", dataset: Dataset, path: Path) -> None:
@@ -102,21 +102,23 @@ def _units(dataset: Dataset) -> list[Unit]:
     return [tuple(unit) for unit in units.values()]
 
 
-def _dealt(dataset: Dataset, units: Iterable[Unit], ratios: Mapping[str, float], seed: int) -> dict[int, str]:
+def _assigned(
+    dataset: Dataset, units: Iterable[Unit], ratios: Mapping[str, float], seed: int
+) -> dict[int, str]:
     """Return the part of every image: large units first, each to the part that misses its classes most."""
     labels = dataset.labels
     counts = {unit: np.bincount(labels[list(unit)], minlength=len(CLASS_NAMES)) for unit in units}
     totals = sum(counts.values(), np.zeros(len(CLASS_NAMES), dtype=np.int64))
     quotas = np.array([_shares(total, list(ratios.values())) for total in totals.tolist()]).T
     room = quotas.copy()  # (parts, classes): how many images are still missing
-    dealt: dict[int, str] = {}
+    assigned: dict[int, str] = {}
     for unit in sorted(counts, key=lambda unit: (-len(unit), _draw(dataset, unit, seed))):
         overflow = np.maximum(counts[unit] - room, 0).sum(axis=1)
         missing = (counts[unit] * room / np.maximum(quotas, 1)).sum(axis=1)
         part = int(np.lexsort((-missing, overflow))[0])
         room[part] -= counts[unit]
-        dealt |= dict.fromkeys(unit, list(ratios)[part])
-    return dealt
+        assigned |= dict.fromkeys(unit, list(ratios)[part])
+    return assigned
 
 
 def _shares(total: int, ratios: Sequence[float]) -> list[int]:
@@ -154,8 +156,8 @@ def _unused_centers(dataset: Dataset, used: set[int]) -> tuple[str, ...]:
     return (f"centers in neither train_centers nor test_centers, so unused: {listed}",)
 
 
-def _split(name: str, dataset: Dataset, dealt: Mapping[int, str], notes: tuple[str, ...] = ()) -> "Split":
-    part_of = tuple(dealt.get(index, UNUSED) for index in range(len(dataset.radiographs)))
+def _split(name: str, dataset: Dataset, assigned: Mapping[int, str], notes: tuple[str, ...] = ()) -> "Split":
+    part_of = tuple(assigned.get(index, UNUSED) for index in range(len(dataset.radiographs)))
     for place, class_name in enumerate(CLASS_NAMES):
         counts = dict.fromkeys(PARTS, 0)
         for part, label in zip(part_of, dataset.labels, strict=True):
@@ -170,9 +172,9 @@ def _split(name: str, dataset: Dataset, dealt: Mapping[int, str], notes: tuple[s
 
 
 def _lacking(name: str, part: str, class_name: str, counts: Mapping[str, int]) -> str:
-    dealt = ", ".join(f"{count} to {other}" for other, count in counts.items())
+    counted = ", ".join(f"{count} to {other}" for other, count in counts.items())
     return (
-        f"the {name} split leaves {part} without a {class_name} image (dealt: {dealt}); "
+        f"the {name} split leaves {part} without a {class_name} image (assigned: {counted}); "
         f"use a dataset with more of them, or change ratios, centers or groups under [splits]"
     )
 

@@ -41,7 +41,7 @@ def study_split(dataset: Dataset, spec: SplitSpec) -> Split:
 
 
 def dataset_of(spec: RunSpec, artifacts: Path, progress: Progress | None = None) -> tuple[Dataset, Split]:
-    """Read the run's data and deal out its split again, and see that both are what was queued.
+    """Read the run's data and split it again, and see that both are what was queued.
 
     Raises:
         DataInvalid: the data or the split are not those of the spec any more.

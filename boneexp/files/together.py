@@ -24,7 +24,7 @@ class Prepared:
 
 
 def is_stale(prepared: Sequence[Prepared]) -> bool:
-    """Tell whether somebody has changed one of the files since; what was prepared would undo that."""
+    """Return True if somebody has changed one of the files since; what was prepared would undo that."""
     return any(stamp(each.path) != each.seen for each in prepared)
 
 

@@ -53,8 +53,8 @@ def save_last(path: Path, state: dict[str, Any], config_hash: str, progress: Pro
 def load_last(path: Path, config_hash: str) -> tuple[Progress, dict[str, Any]] | None:
     """Return where the run of that hash stands and its state dicts; None if there is nothing to go on from.
 
-    A file that is broken or of another run is no reason to fail: the run then begins anew. No digest of it is
-    in the ledger, since it changes with every epoch; the checksums inside it are looked at instead.
+    A file that is broken or of another run is no reason to fail: the run then starts again. The ledger has no
+    digest of it, since it changes with every epoch; the checksums inside it are looked at instead.
     """
     if not path.is_file():
         return None

@@ -46,7 +46,7 @@ def weights_of(path: Path) -> dict[str, torch.Tensor]:
 
 
 def is_archive(source: Path | bytes) -> bool:
-    """Tell whether it is a zip.
+    """Return True if it is a zip.
 
     Raises:
         ValueError: it is, and a bomb.

@@ -150,7 +150,7 @@ class CenterHoldoutSettings(Settings):
 
 
 class SplitsSettings(Settings):
-    """How the images are dealt out; not by the seed of training, so that all seeds share one test set."""
+    """How the images are split; not by the seed of training, so that all seeds share one test set."""
 
     seed: Seed = 42
     group_column: ShortText = ""

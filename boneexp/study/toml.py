@@ -72,7 +72,7 @@ def tables_of(text: str, where: str) -> dict[str, Any]:
 
 
 def _is_too_deep(value: Any) -> bool:
-    """Tell whether tables and arrays lie in one another deeper than in any grid."""
+    """Return True if tables and arrays lie in one another deeper than in any grid."""
     level = [value]
     for _ in range(DEEPEST + 1):
         inner = [each.values() if isinstance(each, dict) else each for each in level]
