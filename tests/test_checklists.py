@@ -8,6 +8,7 @@ from decided_facts import facts_of, model_card, poc_report
 from settled_ledger import settled_ledger
 
 from boneexp.files.folders import MODEL_CARD, POC_REPORT
+from boneexp.ledger.queries.figures import OverlapMean
 from boneexp.reports.analyses import Analysed
 from boneexp.reports.checklists.items import CLAIM, TRIPOD_AI
 from boneexp.reports.checklists.own_words import CARD, NOBODY, REPORT, own_words
@@ -138,7 +139,8 @@ def test_writing_a_section_and_taking_it_out_again_flips_the_answer(facts, tmp_p
 def test_the_level_of_the_parts_follows_the_group_column(facts):
     assert answers(CLAIM, facts)["20"] == "reported in the report, Methods: by image, not by patient"
     grouped = with_runs(
-        facts, split={**next(iter(facts.subject.chosen.values())).split, "group_column": "patient"}
+        facts,
+        assignment=replace(next(iter(facts.subject.chosen.values())).assignment, group_column="patient"),
     )
     assert answers(CLAIM, grouped)["20"] == "reported in the report, Methods: by patient"
 
@@ -151,14 +153,7 @@ def test_seeds_heat_maps_and_software_are_reported_only_where_there_are_some(fac
     seeded = facts_of(settled_ledger(tmp_path / "seeded.db", seeds=(42, 43)))
     assert "Results: over 2 seeds" in answers(CLAIM, seeded)["30"]
     assert "seeds" not in found["30"]
-    overlap = {
-        "threshold": 0.5,
-        "layer": "bn2",
-        "images": 3,
-        "iou": 0.1,
-        "energy_inside": 0.2,
-        "pointing_hits": 0.5,
-    }
+    overlap = OverlapMean(0.5, 3, 0.1, 0.2, 0.5, "bn2", "outline")
     looked = with_runs(facts, overlaps=(overlap,))
     assert answers(CLAIM, looked)["31"] == "reported in the report, Grad-CAM overlap with annotated lesions"
 

@@ -211,7 +211,7 @@ def test_what_is_not_true_any_more_is_not_said(facts, tmp_path):
 
 def test_groups_that_are_drawn_together_are_said_to_be_by_runs_that_draw_them(facts):
     def grouped(run):
-        return replace(run, split={**run.split, "group_column": "patient"})
+        return replace(run, assignment=replace(run.assignment, group_column="patient"))
 
     for text in both(with_runs(facts, grouped)):
         assert "groups of images with the same patient as independent" in text

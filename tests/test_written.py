@@ -115,7 +115,7 @@ def test_notes_group_columns_and_image_ids_open_no_heading_no_list_and_no_link(s
     facts = facts_of(settled_ledger(tmp_path / "ledger.db", designs=designs))
     dataset = {**facts.subject.dataset, "notes": [f"{OPENING}.jpeg is 1 x 1", "1. a", "- b", "=", "+ c"]}
     chosen = {
-        split: replace(run, split={**run.split, "group_column": OPENING})
+        split: replace(run, assignment=replace(run.assignment, group_column=OPENING))
         for split, run in facts.subject.chosen.items()
     }
     facts = replace(facts, subject=replace(facts.subject, dataset=dataset, chosen=chosen))

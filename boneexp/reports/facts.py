@@ -124,7 +124,7 @@ class Facts:
         value, low, high = estimate.value, estimate.low, estimate.high
         if value is None or low is None or high is None:
             return None
-        confidence = self.subject.setting("evaluation.confidence") if self.subject else None
+        confidence = self.subject.confidence if self.subject else None
         return multiplicity.Estimate(split_of(figure)[1], value, low, high, confidence or 0.95)
 
 

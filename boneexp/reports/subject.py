@@ -27,11 +27,27 @@ IOU_THRESHOLD = 0.5
 
 
 @dataclass(frozen=True)
+class Assignment:
+    """How a run's images were assigned to training, validation and test; empty where the spec has nothing."""
+
+    ratios: tuple[float, ...] = ()
+    train_centers: tuple[int, ...] = ()
+    test_centers: tuple[int, ...] = ()
+    seed: int | None = None
+    group_column: str = ""
+
+    @property
+    def holds_out_centers(self) -> bool:
+        """Whether whole centres are kept for the test set."""
+        return bool(self.train_centers)
+
+
+@dataclass(frozen=True)
 class RunFacts:
     """One finished run: its row of run_status, what made it, and what it reached."""
 
     row: FinishedRun
-    split: Mapping[str, Any]  # how the images were dealt out, as the spec has it
+    assignment: Assignment
     versions: Mapping[str, str]
     metrics: Mapping[tuple[str, str, str], Estimate]  # by (part, metric, class)
     predicted: tuple[PredictedCount, ...]
@@ -68,7 +84,7 @@ class Subject:
     experiment: str
     name: str
     notes: str
-    settings: Mapping[str, Any]
+    settings: Mapping[str, object]
     dataset: CountedDataset
     runs: tuple[RunFacts, ...]
     chosen: Mapping[str, RunFacts]  # by split: the promoted run, or the one that would be promoted
@@ -79,9 +95,11 @@ class Subject:
         """Whether a heat map has been held against an annotated lesion."""
         return any(run.overlaps for run in self.chosen.values())
 
-    def setting(self, dotted: str) -> Any:
-        """Return a resolved setting such as "training.batch_size"; None where the ledger has none."""
-        return setting_of(self.settings, dotted)
+    @property
+    def confidence(self) -> float | None:
+        """The confidence level of the intervals; None where the ledger has none."""
+        found = setting_of(self.settings, "evaluation.confidence")
+        return found if isinstance(found, float) else None
 
     def estimate(self, figure: str) -> Estimate:
         """Return a figure such as "stratified_accuracy"; over several seeds it is a mean without interval."""
@@ -123,7 +141,7 @@ def _described(connection: sqlite3.Connection, origins: list[RunOrigin], compari
     return Subject(
         experiment=experiment.experiment,
         name=experiment.name,
-        notes=setting_of(experiment.settings, "notes") or "",
+        notes=str(setting_of(experiment.settings, "notes") or ""),
         settings=experiment.settings,
         dataset=CountedDataset(
             fingerprint=experiment.data_fingerprint,
@@ -154,7 +172,7 @@ def _run_facts(connection: sqlite3.Connection, row: FinishedRun) -> RunFacts:
     }
     return RunFacts(
         row=row,
-        split=setting_of(row.spec, "split") or {},
+        assignment=_assignment(row.spec),
         versions=row.versions,
         metrics=metrics,
         predicted=tuple(predicted_counts(connection, row.run)),
@@ -162,9 +180,23 @@ def _run_facts(connection: sqlite3.Connection, row: FinishedRun) -> RunFacts:
     )
 
 
-def setting_of(settings: Mapping[str, Any], dotted: str) -> Any:
+def _assignment(spec: Mapping[str, object]) -> Assignment:
+    split = spec.get("split")
+    if not isinstance(split, Mapping):
+        return Assignment()
+    settings = split.get("settings") or {}
+    return Assignment(
+        ratios=tuple(settings.get("ratios", ())),
+        train_centers=tuple(settings.get("train_centers", ())),
+        test_centers=tuple(settings.get("test_centers", ())),
+        seed=split.get("seed"),
+        group_column=str(split.get("group_column") or ""),
+    )
+
+
+def setting_of(settings: Mapping[str, object], dotted: str) -> object:
     """Return a setting by its dotted name; None where there is none."""
-    value: Any = settings
+    value: object = settings
     for key in dotted.split("."):
         value = value.get(key) if isinstance(value, Mapping) else None
     return value

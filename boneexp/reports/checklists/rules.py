@@ -103,7 +103,7 @@ def level_of_sets(facts: Facts) -> str | None:
     """At which level the sets are disjoint."""
     if described(facts) is None or facts.subject is None:
         return None
-    columns = {str(run.split.get("group_column") or "") for run in facts.subject.chosen.values()}
+    columns = {run.assignment.group_column for run in facts.subject.chosen.values()}
     named = sorted(columns - {""})
     return f"by {listed(named)}" if named and "" not in columns else "by image, not by patient"
 

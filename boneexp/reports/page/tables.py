@@ -1,7 +1,6 @@
 """Facts -> the tables that only the page has."""
 
 from collections.abc import Iterator, Sequence
-from typing import Any
 
 from boneexp.comparison.references import Target
 from boneexp.ledger.queries.runs import RunStatus
@@ -123,7 +122,7 @@ def _digest(text: str | None) -> Cell | None:
     return Cell(text, is_digest=True) if text else None
 
 
-def _status_row(page: PageFacts, row: RunStatus) -> Iterator[Any]:
+def _status_row(page: PageFacts, row: RunStatus) -> Iterator[object]:
     run_id, done = row.run, row.epochs_done or 0
     yield Cell(str(run_id), run_id, anchor=f"run-{run_id}" if run_id in page.charted else "")
     yield from (row.experiment, row.name, split_label(row.split), row.seed)

@@ -14,7 +14,7 @@ FEW_IMAGES = 200  # below this, one image changes a sensitivity by half a percen
 def interval_method(facts: Facts) -> str:
     """Return how the intervals were computed."""
     subject, method = facts.subject, facts.comparison.intervals_sentence()
-    confidence = subject.setting("evaluation.confidence") if subject else None
+    confidence = subject.confidence if subject else None
     if confidence is None or not method:
         return f"Intervals: {UNKNOWN}."
     return f"Confidence level of the intervals: {confidence * 100:g} %. {method}"
@@ -178,7 +178,7 @@ def _groups(facts: Facts) -> list[str]:
     Older runs, which have no temperature, resampled single images whatever the column.
     """
     runs = facts.subject.chosen.values() if facts.subject else ()
-    columns = [str(run.split.get("group_column") or "") if _has_temperature(run) else "" for run in runs]
+    columns = [run.assignment.group_column if _has_temperature(run) else "" for run in runs]
     return sorted(set(columns)) if all(columns) else []
 
 

@@ -37,7 +37,7 @@ def _beyond_it(facts: Facts) -> Iterator[str]:
     if missed:
         yield f"Improve on the missed targets: {listed(missed)}."
     runs = facts.subject.chosen.values() if facts.subject else ()
-    if not all(run.split.get("group_column") for run in runs):
+    if not all(run.assignment.group_column for run in runs):
         yield "Identify images of the same patient and keep them in one set (splits.group_column)."
     if few_malignant(facts):
         yield "Collect more malignant images: a test set has few, so its intervals are wide."

@@ -203,7 +203,7 @@ def split_leakage(facts: Facts) -> str:
     splits = [
         SplitOverlap(
             split=run.row.split,
-            group_column=run.split.get("group_column"),
+            group_column=run.assignment.group_column or None,
             images=run.row.test_images,
             images_of_shared_groups=run.row.images_of_shared_groups,
             images_of_shared_pictures=run.row.images_of_shared_pictures,

@@ -14,33 +14,19 @@ from boneexp.results import Metric
 from boneexp.text.labels import label, metric_label, split_label
 from boneexp.text.markdown import Table, table
 
+PAIR = ("Split", "Metric", "First", "Second", "Images", "Second minus first", "Test", "p", "p_holm")
+
 
 def paired_table(facts: Facts, experiment: str = "") -> Table:
     """Return the paired tests of `compare --paired`, of all pairs or of those with one experiment."""
-    header = ["Split", "Metric", "First", "Second", "Images", "Second minus first"]
     wanted = (test for test in facts.analysed.tests if experiment in ("", test.first, test.second))
-    return table([*header, "Test", "p", "p_holm", "False claim", "Verdict"], map(_pair, wanted))
+    rows = ([*_pair(test), probability(test.false_claim), test.verdict] for test in wanted)
+    return table([*PAIR, "False claim", "Verdict"], rows)
 
 
 def best_table(facts: Facts) -> Table:
     """Return the paired tests of the best against each other experiment, in the metric that decides."""
-    verdict = facts.verdict
-    rows = (
-        [
-            split_label(each.split),
-            label(each.figure),
-            each.first,
-            each.second,
-            each.images,
-            difference(each.difference, each.low, each.high),
-            each.test,
-            probability(each.p_value),
-            probability(each.adjusted_p),
-        ]
-        for each in verdict.tests
-    )
-    header = ["Split", "Metric", "First", "Second", "Images", "Second minus first", "Test", "p", "p_holm"]
-    return table(header, rows)
+    return table(PAIR, map(_pair, facts.verdict.tests))
 
 
 def subgroup_table(facts: Facts, split: str) -> Table:
@@ -208,6 +194,4 @@ def _pair(test: PairedTest) -> list[object]:
         test.test,
         probability(test.p_value),
         probability(test.adjusted_p),
-        probability(test.false_claim),
-        test.verdict,
     ]

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import PurePath
-from typing import Any
 
 from boneexp.comparison.files import COLUMNS, METRIC_COLUMNS, shown_metric
 from boneexp.comparison.references import Target
@@ -171,7 +170,7 @@ def attempts_table(facts: Facts) -> Table:
     return table(header, ([row.attempts, row.outcome, row.failure_kind or "none"] for row in facts.attempts))
 
 
-def setting_shown(settings: Mapping[str, Any], dotted: str) -> Any:
+def setting_shown(settings: Mapping[str, object], dotted: str) -> object:
     """Return a setting in words; of a weights file only the name."""
     value = setting_of(settings, dotted)
     if dotted == "model.pretrained" and isinstance(value, bool):
@@ -179,9 +178,9 @@ def setting_shown(settings: Mapping[str, Any], dotted: str) -> Any:
     if dotted == "model.pretrained" and isinstance(value, str):
         return f"the file {PurePath(value).name}"
     if dotted == "data.decoding":
-        return DECODING.get(value, value)
+        return DECODING.get(str(value), value)
     if dotted == "data.lesion":
-        return LESIONS.get(value, value)
+        return LESIONS.get(str(value), value)
     return "none" if value in ("", []) else value
 
 
@@ -214,7 +213,7 @@ def _values(facts: Facts, key: str) -> set[str]:
     return {repr(setting_of(row.settings, key)) for row in facts.grid}
 
 
-def _grid_row(row: GridExperiment, keys: Sequence[str]) -> list[Any]:
+def _grid_row(row: GridExperiment, keys: Sequence[str]) -> list[object]:
     settings = [setting_shown(row.settings, key) for key in keys]
     data = data_label(row.data_name, row.data_kind)
     finished = part_of(row.finished_runs, row.runs)
@@ -226,7 +225,7 @@ def _difference(held: Held) -> Number:
     return difference(held.delta) if found is None else difference(found.value, found.low, found.high)
 
 
-def _met_by_interval(target: Target) -> Any:
+def _met_by_interval(target: Target) -> bool | str | None:
     if not target.comparable:
         return NOT_COMPARABLE
     return None if target.low is None else target.met_by_interval

@@ -1,11 +1,10 @@
 """Facts -> the tables about one experiment: its results, its images, its runs."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
 
 from boneexp.evaluation.metrics import OVERALL, PER_CLASS
 from boneexp.ledger.queries.datasets import CountedDataset
-from boneexp.reports.subject import RunFacts, Subject
+from boneexp.reports.subject import Assignment, RunFacts, Subject
 from boneexp.reports.tables.grid import IN_THE_GRID, setting_shown
 from boneexp.results import CLASS_NAMES
 from boneexp.text.labels import UNKNOWN, data_label, metric_label, part_label, split_label
@@ -33,9 +32,9 @@ def splits_table(subject: Subject) -> Table:
     rows = (
         [
             split_label(split),
-            _assignment(run.split.get("settings", {})),
-            run.split.get("seed"),
-            _kept_together(run.split.get("group_column")),
+            _assigned(run.assignment),
+            run.assignment.seed,
+            _kept_together(run.assignment.group_column),
         ]
         for split, run in subject.chosen.items()
     )
@@ -197,12 +196,11 @@ def _thousands(images: Sequence[int]) -> list[str]:
     return [f"{count:,}" for count in (*images, sum(images))]
 
 
-def _parts(subject: Subject, run: RunFacts) -> Iterator[list[Any]]:
+def _parts(subject: Subject, run: RunFacts) -> Iterator[list[object]]:
     """Yield training, validation and test; training is what is left, as the ledger has no row for it."""
     known = {part: [run.images(part, label=name) for name in CLASS_NAMES] for part in ("val", "test")}
-    settings = run.split.get("settings", {})
-    holdout = "train_centers" in settings
-    centers = {str(center) for center in settings.get("train_centers", ())}
+    holdout = run.assignment.holds_out_centers
+    centers = {str(center) for center in run.assignment.train_centers}
     counts = [by_class for center, by_class in _counts(subject.dataset) if not holdout or center in centers]
     taken = [known["val"]] if holdout else [known["val"], known["test"]]
     training = [
@@ -219,22 +217,23 @@ def _parts(subject: Subject, run: RunFacts) -> Iterator[list[Any]]:
         yield [split_label(run.row.split), part_label(part), *_thousands(images)]
 
 
-def _assignment(settings: Mapping[str, Any]) -> str | None:
-    ratios = " / ".join(f"{ratio * 100:g} %" for ratio in settings.get("ratios", ()))
-    if "train_centers" not in settings:
+def _assigned(assignment: Assignment) -> str | None:
+    ratios = " / ".join(f"{ratio * 100:g} %" for ratio in assignment.ratios)
+    if not assignment.holds_out_centers:
         return f"{ratios}, stratified by class, all centres" if ratios else None
     training, test = (
-        listed([str(center) for center in settings[key]]) for key in ("train_centers", "test_centers")
+        listed([str(center) for center in centers])
+        for centers in (assignment.train_centers, assignment.test_centers)
     )
     return f"{ratios} of centre {training}; test: centre {test}"
 
 
-def _kept_together(group_column: str | None) -> str:
+def _kept_together(group_column: str) -> str:
     same = "images with the same perceptual hash"
     return f"{same} or the same {group_column}" if group_column else same
 
 
-def _run_row(subject: Subject, run: RunFacts) -> list[Any]:
+def _run_row(subject: Subject, run: RunFacts) -> list[object]:
     row = run.row
     batch = f"{row.batch_size}"
     if row.micro_batch < row.batch_size:
