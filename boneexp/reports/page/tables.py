@@ -51,15 +51,8 @@ def datasets_table(page: PageFacts) -> Table:
 
 def origins_table(page: PageFacts) -> Table:
     """Return the hashes of each finished run of the current grid."""
-    header = [
-        "Run",
-        "Experiment",
-        "Split",
-        "Seed",
-        "Config hash",
-        "Split digest",
-        "SHA-256 of the checkpoint",
-    ]
+    header = ["Run", "Experiment", "Split", "Seed", "Config hash", "Split digest"]
+    header += ["SHA-256 of the checkpoint"]
     rows = (
         [
             row.run,

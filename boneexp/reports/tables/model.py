@@ -124,19 +124,8 @@ def parts_table(subject: Subject) -> Table:
 
 def runs_table(subject: Subject) -> Table:
     """Return the training of each of the subject's runs."""
-    header = [
-        "Run",
-        "Split",
-        "Seed",
-        "Chosen",
-        "Epochs",
-        "Best epoch",
-        "Training time",
-        "Batch",
-        "Attempts",
-        "Device",
-        "Finished",
-    ]
+    header = ["Run", "Split", "Seed", "Chosen", "Epochs", "Best epoch", "Training time", "Batch"]
+    header += ["Attempts", "Device", "Finished"]
     return table(header, (_run_row(subject, run) for run in subject.runs))
 
 
@@ -166,16 +155,8 @@ def overlap_table(subject: Subject) -> Table:
         for split, run in subject.chosen.items()
         for each in run.overlaps
     )
-    header = [
-        "Split",
-        "Layer",
-        "Lesion",
-        "Threshold",
-        "Annotated images",
-        "Mean IoU",
-        "Mean energy inside",
-        "Peak inside lesion",
-    ]
+    header = ["Split", "Layer", "Lesion", "Threshold", "Annotated images"]
+    header += ["Mean IoU", "Mean energy inside", "Peak inside lesion"]
     return table(header, rows)
 
 
