@@ -25,13 +25,13 @@ MOST_PAIRED = 6  # experiments of which every pair is tested; each pair takes ab
 class Analysed:
     """The answers that the documents print; what is empty is not known, or was too much to compute."""
 
-    tests: tuple[PairedTest, ...] = ()  # of every pair, on the test parts
+    tests: tuple[PairedTest, ...] = ()  # of every pair, on the test sets
     paired_notes: tuple[str, ...] = ()  # how to read them
     spreads: tuple[MetricSpread, ...] = ()  # over several seeds
     seed_notes: tuple[str, ...] = ()
-    subgroups: tuple[SubgroupMetrics, ...] = ()  # of the subject's chosen runs, on their test parts
+    subgroups: tuple[SubgroupMetrics, ...] = ()  # of the subject's chosen runs, on their test sets
     gaps: tuple[GeneralisationGap, ...] = ()  # of the subject
-    calibration: tuple[Calibration, ...] = ()  # of the subject's chosen runs, on their test parts
+    calibration: tuple[Calibration, ...] = ()  # of the subject's chosen runs, on their test sets
 
 
 def analysed(
@@ -40,8 +40,8 @@ def analysed(
     """Return the answers about all experiments, and those about one.
 
     Args:
-        connection: within `one_moment`.
-        comparison: of the test part.
+        connection: within `read_snapshot`.
+        comparison: of the test set.
         experiment: the subject's; None where there is none.
         chosen: its chosen runs. Only runs of the grid that was queued last can be asked about.
     """

@@ -76,7 +76,7 @@ def standing_text(path: Path, largest_bytes: int = LARGEST_BYTES) -> str | None:
 
 
 def _words_in(name: str, text: str | None) -> Own:
-    with suppress(BoneexpError):  # broken markers are told where the text is brought up to date
+    with suppress(BoneexpError):  # broken markers are reported when the text is updated
         return own_words(NAMED[name], text or "")
     return NOBODY
 

@@ -30,17 +30,17 @@ from boneexp.text.labels import split_of
 
 @dataclass(frozen=True)
 class Held:
-    """One figure of the subject, held against the study's baseline and target."""
+    """One metric of the subject, compared with the study's baseline and target."""
 
     figure: str
     estimate: Estimate
     baseline: float | None
-    difference: Difference | None  # with an interval that allows for the best of several
+    difference: Difference | None  # its interval is adjusted for selecting the best of several
     target: Target | None
 
     @property
     def delta(self) -> float | None:
-        """How far the figure lies above the baseline."""
+        """How far the metric lies above the baseline."""
         value = self.estimate.value
         return None if value is None or self.baseline is None else value - self.baseline
 
@@ -66,12 +66,12 @@ class Facts:
 
     @property
     def comparable(self) -> bool:
-        """Whether figures may be held against the baseline: it is of their images."""
+        """Whether results may be compared with the baseline: it is of their images."""
         return self._are_of(self.comparison.baseline)
 
     @property
     def targets_comparable(self) -> bool:
-        """Whether figures may be held against the targets."""
+        """Whether results may be compared with the targets."""
         return self._are_of(self.comparison.targets)
 
     @property
@@ -90,13 +90,13 @@ class Facts:
 
     @property
     def banners(self) -> tuple[str, ...]:
-        """What must stand above every number: that the data are not BTXRD."""
+        """The warnings above every number: that the data are not BTXRD."""
         datasets = [*self.comparison.datasets, *([self.subject.dataset] if self.subject else [])]
         return tuple(dict.fromkeys(filter(None, map(data_warning, datasets))))
 
     @property
     def held(self) -> tuple[Held, ...]:
-        """The subject's figures for which the study has a baseline or a target."""
+        """The subject's metrics for which the study has a baseline or a target."""
         baseline, targets = self.comparison.baseline, self.comparison.targets
         known = [figure for figure in REFERENCE_FIGURES if figure in {**baseline, **targets}]
         in_order = sorted(known, key=lambda figure: (*SPLITS, "").index(split_of(figure)[0]))
@@ -133,7 +133,7 @@ def gather(connection: sqlite3.Connection, promotion: Row | None, now: float) ->
 
     Args:
         connection: of `database.reading`.
-        promotion: the decision that the documents are to tell.
+        promotion: the decision that the documents report.
         now: the date that they carry, in seconds since the epoch.
     """
     with read_snapshot(connection):

@@ -54,13 +54,13 @@ class RunFacts:
     overlaps: tuple[OverlapMean, ...]  # Grad-CAM, by threshold
 
     def estimate(self, part: str, metric: str, class_name: str = "") -> Estimate:
-        """Return a figure; an empty one where it is not known."""
+        """Return a metric; an empty one where it is not known."""
         return self.metrics.get((part, metric, class_name), Estimate())
 
     def images(
         self, part: str, *, center: int | None = None, label: str | None = None, predicted: str | None = None
     ) -> int:
-        """Count the predicted images of a part, of all or of those that match, say, label="Malignant"."""
+        """Count the predicted images of a set, all or those that match, say, label="Malignant"."""
         return sum(
             each.images
             for each in self.predicted
@@ -92,7 +92,7 @@ class Subject:
 
     @property
     def has_overlap(self) -> bool:
-        """Whether a heat map has been held against an annotated lesion."""
+        """Whether a heat map has been compared with an annotated lesion."""
         return any(run.overlaps for run in self.chosen.values())
 
     @property
@@ -102,9 +102,9 @@ class Subject:
         return found if isinstance(found, float) else None
 
     def estimate(self, figure: str) -> Estimate:
-        """Return a figure such as "stratified_accuracy"; over several seeds it is a mean without interval."""
+        """Return a metric such as "stratified_accuracy"; over several seeds it is a mean without interval."""
         split, metric = split_of(figure)
-        if not split:  # the overlap of heat maps, which is one figure of all splits
+        if not split:  # the overlap of heat maps, which is one metric of all splits
             return Estimate(next((run.iou for run in self.chosen.values() if run.iou is not None), None))
         named = metric_named(metric)
         runs = [run for run in self.runs if run.row.split == split]
@@ -132,9 +132,9 @@ def subject_of(
 def _described(connection: sqlite3.Connection, origins: list[RunOrigin], comparison: Comparison) -> Subject:
     experiment_ref = origins[0].experiment_ref
     experiment = experiment_row(connection, experiment_ref)
-    deals = {row.split: row.split_digest for row in origins}
+    digests = {row.split: row.split_digest for row in origins}
     rows = finished_runs(connection, experiment_ref)
-    runs = tuple(_run_facts(connection, row) for row in rows if _counts(row, deals))
+    runs = tuple(_run_facts(connection, row) for row in rows if _belongs(row, digests))
     ids = {row.run for row in origins}
     chosen = {run.row.split: run for run in runs if run.row.run in ids}
     current = [result.experiment_ref for result in comparison.results.values()]
@@ -157,10 +157,10 @@ def _described(connection: sqlite3.Connection, origins: list[RunOrigin], compari
     )
 
 
-def _counts(row: FinishedRun, deals: Mapping[str, str]) -> bool:
-    """Whether a run belongs to the subject: of the chosen run's deal, or of the grid queued last."""
-    if row.split in deals:
-        return row.split_digest == deals[row.split]
+def _belongs(row: FinishedRun, digests: Mapping[str, str]) -> bool:
+    """Whether a run belongs to the subject: with the chosen run's split, or of the grid queued last."""
+    if row.split in digests:
+        return row.split_digest == digests[row.split]
     return bool(row.is_current)
 
 

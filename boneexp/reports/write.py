@@ -1,4 +1,4 @@
-"""`report`: the documents and the page written anew from the ledger, or held against it."""
+"""`report`: the documents and the page updated from the ledger, or checked against it."""
 
 import sqlite3
 from pathlib import Path
@@ -21,7 +21,7 @@ from boneexp.reports.page.render import report_page
 
 
 def write_report(place: Place, now: float, *, with_page: bool) -> list[Path]:
-    """Write both documents anew, also where nobody has decided yet; return their paths.
+    """Update both documents, also before anybody has decided; return their paths.
 
     With the page go comparison.csv and .json: Grad-CAM after the last `compare` has changed what they say.
 

@@ -24,7 +24,7 @@ class Mistakes:
     """The test images that a run of the subject predicted wrongly, the most confident error first."""
 
     run: RunStatus
-    images: int  # of the test part
+    images: int  # of the test set
     rows: tuple[WrongPrediction, ...]
 
 
@@ -33,7 +33,7 @@ class PageFacts:
     """What the page shows."""
 
     facts: Facts
-    comparable: bool  # whether baseline or targets may be held against anything here
+    comparable: bool  # whether baseline or targets apply to anything here
     runs: tuple[RunStatus, ...]  # run_status, of every run
     forest: tuple[Panel, ...]
     charts: tuple[RunCharts, ...]  # the subject's own runs first
@@ -55,7 +55,7 @@ class PageFacts:
 
 
 def gather_page(connection: sqlite3.Connection, facts: Facts) -> PageFacts:
-    """Read the rest of what the page shows, within the `one_moment` in which `facts` were gathered."""
+    """Read the rest of what the page shows, within the `read_snapshot` in which `facts` were gathered."""
     rows = {row.run: row for row in run_rows(connection)}
     origins = current_origins(connection)
     chosen = facts.subject.chosen.values() if facts.subject else ()

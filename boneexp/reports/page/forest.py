@@ -1,6 +1,6 @@
-"""The comparison's figures with their intervals -> a forest plot: where each experiment's line lies.
+"""The comparison's metrics with their intervals -> a forest plot: where each experiment's line lies.
 
-One panel per figure and test set, so that figures of different images never stand on one axis. Lengths are
+One panel per metric and test set, so that results on different images never share an axis. Lengths are
 SVG units; what is drawn with them is the template's.
 """
 
@@ -73,7 +73,7 @@ class Line:
 
 @dataclass(frozen=True)
 class Panel:
-    """One figure of every experiment that was tested on the same images."""
+    """One metric of every experiment that was tested on the same images."""
 
     title: str
     lines: tuple[Line, ...]

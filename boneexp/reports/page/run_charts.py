@@ -1,7 +1,7 @@
 """One run's predictions -> what its charts on the page are drawn from: curves, bins, confusions.
 
-Coordinates are whole thousandths of a square with its origin at the top left, as SVG counts; figures are not
-computed here, they stand in the ledger.
+Coordinates are whole thousandths of a square with its origin at the top left, as SVG counts; metrics are not
+computed here, they are read from the ledger.
 """
 
 import sqlite3
@@ -24,13 +24,13 @@ LARGEST_DOT = 36  # radius of the bin with the most images
 
 @dataclass(frozen=True)
 class ClassCurves:
-    """One class against the others: SVG paths ("" where undefined), and the ledger's figures."""
+    """One class against the others: SVG paths ("" where undefined), and the ledger's metrics."""
 
     name: str
     images: int
     roc: str
     precision_recall: str
-    chance: int  # height of the precision of calling every image so
+    chance: int  # height of the precision of predicting this class for every image
     auroc: Estimate
     average_precision: Estimate
 
@@ -54,23 +54,23 @@ class Cell:
     """One cell of the confusion matrix."""
 
     images: int
-    share: float | None  # of the row; None in a row without images
+    fraction: float | None  # of the row; None in a row without images
 
     @property
     def shown(self) -> str:
-        """The share in per cent."""
-        return "–" if self.share is None else f"{100 * self.share:.1f} %"
+        """The fraction in per cent."""
+        return "–" if self.fraction is None else f"{100 * self.fraction:.1f} %"
 
 
 @dataclass(frozen=True)
 class RunCharts:
-    """All that the page draws of one run's test part."""
+    """All that the page draws of one run's test set."""
 
     row: RunStatus
     metrics: dict[tuple[str, str], Estimate]
     curves: tuple[ClassCurves, ...]
     dots: tuple[Dot, ...]
-    confusion: tuple[tuple[Cell, ...], ...]  # true class by called class
+    confusion: tuple[tuple[Cell, ...], ...]  # true class by predicted class
     images: int
 
     @property
@@ -80,7 +80,7 @@ class RunCharts:
         return f"Run {row.run}: {row.experiment}, {split_label(row.split)}, seed {row.seed}"
 
     def figure(self, metric: str, class_name: str = "") -> Estimate:
-        """Return a figure of the ledger; an empty one where it has none."""
+        """Return a metric of the ledger; an empty one where it has none."""
         return self.metrics.get((metric, class_name), Estimate())
 
 
@@ -90,7 +90,7 @@ def run_charts(connection: sqlite3.Connection, row: RunStatus) -> RunCharts | No
     if not rows:
         return None
     labels = np.array([each.label for each in rows])
-    shares = np.array([each.probabilities for each in rows])
+    probabilities = np.array([each.probabilities for each in rows])
     metrics = {
         (each.metric, each.class_name): Estimate(each.value, each.low, each.high)
         for each in metric_rows(connection, row.run)
@@ -98,17 +98,19 @@ def run_charts(connection: sqlite3.Connection, row: RunStatus) -> RunCharts | No
     return RunCharts(
         row=row,
         metrics=metrics,
-        curves=tuple(_class_curves(label, labels, shares, metrics) for label in range(len(CLASS_NAMES))),
-        dots=_dots(labels, shares),
-        confusion=_confusion(labels, shares.argmax(axis=1)),
+        curves=tuple(
+            _class_curves(label, labels, probabilities, metrics) for label in range(len(CLASS_NAMES))
+        ),
+        dots=_dots(labels, probabilities),
+        confusion=_confusion(labels, probabilities.argmax(axis=1)),
         images=len(rows),
     )
 
 
 def _class_curves(
-    label: int, labels: np.ndarray, shares: np.ndarray, metrics: dict[tuple[str, str], Estimate]
+    label: int, labels: np.ndarray, probabilities: np.ndarray, metrics: dict[tuple[str, str], Estimate]
 ) -> ClassCurves:
-    name, positive, scores = CLASS_NAMES[label], labels == label, shares[:, label]
+    name, positive, scores = CLASS_NAMES[label], labels == label, probabilities[:, label]
     return ClassCurves(
         name=name,
         images=int(positive.sum()),
@@ -133,8 +135,8 @@ def _steps(points: np.ndarray) -> str:
     return f"M{_across(x)} {_up(y)}" + "".join(f"V{_up(y)}H{_across(x)}" for x, y in others)
 
 
-def _dots(labels: np.ndarray, shares: np.ndarray) -> tuple[Dot, ...]:
-    bins = reliability(labels, shares)
+def _dots(labels: np.ndarray, probabilities: np.ndarray) -> tuple[Dot, ...]:
+    bins = reliability(labels, probabilities)
     most = max(each.images for each in bins)
     return tuple(
         Dot(
@@ -151,15 +153,15 @@ def _dots(labels: np.ndarray, shares: np.ndarray) -> tuple[Dot, ...]:
     )
 
 
-def _confusion(labels: np.ndarray, called: np.ndarray) -> tuple[tuple[Cell, ...], ...]:
+def _confusion(labels: np.ndarray, predicted: np.ndarray) -> tuple[tuple[Cell, ...], ...]:
     classes = range(len(CLASS_NAMES))
-    counts = [[int(((labels == own) & (called == said)).sum()) for said in classes] for own in classes]
+    counts = [[int(((labels == true) & (predicted == guess)).sum()) for guess in classes] for true in classes]
     return tuple(tuple(Cell(n, n / sum(row) if sum(row) else None) for n in row) for row in counts)
 
 
-def _across(share: float) -> int:
-    return round(SIDE * share)
+def _across(fraction: float) -> int:
+    return round(SIDE * fraction)
 
 
-def _up(share: float) -> int:
-    return round(SIDE * (1 - share))
+def _up(fraction: float) -> int:
+    return round(SIDE * (1 - fraction))

@@ -31,11 +31,13 @@ class Thumbnail:
 
 
 def thumbnail(artifacts: Path, row: WrongPrediction) -> Thumbnail:
-    """Return the row's overlay, made smaller; one that is missing, a link or no PNG is said, never raised."""
+    """Return the row's overlay, made smaller, or why it cannot be shown; nothing is raised."""
     try:
         picture = _read(inside(artifacts, row.overlay or ""))
     except (Damaged, OSError, SyntaxError, ValueError, struct.error, Image.DecompressionBombError) as error:
-        return Thumbnail(row, "", 0, 0, f"{row.overlay} {_said(error)}; draw it again with: boneexp gradcam")
+        return Thumbnail(
+            row, "", 0, 0, f"{row.overlay} {_reason(error)}; draw it again with: boneexp gradcam"
+        )
     out = BytesIO()
     picture.save(out, "JPEG", quality=QUALITY, optimize=True)
     uri = f"data:image/jpeg;base64,{base64.b64encode(out.getvalue()).decode('ascii')}"
@@ -51,8 +53,8 @@ def _read(path: Path) -> Image.Image:
     return small
 
 
-def _said(error: Exception) -> str:
-    """Return what is wrong, without a folder of the machine: the page may be passed on."""
+def _reason(error: Exception) -> str:
+    """Return what is wrong, without a folder of the machine, since the page may be passed on."""
     if isinstance(error, Damaged):
         return "is behind a symbolic link, or outside of the artifacts"
     if isinstance(error, OSError) and error.strerror:

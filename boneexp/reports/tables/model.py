@@ -94,7 +94,7 @@ def center_table(run: RunFacts) -> Table:
 
 
 def confusion_table(run: RunFacts) -> Table:
-    """Return the confusion matrix of the test part, counts."""
+    """Return the confusion matrix of the test set, counts."""
     rows = (
         [name, *(run.images("test", label=name, predicted=predicted) for predicted in CLASS_NAMES)]
         for name in CLASS_NAMES
