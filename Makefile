@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/ready
 
-.PHONY: setup demo test lint types browser check-tests bench clean
+.PHONY: setup demo test quick lint types browser check-tests mutants bench clean
 
 setup: $(READY)
 
@@ -18,6 +18,10 @@ demo: $(READY)
 	bash demo.sh $(BIN)/boneexp demo
 
 test: lint types check-tests
+
+# Before each commit: under a minute on two cores.
+quick: lint types
+	OMP_NUM_THREADS=1 $(BIN)/pytest -q -n auto --dist worksteal -m "not slow"
 
 lint: $(READY)
 	$(BIN)/ruff check .
@@ -36,6 +40,10 @@ browser:
 
 check-tests: $(READY) browser
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n auto --dist worksteal
+
+# How many small changes of the code its tests find, in a drawn sample; not part of CI.
+mutants: $(READY)
+	$(BIN)/python benchmarks/mutants.py
 
 # Speed, as ratios to what others do, in one run: five to six minutes on two cores; BENCH=full takes longer and keeps
 # the figures in benchmarks/results. What cannot be installed is skipped with a message. Guild needs an old pydantic.

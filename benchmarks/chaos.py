@@ -34,7 +34,7 @@ RARELY = 0.1
 GRID = """
 seeds = [{seeds}]
 [data]
-root = "data"
+root = "../data"
 name = "phantom"
 image_size = 32
 [model]
@@ -76,6 +76,8 @@ def storm(folder: Path, *, runs: int, kills: int, seed: int, workers: int = 2, e
         AssertionError: something that must hold does not.
     """
     calm, rough = folder / "calm", folder / "rough"
+    folder.mkdir(parents=True, exist_ok=True)
+    _boneexp(folder, "data", "phantom", "--images", "72", "--seed", "1", "--out", "data")
     for place in (calm, rough):
         _set_up(place, runs, epochs)
     _boneexp(calm, "run", "--all")
@@ -95,7 +97,6 @@ def _set_up(place: Path, runs: int, epochs: int) -> None:
     place.mkdir(parents=True)
     seeds = ", ".join(map(str, range(1, runs // 4 + 1)))
     (place / "experiments.toml").write_text(GRID.format(seeds=seeds, epochs=epochs))
-    _boneexp(place, "data", "phantom", "--images", "72", "--seed", "1", "--out", "data")
     _boneexp(place, "queue", "--max-attempts", "1000000")
 
 

@@ -109,6 +109,31 @@ for _number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(_number, lambda *_: None)
 
 
+# Slow by name, so that `make quick` need not even import them: they load torch, draw, or start processes.
+SLOW_FILES = {
+    *("test_backup", "test_bundle", "test_chaos", "test_checked", "test_devices", "test_doctor"),
+    *("test_engines", "test_evidence_in_documents", "test_explaining", "test_feeding", "test_fuzz"),
+    *("test_gate", "test_grid_file_condition", "test_mlflow_runs", "test_moved_data", "test_networks"),
+    *("test_package", "test_page_browser", "test_phantom", "test_plots", "test_promoted_files"),
+    *("test_promotion", "test_promotion_kills", "test_quarantine", "test_reproducing", "test_resume_check"),
+    *("test_runs", "test_saving", "test_tensors", "test_training"),
+}
+FIRST = ("test_chaos", "test_promotion_kills", "test_runs")  # the longest, lest one be left for the end
+SLOW_FIXTURES = {"phantom"}  # whatever reads it, or runs on it
+
+
+def pytest_ignore_collect(collection_path: Path, config: pytest.Config) -> bool | None:
+    is_quick = config.option.markexpr == "not slow"
+    return True if is_quick and collection_path.stem in SLOW_FILES else None
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items.sort(key=lambda item: item.path.stem not in FIRST)
+    for item in items:
+        if item.path.stem in SLOW_FILES or SLOW_FIXTURES & set(getattr(item, "fixturenames", ())):
+            item.add_marker("slow")
+
+
 @dataclass
 class Study:
     """A folder with a grid file, and boneexp run inside it."""

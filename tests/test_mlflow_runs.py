@@ -28,11 +28,9 @@ def client_of(folder):
 
 
 @pytest.fixture(scope="module")
-def empty_store(tmp_path_factory):
+def empty_store(made_once):
     """An MLflow database without runs: to make one takes MLflow seconds."""
-    folder = tmp_path_factory.mktemp("empty")
-    client_of(folder).search_experiments()
-    return folder
+    return made_once("mlflow", lambda folder: client_of(folder).search_experiments())
 
 
 @pytest.fixture

@@ -13,10 +13,9 @@ ROOT = Path(__file__).parents[1]
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
-    out = tmp_path_factory.mktemp("wheel")
-    command = [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(out), str(ROOT)]
-    subprocess.run(command, check=True, capture_output=True, text=True)
+def wheel(made_once):
+    build = [sys.executable, "-m", "build", "--wheel", "--no-isolation", str(ROOT), "--outdir"]
+    out = made_once("wheel", lambda folder: subprocess.run([*build, folder], check=True, capture_output=True))
     return next(out.glob("boneexp-*.whl"))
 
 
