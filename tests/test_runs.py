@@ -463,7 +463,7 @@ def _dying_after(real, calls=1):
     [
         ("boneexp.runs.attempt._settle", _dying),
         ("boneexp.runs.attempt.finish", _dying_after(settling.finish)),
-        ("boneexp.files.atomic.link", _dying_after(atomic.link, 3)),
+        ("boneexp.files.folders.link", _dying_after(atomic.link, 3)),
         ("boneexp.files.folders.RunFolder.publish", _dying_after(RunFolder.publish)),
         ("boneexp.files.folders.RunFolder.drop", _dying),
     ],
