@@ -10,7 +10,7 @@ from pathlib import Path
 
 from measuring import Call
 
-from boneexp.ledger.tables import SUMMARY_COLUMNS
+from boneexp.ledger.summaries import SUMMARY_COLUMNS
 
 PARAMETERS = (
     "backbone",

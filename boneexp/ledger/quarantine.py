@@ -14,6 +14,7 @@ from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.held_before import held_before, note_that_held, state_of
 from boneexp.ledger.sealed_rows import FIRST_RULE
 from boneexp.ledger.seals import Seal, Subject, broken_among, broken_seals, standing_seals
+from boneexp.ledger.summaries import wrong_summaries
 
 OF_EACH_RUN = ("runs", "experiments", "run_summaries")  # tables of a run that every comparison reads
 MOST_NAMED = 5
@@ -63,8 +64,6 @@ def require_whole_chain(connection: sqlite3.Connection) -> None:
 
 def all_broken(connection: sqlite3.Connection) -> list[str]:
     """Return in words what is not as it was sealed, whoever shows it."""
-    from boneexp.ledger.summaries import wrong_summaries  # loads SQLAlchemy, for whoever has time
-
     found = list(broken_seals(connection))
     named = {each.subject for each in found}
     wrong = [run for run in wrong_summaries(connection) if Subject("run", (run,)) not in named]
@@ -172,8 +171,6 @@ def _by_run(
         run = int(each.subject.key[0] or 0)
         found[run] = (*found.get(run, ()), str(each))
     if old:
-        from boneexp.ledger.summaries import wrong_summaries  # which loads SQLAlchemy
-
         wrong = [run for run in wrong_summaries(connection) if Subject("run", (run,)) in old]
         found |= {run: (_of_summary(run),) for run in wrong if run not in found}
     return found

@@ -91,11 +91,6 @@ def rows_of(connection: sqlite3.Connection, query: str, values: Sequence[object]
     return [dict(row) for row in connection.execute(query, tuple(values))]
 
 
-def each_row(connection: sqlite3.Connection, query: str) -> Iterator[Facts]:
-    """Yield the rows of a query one by one."""
-    return (dict(row) for row in connection.execute(query))
-
-
 def tuples_of(
     connection: sqlite3.Connection, query: str, values: Sequence[object] = ()
 ) -> list[tuple[Any, ...]]:

@@ -5,8 +5,18 @@ It can be made again from metrics that are as they were sealed, and from no othe
 
 import sqlite3
 
-from boneexp.ledger.tables import SUMMARY_COLUMNS
-from boneexp.results import CLASS_NAMES
+from boneexp.results import CLASS_NAMES, WITH_INTERVALS, Metric
+
+# What is compared of each run and part, so that comparing thousands of runs reads a row of each.
+SUMMARISED = sorted(
+    (*WITH_INTERVALS, Metric("balanced_accuracy"), Metric("macro_f1")), key=lambda each: each.key
+)
+SUMMARY_COLUMNS = tuple(
+    (f"{metric.key}{end}", metric.name, metric.class_name, source)
+    for metric in SUMMARISED
+    for end, source in (("", "value"), ("_low", "low"), ("_high", "high"))
+    if not end or metric in WITH_INTERVALS
+)
 
 _FIGURES = ", ".join(
     f"MAX({source}) FILTER (WHERE metric = '{metric}' AND class_name = '{class_name}')"

@@ -5,7 +5,7 @@ Times are seconds since the epoch (UTC); paths are relative to the artifacts fol
 
 import sqlalchemy as sa
 
-from boneexp.results import WITH_INTERVALS, Metric
+from boneexp.ledger.summaries import SUMMARY_COLUMNS
 
 STATES = ("queued", "running", "succeeded", "failed", "cancelled")
 FAILURE_KINDS = ("oom", "error", "killed", "disk", "data", "timeout")
@@ -166,17 +166,6 @@ metrics = sa.Table(
     sa.Column("high", sa.Double),
     sa.Column("interval_method", sa.Text, nullable=False, server_default="percentile"),
     sqlite_with_rowid=False,
-)
-
-# What is compared of each run and part, so that comparing thousands of runs reads a row of each.
-SUMMARISED = sorted(
-    (*WITH_INTERVALS, Metric("balanced_accuracy"), Metric("macro_f1")), key=lambda each: each.key
-)
-SUMMARY_COLUMNS = tuple(
-    (f"{metric.key}{end}", metric.name, metric.class_name, source)
-    for metric in SUMMARISED
-    for end, source in (("", "value"), ("_low", "low"), ("_high", "high"))
-    if not end or metric in WITH_INTERVALS
 )
 
 run_summaries = sa.Table(
