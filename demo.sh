@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# The main job in small: synthetic radiographs, the grid, comparison, promotion, Grad-CAM.
-# Killed half-way, it goes on where it stopped when it is run again.
+# The main workflow on a small scale: synthetic radiographs, the grid, comparison, promotion, Grad-CAM, report.
+# If it is killed, run it again: it resumes where it stopped.
 #   demo.sh BONEEXP FOLDER
 set -euo pipefail
 boneexp=$(realpath "$1") grid=$(dirname "$(realpath "$0")")/examples/demo.toml
@@ -19,7 +19,7 @@ step "3/7 boneexp run --all"
 if "$boneexp" status --csv | grep -qE ',(queued|running|failed),'; then
   "$boneexp" run --all
 else
-  echo "every run is done already"
+  echo "all runs are already done"
 fi
 
 step "4/7 boneexp compare"
@@ -27,8 +27,8 @@ step "4/7 boneexp compare"
 "$boneexp" compare
 
 step "5/7 boneexp promote --best"
-reason="shown in the demo; synthetic images, no evidence for anything"
-"$boneexp" promote --best --yes --reason "$reason" || [ $? -eq 4 ]  # 4: it is the default already
+reason="demo on synthetic images; no evidence for anything"
+"$boneexp" promote --best --yes --reason "$reason" || [ $? -eq 4 ]  # 4: it is already the default
 
 step "6/7 boneexp gradcam"
 "$boneexp" gradcam --count 3
@@ -39,7 +39,7 @@ step "7/7 boneexp report"
 folder=$(pwd)
 cat <<END
 
-Done. Synthetic images: none of these numbers says anything about bone tumours.
+Done. These are synthetic images: the numbers say nothing about bone tumours.
 Research use only, not for clinical use. Open:
   $folder/artifacts/report.html                          the study on one page, in a browser
   $folder/artifacts/comparison.csv                       the comparison
@@ -47,5 +47,5 @@ Research use only, not for clinical use. Open:
   $folder/docs/model_card.md                             the model card
   $folder/artifacts/experiments/E1/stratified/           one run: figures, tables, log, checkpoints
   $(ls "$folder"/artifacts/experiments/*/stratified/gradcam/gallery-Malignant-*.png | tail -n 1)
-  sqlite3 $folder/ledger.db 'SELECT * FROM leaderboard'  the same numbers, by hand
+  sqlite3 $folder/ledger.db 'SELECT * FROM leaderboard'  the same numbers in SQL
 END

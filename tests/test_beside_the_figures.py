@@ -95,8 +95,8 @@ def test_calibration_is_asked_for_with_a_prevalence_and_of_some_experiments(stud
         (["--calibration", "--paired"], "--paired and --calibration contradict each other"),
         (["--calibration", "--metric", "accuracy"], "--metric and --calibration contradict each other"),
         (["--prevalence", "0.1"], "--prevalence needs --calibration"),
-        (["--calibration", "--prevalence", "0"], "lies between 0 and 1"),
-        (["--calibration", "--prevalence", "1.5"], "lies between 0 and 1"),
+        (["--calibration", "--prevalence", "0"], "must lie between 0 and 1"),
+        (["--calibration", "--prevalence", "1.5"], "must lie between 0 and 1"),
     ],
 )
 def test_options_that_do_not_go_together_are_refused(study, given, said):
