@@ -113,7 +113,8 @@ def test_what_a_renderer_makes_of_hostile_names_is_plain_text(tmp_path):
 def test_notes_group_columns_and_image_ids_open_no_heading_no_list_and_no_link(settled, tmp_path):
     designs = {key: {"notes": OPENING} for key in ("E1", "E2")}
     facts = facts_of(settled_ledger(tmp_path / "ledger.db", designs=designs))
-    dataset = {**facts.subject.dataset, "notes": [f"{OPENING}.jpeg is 1 x 1", "1. a", "- b", "=", "+ c"]}
+    notes = [f"{OPENING}.jpeg is 1 x 1", "1. a", "- b", "=", "+ c"]
+    dataset = replace(facts.subject.dataset, notes=notes)
     chosen = {
         split: replace(run, assignment=replace(run.assignment, group_column=OPENING))
         for split, run in facts.subject.chosen.items()
