@@ -182,11 +182,11 @@ def seen(home):
         files = connection.execute("SELECT path, sha256 FROM files WHERE kind = 'promoted checkpoint'")
         return {
             "files": {path.relative_to(home).as_posix(): path.read_text() for path in paths},
-            "promotions": [[row["id"], row["action"], row["experiment"]] for row in rows],
-            "overridden": [row["overridden"] for row in decision_rows(connection)],
+            "promotions": [[row.id, row.action, row.experiment] for row in rows],
+            "overridden": [row.overridden for row in decision_rows(connection)],
             "promoted": dict(map(tuple, files)),
             "broken": first_broken_event(connection),
-            "cut_short": promotion_cut_short(connection),
+            "cut_short": vars(cut_short) if (cut_short := promotion_cut_short(connection)) else None,
         }
 
 

@@ -75,7 +75,7 @@ def documents(study):
 
 def evidence(study):
     with reading(study.ledger) as connection:
-        return promotion_rows(connection)[-1]["evidence"]
+        return promotion_rows(connection)[-1].evidence
 
 
 def events(study, kind):

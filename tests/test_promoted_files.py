@@ -40,7 +40,7 @@ def promote(study, experiment, now=NOW):
 
 def promotions(study):
     with reading(study.ledger) as connection:
-        return [row["experiment"] for row in promotion_rows(connection)]
+        return [row.experiment for row in promotion_rows(connection)]
 
 
 def leftovers(study):

@@ -38,7 +38,7 @@ def mention_interrupted_promotion(connection: Any) -> None:
     if found is None:
         return
     what, left = "a promotion", "nothing has changed"
-    if found["promotion"] is not None:
-        what = f"promotion {found['promotion']} ({found['experiment'] or 'the baseline'})"
+    if found.promotion is not None:
+        what = f"promotion {found.promotion} ({found.experiment or 'the baseline'})"
         left = "checkpoints, grid file and documents may not match"
     output.talk(f"{what} is running or was interrupted: {left}; finish it with: boneexp promote --finish")

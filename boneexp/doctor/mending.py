@@ -199,7 +199,7 @@ def _of_the_promotion(
     if promotion_cut_short(connection) is not None:
         yield Step("finish the promotion that was cut short, or clear it away", partial(_finish, examination))
     elif rows and any(finding.check == "promotion" for finding in wrong):
-        what = f"put checkpoints, grid file and documents in place as promotion {rows[-1]['id']} says"
+        what = f"put checkpoints, grid file and documents in place as promotion {rows[-1].id} says"
         yield Step(what, partial(_settle, examination))
 
 

@@ -9,10 +9,9 @@ from boneexp.errors import BoneexpError
 from boneexp.files.atomic import sha256_of
 from boneexp.files.folders import FOLDER, STANDARD_NAMES, Place
 from boneexp.ledger.queries.files import checkpoint_of, promoted_files
-from boneexp.ledger.queries.promotions import promotion_cut_short, promotion_rows
-from boneexp.ledger.statements import Facts
+from boneexp.ledger.queries.promotions import CutShort, PromotionRow, promotion_cut_short, promotion_rows
 from boneexp.promotion.carry_out import wrong_grid
-from boneexp.promotion.files import RUN_COLUMNS, grid_text
+from boneexp.promotion.files import grid_text
 from boneexp.reports.check import LONG_AGO, in_documents
 from boneexp.reports.facts import gather
 from boneexp.study.promoted_table import with_promoted
@@ -31,8 +30,8 @@ def promotion(examination: Examination, connection: sqlite3.Connection) -> Itera
     yield from found
 
 
-def _decisions(connection: sqlite3.Connection) -> tuple[list[int], Facts | None]:
-    ids = [row["id"] for row in promotion_rows(connection)]
+def _decisions(connection: sqlite3.Connection) -> tuple[list[int | None], CutShort | None]:
+    ids = [row.id for row in promotion_rows(connection)]
     return ids, promotion_cut_short(connection)
 
 
@@ -40,10 +39,8 @@ def _found(examination: Examination, connection: sqlite3.Connection) -> Iterator
     place, rows = examination.place, promotion_rows(connection)
     cut_short = promotion_cut_short(connection)
     if cut_short is not None:
-        what = (
-            f"promotion {cut_short['promotion']} is at work, or was cut short between its row and its files"
-        )
-        if cut_short["promotion"] is None:
+        what = f"promotion {cut_short.promotion} is at work, or was cut short between its row and its files"
+        if cut_short.promotion is None:
             what = "a promotion is at work, or was cut short before it was recorded"
         mend = f"{FIX} finishes it, or clears it away"
         yield Finding("promotion", WARNING, str(place.ledger), what, mend)
@@ -54,7 +51,7 @@ def _found(examination: Examination, connection: sqlite3.Connection) -> Iterator
         problems = list(_promoted_by_nobody(place))
     yield from problems
     if not problems:
-        default = (rows[-1]["experiment"] if rows else None) or "the baseline"
+        default = (rows[-1].experiment if rows else None) or "the baseline"
         yield Finding("promotion", OK, str(place.ledger), f"everything agrees that {default} is the default")
 
 
@@ -69,10 +66,12 @@ def _promoted_by_nobody(place: Place) -> Iterator[Finding]:
         yield Finding("promotion", WARNING, str(place.grid), what, "decide again: boneexp promote")
 
 
-def _checkpoints(examination: Examination, connection: sqlite3.Connection, row: Facts) -> Iterator[Finding]:
+def _checkpoints(
+    examination: Examination, connection: sqlite3.Connection, row: PromotionRow
+) -> Iterator[Finding]:
     place, recorded = examination.place, promoted_files(connection)
     for split, name in STANDARD_NAMES.items():
-        path, run_id = place.artifacts / FOLDER / name, row[RUN_COLUMNS[split]]
+        path, run_id = place.artifacts / FOLDER / name, row.runs.get(split)
         if run_id is None:
             if path.exists():
                 what = "lies there, and by the last decision nothing should"
@@ -89,13 +88,13 @@ def _checkpoints(examination: Examination, connection: sqlite3.Connection, row: 
             yield Finding("promotion", DAMAGE, str(path), what, f"{FIX} puts it there again")
 
 
-def _texts(place: Place, connection: sqlite3.Connection, row: Facts) -> Iterator[Finding]:
+def _texts(place: Place, connection: sqlite3.Connection, row: PromotionRow) -> Iterator[Finding]:
     try:
         if (wrong := wrong_grid(place, connection)) is not None:
             mend = "name the study's own grid file: boneexp doctor --grid FILE"
             yield Finding("promotion", WARNING, str(place.grid), wrong, mend)
         elif not _says(place.grid, grid_text(place, connection, row)):
-            what = f"its [promoted] table is not that of promotion {row['id']}"
+            what = f"its [promoted] table is not that of promotion {row.id}"
             yield Finding("promotion", WARNING, str(place.grid), what, f"{FIX} writes it again")
         differing = in_documents(place.docs, gather(connection, row, LONG_AGO))
         for path in dict.fromkeys(each.document for each in differing):

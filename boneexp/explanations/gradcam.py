@@ -125,7 +125,7 @@ def explain_and_record(
 def _require_sealed(connection: sqlite3.Connection, run_id: int) -> None:
     """Check what explaining rests on: the run, its explanations, what is known of its images, decisions."""
     images = [Subject("dataset", (each,)) for each in fingerprints_of(connection, [run_id])]
-    decisions = [Subject("promotion", (row["id"],)) for row in promotion_rows(connection)]
+    decisions = [Subject("promotion", (row.id,)) for row in promotion_rows(connection)]
     of_run = [Subject("run", (run_id,)), Subject("explanations", (run_id,))]
     require_sealed(connection, [*of_run, *images, *decisions])
 

@@ -71,8 +71,8 @@ def crate_metadata(connection: sqlite3.Connection, payload: Path, last: Event) -
     names = [path.relative_to(payload).as_posix() for path in files_below(payload)]
     files = [_file(payload, name) for name in names]
     actions = [*_runs(connection, set(names)), _export(names, last)]
-    people = sorted({row["decided_by"] for row in decision_rows(connection) if row["decided_by"]})
-    persons = [
+    people = sorted({row.decided_by for row in decision_rows(connection) if row.decided_by})
+    persons: list[Entity] = [
         {"@id": f"#person-{number}", "@type": "Person", "name": name} for number, name in enumerate(people, 1)
     ]
     graph: list[Entity] = [

@@ -2,7 +2,7 @@
 
 Around each row stand events: a promotion is begun before anything is made, recorded, and settled when every
 file agrees with the row; or given up, and then nothing has changed. So whoever comes after a kill knows what
-to do (`views.promotion_cut_short`).
+to do (`promotion_cut_short`).
 """
 
 import json
@@ -12,6 +12,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from boneexp.ledger.history import record_event, record_files
+from boneexp.ledger.queries.promotions import PromotionRow
 from boneexp.ledger.statements import insert
 from boneexp.results import WrittenFile
 from boneexp.study.settings import canonical_json
@@ -26,6 +27,12 @@ class Standing:
     experiment: str | None = None
     stratified_run_id: int | None = None
     center_run_id: int | None = None
+
+    @property
+    def runs(self) -> dict[str, int]:
+        """The runs by split."""
+        runs = {"stratified": self.stratified_run_id, "center_holdout": self.center_run_id}
+        return {split: run_id for split, run_id in runs.items() if run_id is not None}
 
 
 @dataclass(frozen=True)
@@ -110,29 +117,24 @@ def settle_promotion(
     record_event(connection, now, "promotion-settled", promotion=promotion)
 
 
-def standing(rows: Sequence[dict[str, Any]]) -> Standing:
+def standing(rows: Sequence[PromotionRow]) -> Standing:
     """Return the default that the promotion rows (oldest first) leave."""
     return standing_of(rows[-1] if rows else None)
 
 
-def last_and_former(rows: Sequence[dict[str, Any]]) -> tuple[dict[str, Any], dict[str, Any] | None] | None:
-    """Return the last decision that is not undone, and the one before it (None: the baseline stood unasked).
-
-    None where no decision is left to undo.
-    """
-    decisions: list[dict[str, Any]] = []
+def decisions_in_force(rows: Sequence[PromotionRow]) -> list[PromotionRow]:
+    """Return the decisions that no rollback has undone, oldest first."""
+    decisions: list[PromotionRow] = []
     for row in rows:
-        if row["action"] == "rollback":
+        if row.action == "rollback":
             decisions.pop()
         else:
             decisions.append(row)
-    if not decisions:
-        return None
-    return decisions[-1], decisions[-2] if len(decisions) > 1 else None
+    return decisions
 
 
-def standing_of(row: dict[str, Any] | None) -> Standing:
+def standing_of(row: PromotionRow | None) -> Standing:
     """Return the default that a decision left; the baseline where there was none."""
     if row is None:
         return Standing()
-    return Standing(row["experiment"], row["stratified_run_id"], row["center_run_id"])
+    return Standing(row.experiment, row.stratified_run_id, row.center_run_id)

@@ -83,14 +83,6 @@ def _insert(how: str, table: str, row: Row) -> str:
     return f"{how} INTO {table} ({', '.join(row)}) VALUES (:{', :'.join(row)})"
 
 
-Facts = dict[str, Any]
-
-
-def rows_of(connection: sqlite3.Connection, query: str, values: Sequence[object] = ()) -> list[Facts]:
-    """Return what a query finds, each row by the names of its columns."""
-    return [dict(row) for row in connection.execute(query, tuple(values))]
-
-
 def tuples_of(
     connection: sqlite3.Connection, query: str, values: Sequence[object] = ()
 ) -> list[tuple[Any, ...]]:

@@ -8,7 +8,6 @@ import os
 import sqlite3
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 from boneexp.errors import BoneexpError, Busy, PromotionRefused
 from boneexp.files.folders import Place
@@ -23,7 +22,7 @@ from boneexp.ledger.promotions import (
     settle_promotion,
 )
 from boneexp.ledger.quarantine import require_untouched
-from boneexp.ledger.queries.promotions import promotion_cut_short, promotion_rows
+from boneexp.ledger.queries.promotions import CutShort, promotion_cut_short, promotion_rows
 from boneexp.ledger.schema import BUSY_TIMEOUT_S
 from boneexp.promotion.decision import Decision, own_grid
 from boneexp.promotion.files import clear_away, prepare, standing_files
@@ -73,16 +72,16 @@ def finish_cut_short(place: Place, now: float, wait_s: float = BUSY_TIMEOUT_S) -
         found = _cut_short(place.ledger)
         if found is None:
             return None
-        there = _noted_place(place, found["place"])
-        if found["begun"]:
+        there = _noted_place(place, found.place)
+        if found.begun:
             _clear_unrecorded(there, now)
-        if found["promotion"] is None:
+        if found.promotion is None:
             return (
                 "a promotion was cut short before it was recorded, and is cleared away; nothing has changed"
             )
         _settle(there, [], now)
-        default = found["experiment"] or "the baseline"
-        return f"promotion {found['promotion']} was cut short, and is finished now; the default is {default}"
+        default = found.experiment or "the baseline"
+        return f"promotion {found.promotion} was cut short, and is finished now; the default is {default}"
 
 
 def settle(place: Place, now: float) -> list[Path]:
@@ -114,12 +113,13 @@ def _settle(place: Place, prepared: list[Prepared], now: float) -> list[Path]:
     try:
         with reading(place.ledger) as connection:
             row = promotion_rows(connection)[-1]
+            assert row.id is not None  # it is recorded
             while not prepared or is_stale(prepared):
                 prepared = prepare(place, connection, row)
             put_in_place(prepared)
             standing = standing_files(place, connection, row)
         with writing(place.ledger) as connection:
-            settle_promotion(connection, row["id"], standing, now)
+            settle_promotion(connection, row.id, standing, now)
     except (BoneexpError, OSError) as error:
         raise BoneexpError(
             f"the decision is recorded, and its files are not all in place: {error}; "
@@ -132,13 +132,13 @@ def _settle(place: Place, prepared: list[Prepared], now: float) -> list[Path]:
 def _clear_unrecorded(place: Place, now: float) -> None:
     """Remove what a promotion had prepared, unless it is recorded, and note that it was given up."""
     found = _cut_short(place.ledger)
-    if found is not None and found["begun"]:
+    if found is not None and found.begun:
         clear_away(place)
         with writing(place.ledger) as connection:
             give_up_promotion(connection, now)
 
 
-def _cut_short(ledger: Path) -> dict[str, Any] | None:
+def _cut_short(ledger: Path) -> CutShort | None:
     with reading(ledger) as connection:
         return promotion_cut_short(connection)
 

@@ -12,13 +12,12 @@ from boneexp.comparison.compared import Comparison, candidate, compared
 from boneexp.errors import NothingToDo, PromotionRefused, RunNotFound
 from boneexp.files.folders import Place
 from boneexp.ledger.database import read_snapshot, reading
-from boneexp.ledger.promotions import Promotion, Standing, last_and_former, noted_place, standing_of
+from boneexp.ledger.promotions import Promotion, Standing, decisions_in_force, noted_place, standing_of
 from boneexp.ledger.quarantine import require_untouched
 from boneexp.ledger.queries.finished import runs_to_promote
-from boneexp.ledger.queries.promotions import promotion_rows
+from boneexp.ledger.queries.promotions import PromotionRow, promotion_rows
 from boneexp.ledger.queries.runs import cancelled_note
-from boneexp.ledger.statements import Facts
-from boneexp.promotion.files import runs_of, texts_of
+from boneexp.promotion.files import texts_of
 from boneexp.promotion.gate.conditions import Condition, recorded, refusal, with_effects
 from boneexp.promotion.gate.grid_file import belongs, describes
 from boneexp.promotion.gate.integrity import integrity_conditions, ledger_conditions
@@ -26,6 +25,7 @@ from boneexp.promotion.gate.reached import reached
 from boneexp.promotion.gate.statistical import statistical_conditions
 from boneexp.study.decision_settings import PromotionSettings
 from boneexp.study.grid import promotion_policy
+from boneexp.study.settings import canonical_json
 from boneexp.text.nearest import nearest
 
 
@@ -104,7 +104,7 @@ class Decision:
     def diff(self, place: Place, now: float) -> str:
         """Return what would change in the grid file and the documents; "" for what has no run to show."""
         stands = self.promotion.standing
-        if stands.experiment is not None and not runs_of(vars(stands)):
+        if stands.experiment is not None and not stands.runs:
             return ""
         with reading(place.ledger) as connection:
             texts = texts_of(place, connection, self.row(now))
@@ -116,10 +116,19 @@ class Decision:
         parts = [self.sentence(), "Conditions of promotion:", *said, self.diff(place, now)]
         return "\n".join(part for part in parts if part)
 
-    def row(self, now: float) -> dict[str, Any]:
-        """Return the row of `views.promotion_rows` that this decision will be."""
-        about = {**vars(self.promotion), **vars(self.promotion.standing)}
-        return {**about, "id": 0, "decided_at": now}
+    def row(self, now: float) -> PromotionRow:
+        """Return the row that this decision will be."""
+        about, evidence = self.promotion, canonical_json(self.promotion.evidence)
+        return PromotionRow(
+            None,
+            about.action,
+            **vars(about.standing),
+            reason=about.reason,
+            decided_by=about.decided_by,
+            decided_at=now,
+            evidence_json=evidence,
+            undoes_id=about.undoes_id,
+        )
 
 
 @dataclass(frozen=True)
@@ -129,7 +138,7 @@ class _Judged:
     title: str
     stands: Standing
     conditions: tuple[Condition, ...]
-    gate: dict[str, Any] | None
+    gate: dict[str, object] | None
     undoes_id: int | None = None
 
 
@@ -160,7 +169,7 @@ def decide(place: Place, request: Request) -> Decision:
         best=found.best,
         equal_to=found.equal_to,
         why=found.why,
-        follows=rows[-1]["id"] if rows else None,
+        follows=rows[-1].id if rows else None,
         conditions=judged.conditions,
         refusal=refusal(judged.title, _stopping(judged.conditions, again), go_on),
         stands_already=again,
@@ -200,7 +209,7 @@ def _conditions(
     place, policy = by
     if stands.experiment is None:
         return (*ledger_conditions(connection), own_grid(connection, place, None))
-    run_ids = list(runs_of(vars(stands)).values())
+    run_ids = list(stands.runs.values())
     integrity = tuple(integrity_conditions(connection, stands.experiment, run_ids, place.artifacts))
     if not run_ids:  # there is no figure to judge
         return integrity
@@ -208,31 +217,31 @@ def _conditions(
     return (*integrity, grid, *statistical_conditions(connection, run_ids, found, policy))
 
 
-def _undoing(connection: sqlite3.Connection, rows: list[Facts], place: Place) -> _Judged:
+def _undoing(connection: sqlite3.Connection, rows: list[PromotionRow], place: Place) -> _Judged:
     """Bring back what stood before, with the conditions that were recorded then."""
-    undone = last_and_former(rows)
-    if undone is None:
+    decisions = decisions_in_force(rows)
+    if not decisions:
         raise PromotionRefused("there is no promotion to undo")
-    last, former = undone
+    last, former = decisions[-1], decisions[-2] if len(decisions) > 1 else None
     stands = standing_of(former)
     judged = ledger_conditions(connection)
     grid = own_grid(connection, place, former)
     conditions = tuple(replace(each, effect="binds") for each in [*judged, grid])
-    gate = former["evidence"].get("gate") if former else None
-    return _Judged("the last promotion cannot be undone", stands, conditions, gate, last["id"])
+    gate = former.evidence.get("gate") if former else None
+    return _Judged("the last promotion cannot be undone", stands, conditions, gate, last.id)
 
 
-def own_grid(connection: sqlite3.Connection, place: Place, row: Facts | None) -> Condition:
+def own_grid(connection: sqlite3.Connection, place: Place, row: PromotionRow | None) -> Condition:
     """Return whether `place` names the study's own grid file; `row` is the decision to stand in it."""
     noted = noted_place(connection)
     into = place.ledger.resolve().parent / noted["grid"] if noted else None
-    return belongs(connection, place.grid, into, list(runs_of(row).values()) if row else [])
+    return belongs(connection, place.grid, into, list(row.runs.values()) if row else [])
 
 
-def _stands(wanted: Standing, rows: list[Facts]) -> bool:
+def _stands(wanted: Standing, rows: list[PromotionRow]) -> bool:
     """Whether the last decision that is not undone says the same."""
-    found = last_and_former(rows)
-    return found is not None and standing_of(found[0]) == wanted
+    decisions = decisions_in_force(rows)
+    return bool(decisions) and standing_of(decisions[-1]) == wanted
 
 
 def _stopping(conditions: tuple[Condition, ...], again: bool) -> tuple[Condition, ...]:

@@ -7,9 +7,7 @@ are made, and then nothing has changed. What was made and is not in its place ye
 import os
 import shutil
 import sqlite3
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from boneexp.errors import Damaged, GridInvalid, PromotionRefused
 from boneexp.files.atomic import flush, keep_rights, sha256_of
@@ -18,24 +16,15 @@ from boneexp.files.together import Prepared, Stamp, _former, prepared_text, stam
 from boneexp.ledger.promotions import PROMOTED_CHECKPOINT
 from boneexp.ledger.queries.experiments import settings_of
 from boneexp.ledger.queries.files import Checkpoint, checkpoint_of
+from boneexp.ledger.queries.promotions import PromotionRow
 from boneexp.reports.documents import render_documents
 from boneexp.reports.facts import gather
 from boneexp.results import WrittenFile
 from boneexp.study.promoted_table import promoted_of, with_promoted
 
-RUN_COLUMNS = {"stratified": "stratified_run_id", "center_holdout": "center_run_id"}
 
-
-Row = Mapping[str, Any]
-
-
-def runs_of(row: Row) -> dict[str, int]:
-    """Return the runs of a decision by split."""
-    return {split: row[column] for split, column in RUN_COLUMNS.items() if row[column] is not None}
-
-
-def grid_text(place: Place, connection: sqlite3.Connection, row: Row) -> str:
-    """Return what the grid file is to say; `row` is one of `views.promotion_rows`.
+def grid_text(place: Place, connection: sqlite3.Connection, row: PromotionRow) -> str:
+    """Return what the grid file is to say after this decision.
 
     Raises:
         GridInvalid: it is missing, or cannot be rewritten safely.
@@ -44,7 +33,7 @@ def grid_text(place: Place, connection: sqlite3.Connection, row: Row) -> str:
 
 
 def default_checkpoint(
-    place: Place, connection: sqlite3.Connection, row: Row, split: str
+    place: Place, connection: sqlite3.Connection, row: PromotionRow, split: str
 ) -> tuple[Path | None, str]:
     """Return the checkpoint of a split that [promoted] names, or None and why that table cannot be gone by.
 
@@ -68,18 +57,18 @@ def default_checkpoint(
     return None, f"{said}; name the study's grid file with --grid, or put it right with: boneexp doctor --fix"
 
 
-def texts_of(place: Place, connection: sqlite3.Connection, row: Row) -> dict[Path, str]:
-    """Return what the grid file and both documents are to say; `row` is one of `views.promotion_rows`.
+def texts_of(place: Place, connection: sqlite3.Connection, row: PromotionRow) -> dict[Path, str]:
+    """Return what the grid file and both documents are to say after this decision.
 
     Raises:
         GridInvalid: the grid file is missing, or cannot be rewritten safely.
         BoneexpError: a document that is there cannot be read, or its markers are broken.
     """
     grid = {place.grid: grid_text(place, connection, row)}
-    return grid | render_documents(place.docs, gather(connection, dict(row), row["decided_at"]))
+    return grid | render_documents(place.docs, gather(connection, row, row.decided_at))
 
 
-def prepare(place: Place, connection: sqlite3.Connection, row: Row) -> list[Prepared]:
+def prepare(place: Place, connection: sqlite3.Connection, row: PromotionRow) -> list[Prepared]:
     """Make every file of a decision beside its place, in the order in which they are to be put there.
 
     A checkpoint that comes comes before the grid file names it, and one that goes goes after.
@@ -92,7 +81,7 @@ def prepare(place: Place, connection: sqlite3.Connection, row: Row) -> list[Prep
     seen = {path: stamp(path) for path in place.files}
     for path in place.files:
         _require_writable(path)
-    sources = {split: checkpoint_of(connection, run_id) for split, run_id in runs_of(row).items()}
+    sources = {split: checkpoint_of(connection, run_id) for split, run_id in row.runs.items()}
     texts = texts_of(place, connection, row)
     try:
         checkpoints = [
@@ -115,27 +104,29 @@ def clear_away(place: Place) -> None:
         place.part(path).unlink(missing_ok=True)
 
 
-def standing_files(place: Place, connection: sqlite3.Connection, row: Row) -> tuple[WrittenFile, ...]:
+def standing_files(
+    place: Place, connection: sqlite3.Connection, row: PromotionRow
+) -> tuple[WrittenFile, ...]:
     """Return the promoted checkpoints as the ledger keeps them among its files."""
     found = []
-    for split, run_id in runs_of(row).items():
+    for split, run_id in row.runs.items():
         path, sha256 = place.standard(split), checkpoint_of(connection, run_id).sha256
         relative = path.relative_to(place.artifacts).as_posix()
         found.append(WrittenFile(PROMOTED_CHECKPOINT, relative, sha256, path.stat().st_size))
     return tuple(found)
 
 
-def _promoted_values(place: Place, connection: sqlite3.Connection, row: Row) -> dict[str, Any]:
+def _promoted_values(place: Place, connection: sqlite3.Connection, row: PromotionRow) -> dict[str, object]:
     """Return the keys of the [promoted] table; none when the baseline stands."""
-    run_ids = runs_of(row)
-    if row["experiment"] is None:
+    run_ids = row.runs
+    if row.experiment is None:
         return {}
     settings = settings_of(connection, next(iter(run_ids.values())))
     folder = os.path.relpath(place.artifacts / FOLDER, place.grid.parent)
     paths = {split: Path(folder, STANDARD_NAMES[split]).as_posix() for split in run_ids}
     digests = {split: checkpoint_of(connection, run_id).sha256 for split, run_id in run_ids.items()}
     return {
-        "experiment": row["experiment"],
+        "experiment": row.experiment,
         "backbone": settings["model"]["backbone"],
         "image_size": settings["data"]["image_size"],
         "batch_size": settings["training"]["batch_size"],

@@ -19,10 +19,11 @@ from boneexp.evaluation.multiplicity import Difference, above_reference
 from boneexp.ledger.database import read_snapshot
 from boneexp.ledger.queries.datasets import CountedDataset
 from boneexp.ledger.queries.experiments import GridExperiment, grid_experiments
+from boneexp.ledger.queries.promotions import PromotionRow
 from boneexp.ledger.queries.tallies import AttemptTally, RunTally, attempt_tally, run_tally
 from boneexp.reports.analyses import Analysed, analysed
 from boneexp.reports.numbers import Estimate
-from boneexp.reports.subject import Row, Subject, subject_of
+from boneexp.reports.subject import Subject, subject_of
 from boneexp.results import SPLITS
 from boneexp.study.decision_settings import REFERENCE_FIGURES
 from boneexp.text.labels import split_of
@@ -57,7 +58,7 @@ class Facts:
     comparison: Comparison
     verdict: Verdict
     analysed: Analysed
-    promotion: Row | None
+    promotion: PromotionRow | None
     subject: Subject | None
     grid: tuple[GridExperiment, ...]
     runs: RunTally
@@ -128,8 +129,8 @@ class Facts:
         return multiplicity.Estimate(split_of(figure)[1], value, low, high, confidence or 0.95)
 
 
-def gather(connection: sqlite3.Connection, promotion: Row | None, now: float) -> Facts:
-    """Read everything at one moment; `promotion` is a row of `views.promotion_rows`, or None.
+def gather(connection: sqlite3.Connection, promotion: PromotionRow | None, now: float) -> Facts:
+    """Read everything at one moment; `promotion` is the decision to report, or None.
 
     Args:
         connection: of `database.reading`.
@@ -153,8 +154,8 @@ def gather(connection: sqlite3.Connection, promotion: Row | None, now: float) ->
         )
 
 
-def _as_decided(verdict: Verdict, promotion: Row | None) -> Verdict:
-    """Return the verdict as it will be once a decision that is about to be recorded (id 0) counts, too."""
-    if promotion is None or promotion["id"] != 0:
+def _as_decided(verdict: Verdict, promotion: PromotionRow | None) -> Verdict:
+    """Return the verdict as it will be once a decision that is about to be recorded counts, too."""
+    if promotion is None or promotion.id is not None:
         return verdict
     return replace(verdict, uses=tuple(replace(use, decisions=use.decisions + 1) for use in verdict.uses))

@@ -17,6 +17,7 @@ from boneexp.ledger.queries.experiments import RunOrigin, experiment_row, run_or
 from boneexp.ledger.queries.figures import OverlapMean, metric_rows, overlap_means
 from boneexp.ledger.queries.finished import FinishedRun, finished_runs, runs_to_promote
 from boneexp.ledger.queries.predictions import PredictedCount, predicted_counts
+from boneexp.ledger.queries.promotions import PromotionRow
 from boneexp.reports.numbers import Estimate
 from boneexp.results import mean_figure
 from boneexp.text.labels import split_of
@@ -117,12 +118,12 @@ class Subject:
 
 
 def subject_of(
-    connection: sqlite3.Connection, comparison: Comparison, promotion: Row | None
+    connection: sqlite3.Connection, comparison: Comparison, promotion: PromotionRow | None
 ) -> Subject | None:
     """Return the promoted experiment, or the candidate; None where no run of one has finished."""
-    ids = [promotion[key] for key in ("stratified_run_id", "center_run_id")] if promotion else []
+    ids = [promotion.stratified_run_id, promotion.center_run_id] if promotion else []
     if not any(ids):
-        name = (promotion and promotion["experiment"]) or candidate(comparison)
+        name = (promotion and promotion.experiment) or candidate(comparison)
         ids = list(runs_to_promote(connection, name).values()) if name else []
     found = [run_origin(connection, run_id) for run_id in ids if run_id is not None]
     chosen = [row for row in found if row is not None]

@@ -9,12 +9,11 @@ from boneexp.ledger.queries.events import Event
 from boneexp.ledger.queries.events import last_event as read_last_event
 from boneexp.ledger.queries.finished import Origin, current_origins
 from boneexp.ledger.queries.predictions import WrongPrediction, predicted_counts, wrong_predictions
-from boneexp.ledger.queries.promotions import promotion_rows
+from boneexp.ledger.queries.promotions import PromotionRow, promotion_rows
 from boneexp.ledger.queries.runs import RunStatus, run_rows
 from boneexp.reports.facts import Facts
 from boneexp.reports.page.forest import Panel, panels
 from boneexp.reports.page.run_charts import RunCharts, run_charts
-from boneexp.reports.subject import Row
 
 MOST_CHARTED = 40  # runs whose curves are in the page; about 12 kB each
 
@@ -39,7 +38,7 @@ class PageFacts:
     charts: tuple[RunCharts, ...]  # the subject's own runs first
     mistakes: tuple[Mistakes, ...]  # by run of the subject
     origins: tuple[Origin, ...]
-    decisions: tuple[Row, ...]
+    decisions: tuple[PromotionRow, ...]
     last_event: Event | None
     broken_event: int | None  # the first that does not fit into the chain
 

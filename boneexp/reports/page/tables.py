@@ -98,13 +98,13 @@ def decisions_table(page: PageFacts) -> Table:
     header = ["Decision", "Action", "Experiment", "Date", "By", "Reason", "Reverts"]
     rows = (
         [
-            row["id"],
-            row["action"],
-            row["experiment"] or "the baseline",
-            moment(row["decided_at"]),
-            row["decided_by"],
-            row["reason"],
-            row["undoes_id"] or "none",
+            row.id,
+            row.action,
+            row.experiment or "the baseline",
+            moment(row.decided_at),
+            row.decided_by,
+            row.reason,
+            row.undoes_id or "none",
         ]
         for row in page.decisions
     )

@@ -82,16 +82,16 @@ def conditions_table(facts: Facts) -> Table:
 
 def conditions_note(facts: Facts) -> str:
     """Return what the conditions were checked for, and whether the statistical ones were binding."""
-    gate, promotion = _gate(facts), facts.promotion or {}
-    if gate is None:
+    gate, promotion = _gate(facts), facts.promotion
+    if gate is None or promotion is None:
         return "The ledger records no conditions for this decision."
     experiment = gate.experiment or "no experiment"
-    if promotion["experiment"] is None:
+    if promotion.experiment is None:
         return (
             f"Checked for {experiment}, the candidate at the time; nothing is promoted, so few conditions "
             "are binding."
         )
-    as_then = ", as recorded when it was first promoted" if promotion["action"] == "rollback" else ""
+    as_then = ", as recorded when it was first promoted" if promotion.action == "rollback" else ""
     statistical = "binding" if gate.is_enforced else "warnings (promotion.enforce is false)"
     return (
         f"Checked for {experiment}{as_then}. Integrity conditions are always binding; statistical conditions "
@@ -160,7 +160,7 @@ def _who(rows: Iterable[Reached]) -> str:
 
 def _gate(facts: Facts) -> Gate | None:
     """Return what was recorded of the decision's conditions; None for decisions older than these."""
-    evidence = (facts.promotion or {}).get("evidence") or {}
+    evidence = facts.promotion.evidence if facts.promotion else {}
     gate = evidence.get("gate")
     if not gate:
         return None

@@ -26,12 +26,12 @@ def decision_taken(facts: Facts) -> str:
     promotion = facts.promotion
     if promotion is None:
         return "No decision has been taken: no model of this grid is promoted."
-    by = f"decided by {promotion['decided_by'] or UNKNOWN} on {moment(promotion['decided_at'])}"
-    if promotion["action"] == "keep-baseline":
+    by = f"decided by {promotion.decided_by or UNKNOWN} on {moment(promotion.decided_at)}"
+    if promotion.action == "keep-baseline":
         return f"The baseline is kept, and no model of this grid is promoted; {by}."
-    if promotion["experiment"] is None:
+    if promotion.experiment is None:
         return f"The last promotion was rolled back, and no model of this grid is promoted; {by}."
-    verb = "is promoted again" if promotion["action"] == "rollback" else "is promoted"
+    verb = "is promoted again" if promotion.action == "rollback" else "is promoted"
     over = overridden(facts)
     how = f" despite {counted(len(over), 'unmet condition')} (override)" if over else ""
     return f"{titled(facts.subject)} {verb}{how}; {by}."
@@ -39,7 +39,7 @@ def decision_taken(facts: Facts) -> str:
 
 def reason_given(facts: Facts) -> str:
     """Return the reason that the person gave."""
-    given = str((facts.promotion or {}).get("reason") or UNKNOWN).strip()
+    given = ((facts.promotion.reason if facts.promotion else "") or UNKNOWN).strip()
     return f"Reason: {given}" if given.endswith((".", "!", "?")) else f"Reason: {given}."
 
 
@@ -47,7 +47,7 @@ def subject_described(facts: Facts) -> str:
     """Return why the documents describe this experiment."""
     if facts.subject is None:
         return "No experiment has finished the runs that the selection rule needs, so none is described."
-    if facts.promotion and facts.promotion["experiment"]:
+    if facts.promotion and facts.promotion.experiment:
         return f"The following describes {titled(facts.subject)}, the promoted experiment."
     if len(facts.comparison.leaderboard) == 1:
         return f"The following describes {titled(facts.subject)}, the only experiment that can be ranked."
@@ -92,15 +92,15 @@ def ranking(facts: Facts) -> str:
     promotion = facts.promotion
     if promotion is None:
         return f"{says} A person decides; no decision has been taken."
-    if promotion["action"] == "keep-baseline":
+    if promotion.action == "keep-baseline":
         return f"{says} A person decided to keep the baseline instead." if best else says
-    if promotion["experiment"] is None or best is None:
+    if promotion.experiment is None or best is None:
         return f"{says} A person decided."
-    if promotion["experiment"] == best and not equals:
+    if promotion.experiment == best and not equals:
         return f"{says} The person's decision agrees."
-    if promotion["experiment"] in (best, *equals):
-        return f"{says} A person chose {promotion['experiment']}."
-    return f"{says} A person chose {promotion['experiment']} instead."
+    if promotion.experiment in (best, *equals):
+        return f"{says} A person chose {promotion.experiment}."
+    return f"{says} A person chose {promotion.experiment} instead."
 
 
 def baseline_headline(facts: Facts) -> str:

@@ -144,15 +144,14 @@ def targets_table(facts: Facts) -> Table:
 
 def decision_table(facts: Facts) -> Table:
     """Return who decided what, and why."""
-    promotion = facts.promotion or {}
+    promotion = facts.promotion
     what = {"promote": "promote", "keep-baseline": "keep the baseline", "rollback": "roll back a promotion"}
-    action = promotion.get("action")
     rows: list[list[object]] = [
-        ["Decision", what.get(action, action) if action else "none taken"],
-        ["Experiment", promotion.get("experiment") or "none"],
-        ["Decided by", promotion.get("decided_by")],
-        ["Decided on", moment(promotion.get("decided_at"))],
-        ["Reason", promotion.get("reason")],
+        ["Decision", what.get(promotion.action, promotion.action) if promotion else "none taken"],
+        ["Experiment", (promotion and promotion.experiment) or "none"],
+        ["Decided by", promotion and promotion.decided_by],
+        ["Decided on", moment(promotion.decided_at if promotion else None)],
+        ["Reason", promotion and promotion.reason],
         ["Selection rule", selection_rule(facts)],
         ["Ranked first by the rule", _first_by_rule(facts)],
     ]
