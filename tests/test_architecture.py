@@ -38,6 +38,7 @@ HEAVY = (
     "sqlalchemy",
 )
 VERIFIER = "boneexp.exports.verify"
+UNTYPED = {f"{kind}[str, Any]" for kind in ("dict", "Mapping", "MutableMapping", "defaultdict")}
 LIGHT = (*HEAVY, "jinja2", "cv2", "numpy")
 
 
@@ -200,6 +201,26 @@ def test_only_declared_packages_are_imported():
     declared = {row[0] for row in table("| package | imported by | reason |")} | {"boneexp"}
     found = {name for path in MODULES for name in third_party(path)} - sys.stdlib_module_names
     assert {DISTRIBUTION.get(name, name) for name in found} - declared == set()
+
+
+NAMED = {  # the values of these have no type before they are checked
+    "boneexp.study.toml": {"Document"},
+    "boneexp.learning.checkpoint": {"State"},
+}
+
+
+def test_no_row_leaves_the_ledger_as_a_dict_of_anything():
+    def untyped(path):
+        tree, named = parsed(path), NAMED.get(name_of(path), set())
+        aliases = [node for node in tree.body if isinstance(node, ast.Assign)]
+        kept = {id(node.value) for node in aliases if {ast.unparse(name) for name in node.targets} <= named}
+        nodes = [node for node in ast.walk(tree) if isinstance(node, ast.Subscript) and id(node) not in kept]
+        return [f"line {node.lineno}" for node in nodes if ast.unparse(node) in UNTYPED]
+
+    assert found_in(untyped, {"ledger"}) == []
+    assert any(
+        untyped(path) for path in (PACKAGE / "ledger").rglob("*.py")
+    )  # it finds some where they may be
 
 
 def test_sql_stands_only_in_the_ledger():

@@ -16,7 +16,7 @@ from boneexp.doctor.examination import examine
 from boneexp.doctor.findings import Examination, is_damaged
 from boneexp.errors import Damaged, LedgerUnusable
 from boneexp.files.atomic import sha256_of
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger import same_file
 from boneexp.ledger.backup import back_up
 from boneexp.ledger.chain import first_broken_event
@@ -162,7 +162,7 @@ def test_runs_that_were_finished_after_the_backup_are_evaluated_again_and_not_tr
 def test_a_look_while_workers_write_finds_nothing_wrong(ledger, tmp_path):
     with writing(ledger) as connection:
         make.queued(connection, make.specs(40))
-    place = Place(ledger, tmp_path / "artifacts", tmp_path / "experiments.toml", tmp_path / "docs")
+    place = StudyPaths(ledger, tmp_path / "artifacts", tmp_path / "experiments.toml", tmp_path / "docs")
     first, stop = threading.Event(), threading.Event()
 
     def work():

@@ -14,7 +14,7 @@ from settled_ledger import NOW
 from settled_study import GRID, default_of, whole
 
 from boneexp.errors import BoneexpError, Busy, NothingToDo
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger.chain import first_broken_event
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.history import record_event
@@ -30,7 +30,7 @@ def study(settled, tmp_path):
 
 
 def place_of(study):
-    return Place(study.ledger, study.artifacts, study.grid, study.folder / "docs")
+    return StudyPaths(study.ledger, study.artifacts, study.grid, study.folder / "docs")
 
 
 def promote(study, experiment, now=NOW):

@@ -8,7 +8,7 @@ import typer
 from boneexp.cli import output
 from boneexp.cli.options import ARTIFACTS, DOCS, GRID, LEDGER, ArtifactsPath, Json, LedgerPath
 from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger.database import writing
 
 
@@ -22,7 +22,7 @@ def cancel(
     from boneexp.ledger.queue import cancel as cancel_run
     from boneexp.runs.processes import free_dead_runs_here
 
-    finish_interrupted_promotion(Place(ledger, artifacts, GRID, DOCS))
+    finish_interrupted_promotion(StudyPaths(ledger, artifacts, GRID, DOCS))
     free_dead_runs_here(ledger, time.time())
     with writing(ledger) as connection:
         states = {run_id: cancel_run(connection, run_id, time.time()) for run_id in dict.fromkeys(run_ids)}

@@ -22,7 +22,7 @@ from boneexp.cli.options import (
 )
 from boneexp.cli.output import empty_table, escaped
 from boneexp.errors import Damaged
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 
 if TYPE_CHECKING:
     from rich.table import Table
@@ -57,9 +57,9 @@ def doctor(
     from boneexp.doctor.mending import after_fix
 
     with counting("checking the files") as progress:
-        visit = Examination(Place(ledger, artifacts, grid, docs), time.time(), quick, progress)
+        visit = Examination(StudyPaths(ledger, artifacts, grid, docs), time.time(), quick, progress)
         findings = examine(visit)
-    steps: list[dict[str, Any]] = []
+    steps: list[dict[str, object]] = []
     if fix:
         steps = _fixed(visit, findings, yes, dry_run)
         findings = findings if dry_run else after_fix(visit, findings, examine(visit))
@@ -67,7 +67,7 @@ def doctor(
     raise typer.Exit(7 if is_damaged(findings) else 0)
 
 
-def _fixed(visit: Any, findings: Any, yes: bool, dry_run: bool) -> list[dict[str, Any]]:
+def _fixed(visit: Any, findings: Any, yes: bool, dry_run: bool) -> list[dict[str, object]]:
     """List the steps that would fix the findings, and carry them out once the user agrees."""
     from dataclasses import asdict
 
@@ -86,7 +86,7 @@ def _fixed(visit: Any, findings: Any, yes: bool, dry_run: bool) -> list[dict[str
     return [asdict(done) for done in carry_out(visit, todo, output.talk)]
 
 
-def _show_findings(findings: Any, steps: list[dict[str, Any]], json: bool) -> None:
+def _show_findings(findings: Any, steps: list[dict[str, object]], json: bool) -> None:
     from dataclasses import asdict
 
     from boneexp.doctor.findings import is_damaged, is_unreadable

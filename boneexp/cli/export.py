@@ -18,7 +18,7 @@ from boneexp.cli.options import (
     LedgerPath,
 )
 from boneexp.cli.unfinished_promotion import mention_interrupted_promotion
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger.database import reading
 
 
@@ -59,7 +59,7 @@ def export(
 
     with reading(ledger) as connection:
         mention_interrupted_promotion(connection)
-    place = Place(ledger, artifacts, grid, docs)
+    place = StudyPaths(ledger, artifacts, grid, docs)
     done = write_bundle(place, bundle, with_checkpoints=with_checkpoints, replace=yes)
     if json:
         return output.as_json(done.as_json())

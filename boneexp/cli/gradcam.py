@@ -1,7 +1,7 @@
 """`boneexp gradcam`: Grad-CAM heat maps of test images."""
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -22,11 +22,15 @@ from boneexp.cli.options import (
     names,
     require_one_of,
 )
-from boneexp.cli.output import Row, empty_table, escaped
+from boneexp.cli.output import empty_table, escaped
 from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
+from boneexp.results import CLASS_NAMES
 from boneexp.text.labels import RESEARCH_ONLY
 from boneexp.text.numbers import three_decimals
+
+if TYPE_CHECKING:
+    from boneexp.explanations.gradcam import Done
 
 
 def gradcam(
@@ -53,12 +57,12 @@ def gradcam(
 ) -> None:
     """Draw Grad-CAM heat maps of the promoted model and measure their overlap with annotated lesions."""
     require_one_of("lesion", lesion, ("", "outline", "box", "union"))
-    finish_interrupted_promotion(Place(ledger, artifacts, grid, docs), required=experiment is None)
+    finish_interrupted_promotion(StudyPaths(ledger, artifacts, grid, docs), required=experiment is None)
     from boneexp.cli.progress import counting
     from boneexp.explanations import gradcam as explaining
     from boneexp.reports import write
 
-    place = Place(ledger, artifacts, grid, docs)
+    place = StudyPaths(ledger, artifacts, grid, docs)
     request = explaining.Request(experiment, split, names(images), count, device, absolute(root), lesion)
     with counting("Grad-CAM") as progress:
         done = explaining.explain_and_record(place, request, progress, time.time())
@@ -69,24 +73,29 @@ def gradcam(
         written += write.write_report(place, time.time(), with_page=False)
     if json:
         return output.as_json(done.as_json())
-    output.show(*overlap_parts(done.as_json()))
+    output.show(*overlap_parts(done))
     return output.talk("\n".join(["Written:", *(f"  {path}" for path in written)]))
 
 
-def overlap_parts(done: Row) -> "list[Any]":
+def overlap_parts(done: "Done") -> "list[Any]":
     """Return the table of drawn images and the mean overlap with the annotated lesions."""
-    overlap = done["overlap"]
+    from boneexp.explanations.gradcam import overlap_of
+
+    overlap = overlap_of(done.explained.explanations)
     table = empty_table("image", "class", "outcome", "true", "predicted", "IoU at 0.5", "overlay")
-    for each in done["explanations"]:
-        if each["overlay"]:
-            iou = "" if each["iou"] is None else three_decimals(each["iou"]["0.5"])
-            cells = [each[key] for key in ("image_id", "explained_class", "outcome", "label", "predicted")]
-            table.add_row(*map(escaped, cells), iou, escaped(each["overlay"]))
-    levels = ", ".join(f"{value:.3f} at {level}" for level, value in overlap["iou"].items())
+    for each in done.explained.explanations:
+        if each.overlay:
+            asked, iou = each.question, "" if each.iou is None else three_decimals(each.iou[0.5])
+            explained, true, predicted = (
+                CLASS_NAMES[index] for index in (asked.explained, asked.image.label, asked.predicted)
+            )
+            image, overlay = escaped(asked.image.image_id), escaped(each.overlay)
+            table.add_row(image, explained, asked.outcome, true, predicted, iou, overlay)
+    levels = ", ".join(f"{value:.3f} at {level}" for level, value in overlap.iou.items())
     mean = (
-        f"Mean IoU with the lesion ({done['lesion']}) over {overlap['images']} annotated test images: "
+        f"Mean IoU with the lesion ({done.explained.lesion}) over {overlap.images} annotated test images: "
         f"{levels or 'not reported'}"
     )
-    if done["purpose"] != "measured":
+    if done.purpose != "measured":
         mean = "Images chosen by --images have no mean IoU; measure it on the test set with: boneexp gradcam"
     return [table, mean, RESEARCH_ONLY]

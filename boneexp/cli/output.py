@@ -9,8 +9,9 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from boneexp.text.escaping import csv_text, visible
 from boneexp.text.numbers import clock_time
@@ -37,7 +38,7 @@ def machine_readable(rows: Sequence[Mapping[str, object]], json: bool, csv: bool
         as_markdown(rows)
 
 
-Row = dict[str, Any]
+Row = dict[str, object]
 
 
 WIDE = 150  # terminal columns that the full table of `status` needs
@@ -124,9 +125,9 @@ def console(stderr: bool = False) -> "Console":
     """Return a console as wide as the terminal; without one, wide enough for every column."""
     from rich.console import Console
 
-    plain: dict[str, Any] = {"stderr": stderr, "highlight": False, "emoji": False}  # a name may hold :x:
-    found = Console(**plain)
-    return found if found.is_terminal else Console(**plain, width=200)
+    plain = partial(Console, stderr=stderr, highlight=False, emoji=False)  # a name may hold :x:
+    found = plain()
+    return found if found.is_terminal else plain(width=200)
 
 
 def escaped(text: str) -> str:

@@ -23,7 +23,7 @@ from boneexp.cli.options import (
 )
 from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
 from boneexp.errors import Busy, NothingToDo
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 
 if TYPE_CHECKING:
     from boneexp.promotion.decision import Request
@@ -67,7 +67,7 @@ def promote(
         require_confirmation(yes, "a promotion")
     from boneexp.promotion.decision import Request
 
-    place = Place(ledger, artifacts, grid, docs)
+    place = StudyPaths(ledger, artifacts, grid, docs)
     if finish:
         return _finish(place, json)
     request = Request("keep-baseline" if keep_baseline else "promote", experiment, reason, override)
@@ -76,7 +76,7 @@ def promote(
     )
 
 
-def preview_decision(place: Place, request: "Request", json: bool) -> None:
+def preview_decision(place: StudyPaths, request: "Request", json: bool) -> None:
     """Print what the decision would change; exit with the code that the decision itself would have."""
     from boneexp.promotion.decision import decide
 
@@ -89,7 +89,7 @@ def preview_decision(place: Place, request: "Request", json: bool) -> None:
     decision.require_new()
 
 
-def carry_out_decision(place: Place, request: "Request", yes: bool, json: bool) -> None:
+def carry_out_decision(place: StudyPaths, request: "Request", yes: bool, json: bool) -> None:
     """Ask for confirmation unless `yes`, carry the decision out, and print the files written."""
     from boneexp.promotion.carry_out import carry_out
     from boneexp.promotion.decision import decide
@@ -116,7 +116,7 @@ def carry_out_decision(place: Place, request: "Request", yes: bool, json: bool) 
     return output.talk("\n".join(["Written:", *(f"  {path}" for path in written)]))
 
 
-def _finish(place: Place, json: bool) -> None:
+def _finish(place: StudyPaths, json: bool) -> None:
     from boneexp.promotion.carry_out import finish_cut_short
 
     message = finish_cut_short(place, time.time())

@@ -22,7 +22,7 @@ from boneexp.cli.options import (
 )
 from boneexp.cli.output import empty_table, escaped
 from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger.database import open_ledger, reading
 from boneexp.ledger.network import network_file_system
 from boneexp.ledger.queries.runs import known_hashes
@@ -67,7 +67,7 @@ def queue(
     chosen = (names(only), names(split), _seeds(seeds))
     _require_given_once(set_ or [], {"seeds": seeds, "data.root": root})
     if not dry_run and ledger.is_file():
-        finish_interrupted_promotion(Place(ledger, artifacts, grid, DOCS))
+        finish_interrupted_promotion(StudyPaths(ledger, artifacts, grid, DOCS))
     with counting("checking the images") as progress:
         made = planned(grid, with_root(set_ or [], root), chosen, None if dry_run else artifacts, progress)
     known = _known_hashes(ledger)

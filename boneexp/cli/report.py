@@ -17,7 +17,7 @@ from boneexp.cli.options import (
     LedgerPath,
 )
 from boneexp.cli.unfinished_promotion import finish_interrupted_promotion, mention_interrupted_promotion
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger.database import reading
 
 
@@ -35,12 +35,12 @@ def report(
     """Write model card, report, comparison and artifacts/report.html from the ledger; keeps your own text."""
     from boneexp.reports import write
 
-    place = Place(ledger, artifacts, GRID, docs)
+    place = StudyPaths(ledger, artifacts, GRID, docs)
     if check:
         with reading(ledger) as connection:
             mention_interrupted_promotion(connection)
         return _show_differences(write.check_report(place), json)
-    finish_interrupted_promotion(Place(ledger, artifacts, GRID, docs), required=True)
+    finish_interrupted_promotion(StudyPaths(ledger, artifacts, GRID, docs), required=True)
     written = write.write_report(place, time.time(), with_page=True)
     if json:
         return output.as_json({"written": [str(path) for path in written]})

@@ -17,7 +17,7 @@ from boneexp.cli.options import (
     chosen_runs,
 )
 from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger.database import writing
 
 
@@ -32,7 +32,7 @@ def retry(
     from boneexp.ledger.queue import retry as requeue
     from boneexp.runs.processes import free_dead_runs_here
 
-    finish_interrupted_promotion(Place(ledger, artifacts, GRID, DOCS))
+    finish_interrupted_promotion(StudyPaths(ledger, artifacts, GRID, DOCS))
     chosen = chosen_runs(ledger, run_ids, failed)
     free_dead_runs_here(ledger, time.time())
     with writing(ledger) as connection:

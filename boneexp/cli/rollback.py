@@ -16,7 +16,7 @@ from boneexp.cli.options import (
     require_confirmation,
 )
 from boneexp.cli.promote import carry_out_decision, preview_decision
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 
 
 def rollback(
@@ -35,7 +35,7 @@ def rollback(
         require_confirmation(yes, "a rollback")
     from boneexp.promotion.decision import Request
 
-    place, request = Place(ledger, artifacts, grid, docs), Request("rollback", None, reason, False)
+    place, request = StudyPaths(ledger, artifacts, grid, docs), Request("rollback", None, reason, False)
     return (
         preview_decision(place, request, json) if dry_run else carry_out_decision(place, request, yes, json)
     )

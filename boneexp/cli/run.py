@@ -25,7 +25,7 @@ from boneexp.cli.options import (
 from boneexp.cli.queue import warn_of_network
 from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
 from boneexp.errors import Busy, NothingToDo, RunNotFinished
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.runs import run_row, unfinished_rows
 
@@ -61,7 +61,7 @@ def run(
         raise typer.BadParameter("choose one: --next, --all, or a run number (RUN)")
     if workers > 1 and not all_:
         raise typer.BadParameter("--workers needs --all")
-    finish_interrupted_promotion(Place(ledger, artifacts, GRID, DOCS))
+    finish_interrupted_promotion(StudyPaths(ledger, artifacts, GRID, DOCS))
     free_dead_runs_here(ledger, time.time())  # so that a cancelled run of a dead worker is settled now
     _require_waiting(ledger, run_id)
     _require_own_folders(ledger, artifacts)

@@ -5,13 +5,13 @@ from typing import Any
 
 from boneexp.cli import output
 from boneexp.errors import BoneexpError, Busy
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.promotions import promotion_cut_short
 from boneexp.ledger.schema import BUSY_TIMEOUT_S
 
 
-def finish_interrupted_promotion(place: Place, *, required: bool = False) -> None:
+def finish_interrupted_promotion(place: StudyPaths, *, required: bool = False) -> None:
     """Finish an interrupted promotion and report it; failing to finish is an error only if `required`."""
     with reading(place.ledger) as connection:
         if promotion_cut_short(connection) is None:

@@ -126,7 +126,7 @@ def _read_index(root: Path, index_path: Path | None) -> Mapping[str, "ImageFacts
     return {}
 
 
-def _typed(facts: dict[str, Any]) -> dict[str, Any]:
+def _typed(facts: Any) -> Any:
     kinds = {name: type(value) for name, value in facts.items()}
     if kinds != {
         "sha256": str,

@@ -88,7 +88,7 @@ def _decoded(content: bytes, encoding: str) -> str | None:
     return text
 
 
-def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+def _without_repetition(pairs: list[tuple[str, Any]]) -> dict[str, object]:
     found = dict(pairs)
     if len(found) < len(pairs):
         raise ValueError("a key is there twice in one object, so which counts is not said")
@@ -196,7 +196,7 @@ class LabelmeShape(BaseModel):
 
     @model_validator(mode="before")
     @classmethod
-    def _kind_first(cls, shape: object) -> dict[str, Any]:
+    def _kind_first(cls, shape: object) -> dict[str, object]:
         if not isinstance(shape, dict):
             raise ValueError(f"is {_short(shape)}, which is no shape")
         kind = _kind(shape)

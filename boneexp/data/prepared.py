@@ -206,7 +206,7 @@ class Recipe:
             return math.inf
         return max(SCALED_AT_LEAST * self.size_px, TILE_AT_LEAST_PX * self.tiles)
 
-    def identity(self) -> dict[str, Any]:
+    def identity(self) -> dict[str, object]:
         """Return what names a cache, without what was the only way once: older caches keep their name."""
         once = {"decoding": "full", "lesion": "union"}
         return {key: value for key, value in asdict(self).items() if once.get(key) != value}

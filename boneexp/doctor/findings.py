@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, replace
 
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 
 OK, WARNING, DAMAGE = "ok", "warning", "damage"
 RESTORE = "put a backup in its place: docs/start.md, 'Backup and restore'"
@@ -28,7 +28,7 @@ class Finding:
 class Examination:
     """What is examined, at which moment, how thoroughly, and who hears how far it is (done, of all)."""
 
-    place: Place
+    place: StudyPaths
     now: float
     quick: bool = False
     progress: Callable[[int, int], None] = lambda done, total: None

@@ -11,7 +11,7 @@ from boneexp.doctor.remains import ORPHANS
 from boneexp.errors import Damaged
 from boneexp.experiment.outputs import MADE
 from boneexp.files.atomic import inside, sha256_of, whole_file
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger.database import examining
 from boneexp.ledger.queries.files import RunFile
 from boneexp.ledger.seals import Subject, seal_holds
@@ -26,7 +26,7 @@ def remakeable(rows: Sequence[RunFile]) -> dict[int, list[RunFile]]:
     return found
 
 
-def remake(place: Place, run_id: int, rows: Sequence[RunFile]) -> str:
+def remake(place: StudyPaths, run_id: int, rows: Sequence[RunFile]) -> str:
     """Make files of a run again; return which of them do not come out byte for byte as they were.
 
     Raises:
@@ -51,7 +51,7 @@ def remake(place: Place, run_id: int, rows: Sequence[RunFile]) -> str:
     )
 
 
-def set_aside(place: Place, path: Path) -> Path:
+def set_aside(place: StudyPaths, path: Path) -> Path:
     """Move a file or folder into artifacts/orphans; return where it is now."""
     target = place_aside(place, path)
     require_own(place, path)
@@ -61,7 +61,7 @@ def set_aside(place: Place, path: Path) -> Path:
     return target
 
 
-def place_aside(place: Place, path: Path) -> Path:
+def place_aside(place: StudyPaths, path: Path) -> Path:
     """Return where a file or folder of artifacts is put aside: a new name, so that nothing is overwritten."""
     first = place.artifacts / ORPHANS / path.relative_to(place.artifacts)
     target, number = first, 1
@@ -71,7 +71,7 @@ def place_aside(place: Place, path: Path) -> Path:
     return target
 
 
-def require_own(place: Place, path: Path) -> None:
+def require_own(place: StudyPaths, path: Path) -> None:
     """Raise Damaged if a link below artifacts leads to `path`: then what lies there is not boneexp's."""
     if path.is_relative_to(place.artifacts):
         inside(place.artifacts, path.parent.relative_to(place.artifacts).as_posix())
@@ -82,7 +82,7 @@ def _require_sealed(connection: sqlite3.Connection, run_id: int) -> None:
         raise Damaged(f"the rows of run {run_id} were changed after it was settled")
 
 
-def _replace(place: Place, path: Path, source: Path) -> None:
+def _replace(place: StudyPaths, path: Path, source: Path) -> None:
     require_own(place, path)
     with whole_file(path) as part:
         shutil.copyfile(source, part)

@@ -17,7 +17,7 @@ from pathlib import Path
 from boneexp.doctor import mended_files, remains
 from boneexp.doctor.findings import FIX, NONSENSE, OK, TRIED, Examination, Finding, without_vain_advice
 from boneexp.errors import BoneexpError, Damaged
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger import soundness
 from boneexp.ledger.backup import back_up
 from boneexp.ledger.chain import first_broken_event
@@ -166,7 +166,7 @@ def _rebuild(ledger: Path, objects: list[soundness.Difference]) -> str:
     return "made again"
 
 
-def _compute_again(place: Place, run_id: int) -> str:
+def _compute_again(place: StudyPaths, run_id: int) -> str:
     from boneexp.doctor.restored_rows import compute_again  # loads what computes metrics
 
     return compute_again(place, run_id)

@@ -7,7 +7,7 @@ from pathlib import Path
 from boneexp.doctor.findings import DAMAGE, FIX, OK, RESTORE, WARNING, Examination, Finding
 from boneexp.errors import BoneexpError
 from boneexp.files.atomic import sha256_of
-from boneexp.files.folders import FOLDER, STANDARD_NAMES, Place
+from boneexp.files.folders import FOLDER, STANDARD_NAMES, StudyPaths
 from boneexp.ledger.queries.files import checkpoint_of, promoted_files
 from boneexp.ledger.queries.promotions import CutShort, PromotionRow, promotion_cut_short, promotion_rows
 from boneexp.promotion.carry_out import wrong_grid
@@ -55,7 +55,7 @@ def _found(examination: Examination, connection: sqlite3.Connection) -> Iterator
         yield Finding("promotion", OK, str(place.ledger), f"everything agrees that {default} is the default")
 
 
-def _promoted_by_nobody(place: Place) -> Iterator[Finding]:
+def _promoted_by_nobody(place: StudyPaths) -> Iterator[Finding]:
     """Look for a default that the ledger knows nothing of: it may be older than the promotion."""
     try:
         agrees = not place.grid.is_file() or _says(place.grid, with_promoted(place.grid, {}))
@@ -88,7 +88,7 @@ def _checkpoints(
             yield Finding("promotion", DAMAGE, str(path), what, f"{FIX} puts it there again")
 
 
-def _texts(place: Place, connection: sqlite3.Connection, row: PromotionRow) -> Iterator[Finding]:
+def _texts(place: StudyPaths, connection: sqlite3.Connection, row: PromotionRow) -> Iterator[Finding]:
     try:
         if (wrong := wrong_grid(place, connection)) is not None:
             mend = "name the study's own grid file: boneexp doctor --grid FILE"

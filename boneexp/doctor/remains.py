@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from boneexp.files.atomic import sha256_of
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger.queries.attempts import Process, RunningAttempt, process_of_attempt, running_attempts
 from boneexp.ledger.queries.files import run_folders
 from boneexp.runs.processes import is_alive
@@ -40,7 +40,7 @@ def folders_of_runs(artifacts: Path) -> list[Path]:
     return [*inside, *(path for path in _listed(experiments) if not path.is_dir())]
 
 
-def orphans(place: Place, connection: sqlite3.Connection, found: list[Path]) -> list[Remain]:
+def orphans(place: StudyPaths, connection: sqlite3.Connection, found: list[Path]) -> list[Remain]:
     """Return which of the folders `found` belong to no run."""
     known = {place.artifacts / folder for folder in run_folders(connection)}
     return [
@@ -50,7 +50,7 @@ def orphans(place: Place, connection: sqlite3.Connection, found: list[Path]) -> 
     ]
 
 
-def leftovers(place: Place, connection: sqlite3.Connection) -> list[Remain]:
+def leftovers(place: StudyPaths, connection: sqlite3.Connection) -> list[Remain]:
     """Return files and folders that a dead process had begun and that no attempt goes on from."""
     folders = {place.artifacts / folder for folder in run_folders(connection)}
     held = {place.artifacts / row.folder for row in held_runs(connection)}
@@ -71,7 +71,7 @@ def is_known_dead(attempt: Process) -> bool:
     return here and not is_alive(attempt.pid, attempt.process_started, attempt.boot_id)
 
 
-def caches(place: Place) -> list[Path]:
+def caches(place: StudyPaths) -> list[Path]:
     """Return the folders of prepared images."""
     folders = [path for path in _listed(place.artifacts / PREPARED) if path.is_dir()]
     return [folder for folder in folders if folder.suffix != ".part"]
@@ -90,7 +90,7 @@ def is_sound_cache(folder: Path, quick: bool) -> bool:
         return False
 
 
-def _attempt_folders(place: Place, connection: sqlite3.Connection) -> Iterator[Remain]:
+def _attempt_folders(place: StudyPaths, connection: sqlite3.Connection) -> Iterator[Remain]:
     """Yield attempts of succeeded runs; a run that has failed may be retried and goes on from its own."""
     for folder, run in run_folders(connection).items():
         for path in _listed(place.artifacts / folder) if run.state == "succeeded" else ():
@@ -102,7 +102,7 @@ def _attempt_folders(place: Place, connection: sqlite3.Connection) -> Iterator[R
                 yield Remain(path, f"left by an attempt of run {run.run}, which has succeeded")
 
 
-def _parts(place: Place) -> Iterator[Path]:
+def _parts(place: StudyPaths) -> Iterator[Path]:
     """Return what is being written, or was: everything under artifacts, and beside our files elsewhere."""
     for folder, folders, files in os.walk(place.artifacts):
         yield from (Path(folder, name) for name in sorted([*folders, *files]) if name.endswith(".part"))

@@ -7,7 +7,7 @@ import sqlite3
 
 from boneexp.errors import Damaged
 from boneexp.evaluation.reported import predictions_of_part, run_metrics
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger import restoring
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.queries.predictions import part_predictions
@@ -16,7 +16,7 @@ from boneexp.results import MetricValue
 from boneexp.study.settings import RunSpec
 
 
-def compute_again(place: Place, run_id: int) -> str:
+def compute_again(place: StudyPaths, run_id: int) -> str:
     """Compute a run's metrics and summary again where they were changed; say which are there again.
 
     Raises:

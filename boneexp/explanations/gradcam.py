@@ -2,15 +2,15 @@
 
 import sqlite3
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 
 from boneexp.errors import RunNotFinished, RunNotFound
 from boneexp.explanations.draw import Explained, Explanation, Question, explain
-from boneexp.files.folders import Place, RunFolder
+from boneexp.files.folders import RunFolder, StudyPaths
 from boneexp.ledger.database import reading, writing
 from boneexp.ledger.explanations import LOOKED_AT, MEASURED, record_explanations
 from boneexp.ledger.places import spec_now
@@ -60,7 +60,7 @@ class Done:
         """The sheets to look at."""
         return self.explained.galleries
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return run, overlap summary and one entry per explanation, ready for json.dumps."""
         found = self.explained.explanations
         return {
@@ -71,14 +71,14 @@ class Done:
             "lesion": self.explained.lesion,
             "checkpoint": str(self.checkpoint),
             "purpose": self.purpose,
-            "overlap": overlap_summary(found),
+            "overlap": asdict(overlap_of(found)),
             "explanations": [_entry(each) for each in found],
             "galleries": [str(path) for path in self.galleries],
         }
 
 
 def explain_and_record(
-    place: Place,
+    place: StudyPaths,
     request: Request,
     progress: Callable[[int, int], None],
     now: float,
@@ -130,21 +130,29 @@ def _require_sealed(connection: sqlite3.Connection, run_id: int) -> None:
     require_sealed(connection, [*of_run, *images, *decisions])
 
 
-def overlap_summary(found: Sequence[Explanation]) -> dict[str, Any]:
-    """Return means over the annotated images, each explained for its own class."""
+@dataclass(frozen=True)
+class Overlap:
+    """Means over the annotated images, each explained for its own class; None where there is none."""
+
+    images: int
+    iou: dict[str, float]  # by threshold, "0.5"
+    energy_inside: float | None
+    pointing_hits: float | None
+
+
+def overlap_of(found: Sequence[Explanation]) -> Overlap:
+    """Return how the heat maps overlap with the annotated lesions."""
     measured = [each for each in found if each.iou is not None and each.question.is_of_own_class]
     if not measured:
-        return {"images": 0, "iou": {}, "energy_inside": None, "pointing_hits": None}
+        return Overlap(0, {}, None, None)
     levels = list(measured[0].iou or {})
     energies = [each.energy_inside for each in measured if each.energy_inside is not None]
-    return {
-        "images": len(measured),
-        "iou": {
-            f"{level:g}": float(np.mean([(each.iou or {})[level] for each in measured])) for level in levels
-        },
-        "energy_inside": float(np.mean(energies)) if energies else None,
-        "pointing_hits": float(np.mean([bool(each.pointing_hit) for each in measured])),
-    }
+    return Overlap(
+        len(measured),
+        {f"{level:g}": float(np.mean([(each.iou or {})[level] for each in measured])) for level in levels},
+        float(np.mean(energies)) if energies else None,
+        float(np.mean([bool(each.pointing_hit) for each in measured])),
+    )
 
 
 def _chosen_run(connection: sqlite3.Connection, request: Request) -> RunStatus:
@@ -197,7 +205,7 @@ def _questions(predictions: Sequence[Prediction], request: Request) -> list[Ques
     return list(questions.values())
 
 
-def _rows(explanation: Explanation) -> list[dict[str, Any]]:
+def _rows(explanation: Explanation) -> list[dict[str, object]]:
     question = explanation.question
     levels: dict[float, float | None] = {**explanation.iou} if explanation.iou else {0.5: None}
     return [
@@ -217,7 +225,7 @@ def _rows(explanation: Explanation) -> list[dict[str, Any]]:
     ]
 
 
-def _entry(explanation: Explanation) -> dict[str, Any]:
+def _entry(explanation: Explanation) -> dict[str, object]:
     question = explanation.question
     return {
         "image_id": question.image.image_id,

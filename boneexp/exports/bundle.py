@@ -15,7 +15,7 @@ from boneexp.exports import payload, verify
 from boneexp.exports.bag import make_bag, write_archive
 from boneexp.exports.crate import METADATA, crate_metadata
 from boneexp.files.atomic import refuse_link, sha256_of, whole_file
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.events import last_event
 from boneexp.ledger.queries.finished import exported_runs
@@ -59,7 +59,7 @@ class _Payload:
     missing: tuple[str, ...]
 
 
-def write_bundle(place: Place, target: Path, *, with_checkpoints: bool, replace: bool) -> Bundled:
+def write_bundle(place: StudyPaths, target: Path, *, with_checkpoints: bool, replace: bool) -> Bundled:
     """Write the archive, whole; return what is in it.
 
     Raises:
@@ -96,7 +96,7 @@ def _require_free(target: Path, replace: bool) -> None:
         raise BoneexpError(f"{target} is there already; name another file, or replace it with --yes")
 
 
-def _write_payload(place: Place, data: Path, with_checkpoints: bool) -> _Payload:
+def _write_payload(place: StudyPaths, data: Path, with_checkpoints: bool) -> _Payload:
     data.mkdir()
     with reading(place.ledger) as connection:
         withheld = slice_without_machine(connection, data / "ledger.db")

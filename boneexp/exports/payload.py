@@ -22,7 +22,7 @@ from boneexp.exports import verify
 from boneexp.exports.crate import CONTENTS
 from boneexp.exports.withheld import grid_without_paths, paths_here, without_images, without_paths
 from boneexp.files.atomic import inside, link, sha256_of
-from boneexp.files.folders import MODEL_CARD, POC_REPORT, Place
+from boneexp.files.folders import MODEL_CARD, POC_REPORT, StudyPaths
 from boneexp.ledger.database import sqlite_version
 from boneexp.ledger.queries.attempts import software_of_attempts
 from boneexp.ledger.queries.datasets import all_datasets
@@ -76,7 +76,7 @@ class Texts:
     missing: tuple[str, ...]
 
 
-def write_texts(place: Place, machine_paths: Iterable[str], data: Path) -> Texts:
+def write_texts(place: StudyPaths, machine_paths: Iterable[str], data: Path) -> Texts:
     """Write grid file, both documents and the page, as far as they are there.
 
     Raises:

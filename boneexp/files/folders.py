@@ -112,7 +112,7 @@ FOLDER = "promoted"
 
 
 @dataclass(frozen=True)
-class Place:
+class StudyPaths:
     """Where everything of a study lies."""
 
     ledger: Path

@@ -23,6 +23,8 @@ from boneexp.files.folders import RunFolder
 from boneexp.learning.tensors import is_archive, tensors_of
 from boneexp.results import EpochRecord
 
+State = dict[str, Any]  # what torch keeps of a training, by names of its own
+
 
 @dataclass
 class Progress:
@@ -45,12 +47,12 @@ def save_best(path: Path, weights: Mapping[str, torch.Tensor], config_hash: str,
     return hashlib.sha256(content).hexdigest()
 
 
-def save_last(path: Path, state: dict[str, Any], config_hash: str, progress: Progress) -> None:
+def save_last(path: Path, state: State, config_hash: str, progress: Progress) -> None:
     """Write everything that training goes on from; `state` maps a part's name to its state dict."""
     write_bytes(path, _serialised({"config_hash": config_hash, "progress": asdict(progress), **state}))
 
 
-def load_last(path: Path, config_hash: str) -> tuple[Progress, dict[str, Any]] | None:
+def load_last(path: Path, config_hash: str) -> tuple[Progress, State] | None:
     """Return where the run of that hash stands and its state dicts; None if there is nothing to go on from.
 
     A file that is broken or of another run is no reason to fail: the run then starts again. The ledger has no
@@ -133,14 +135,14 @@ def load_best(path: Path, sha256: str, model: nn.Module) -> int:
         raise WeightsUnavailable(f"the checkpoint {path} does not fit the model: {error}") from error
 
 
-def _serialised(content: dict[str, Any]) -> memoryview:
+def _serialised(content: State) -> memoryview:
     """Return the bytes of a file; torch itself would not say that a disk is full, but only that it failed."""
     buffer = io.BytesIO()
     torch.save(content, buffer)
     return buffer.getbuffer()
 
 
-def _progress(kept: dict[str, Any]) -> Progress:
+def _progress(kept: State) -> Progress:
     """Return what `asdict` made of a progress; ValueError or TypeError where a value is not of its kind."""
     kept = dict(kept)
     kinds = {each.name: type(getattr(Progress(), each.name)) for each in fields(Progress)}
@@ -164,7 +166,7 @@ def _check_sums(path: Path) -> None:
         raise Damaged(f"{path} is damaged: {broken} in it does not match its checksum")
 
 
-def _load(path: Path, payload: bytes | None = None) -> dict[str, Any]:
+def _load(path: Path, payload: bytes | None = None) -> State:
     try:
         content = tensors_of(path if payload is None else payload)
     except ValueError as error:

@@ -178,7 +178,7 @@ def _create(settings: ModelSettings, image_size: int | None = None, seed: int = 
 
 def _of_timm(settings: ModelSettings, image_size: int | None, seed: int = 0, **more: Any) -> nn.Module:
     """Let timm build the network; `image_size` is handed over where timm takes it."""
-    arguments: dict[str, Any] = {"num_classes": len(CLASS_NAMES), "drop_rate": settings.dropout, **more}
+    arguments: Any = {"num_classes": len(CLASS_NAMES), "drop_rate": settings.dropout, **more}
     if settings.attn_layer:
         arguments["block_args"] = {"attn_layer": settings.attn_layer}
     torch.manual_seed(seed)

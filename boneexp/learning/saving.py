@@ -12,7 +12,7 @@ from typing import Any
 import torch
 
 from boneexp.files.folders import RunFolder
-from boneexp.learning.checkpoint import Progress, save_best, save_last
+from boneexp.learning.checkpoint import Progress, State, save_best, save_last
 from boneexp.results import EpochRecord
 
 
@@ -34,7 +34,7 @@ class Saving:
         self._record: EpochRecord | None = None
         self._under_way: Future[str] | None = None
 
-    def begin(self, state: dict[str, Any], progress: Progress, record: EpochRecord | None) -> None:
+    def begin(self, state: State, progress: Progress, record: EpochRecord | None) -> None:
         """Copy where training stands and begin to write it; the outcome of the one before was taken.
 
         Args:
@@ -58,7 +58,7 @@ class Saving:
         ended, self._under_way = self._under_way, None
         return Saved(self._record, ended.result())
 
-    def _written(self, state: dict[str, Any], moment: Progress, is_best: bool) -> str:
+    def _written(self, state: State, moment: Progress, is_best: bool) -> str:
         """Write the best weights first: `last.pt` names their digest. This happens in the writer's thread."""
         self._copies.wait()
         if is_best:
@@ -78,9 +78,9 @@ class HostCopies:
         self._gpu: torch.device | None = None
         self._copied: torch.cuda.Event | None = None
 
-    def of(self, state: dict[str, Any]) -> dict[str, Any]:
+    def of(self, state: State) -> State:
         """Return `state` with its tensors copied; on CUDA they are there after `wait`."""
-        found: dict[str, Any] = self._copy(state, ())
+        found: State = self._copy(state, ())
         if self._gpu is not None:  # which need not be the one that is current
             self._copied = torch.cuda.Event()  # type: ignore[no-untyped-call]
             self._copied.record(torch.cuda.current_stream(self._gpu))

@@ -10,7 +10,6 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Executor, ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
@@ -21,7 +20,7 @@ from boneexp.data.prepared import Prepared
 from boneexp.evaluation.ranks import ranked_metrics
 from boneexp.files.folders import RunFolder
 from boneexp.learning.batches import Samples, batch_slices
-from boneexp.learning.checkpoint import Progress, load_last
+from boneexp.learning.checkpoint import Progress, State, load_last
 from boneexp.learning.feeding import BatchConfig, BatchSource, Positions, batch_source
 from boneexp.learning.predicting import predict_logits
 from boneexp.learning.saving import Saving
@@ -222,7 +221,7 @@ class _Loop:
         )
 
     def _save(self, progress: Progress, record: EpochRecord | None = None) -> None:
-        state: dict[str, Any] = {"model": self.model.state_dict()}
+        state: State = {"model": self.model.state_dict()}
         if not progress.done:  # a finished run is never trained further: a third of the size
             state |= {"optimizer": self.optimizer.state_dict(), "scaler": self.scaler.state_dict()}
         self.saving.begin(state, progress, record)

@@ -10,7 +10,7 @@ from contextlib import suppress
 from pathlib import Path
 
 from boneexp.errors import BoneexpError, Busy, PromotionRefused
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.files.lock import alone
 from boneexp.files.together import Prepared, is_stale, put_in_place
 from boneexp.ledger.database import reading, writing
@@ -28,7 +28,7 @@ from boneexp.promotion.decision import Decision, own_grid
 from boneexp.promotion.files import clear_away, prepare, standing_files
 
 
-def carry_out(place: Place, decision: Decision, now: float) -> list[Path]:
+def carry_out(place: StudyPaths, decision: Decision, now: float) -> list[Path]:
     """Make the files, record the decision, put the files in place; return them.
 
     Raises:
@@ -57,7 +57,7 @@ def carry_out(place: Place, decision: Decision, now: float) -> list[Path]:
         return _settle(place, prepared, now)
 
 
-def finish_cut_short(place: Place, now: float, wait_s: float = BUSY_TIMEOUT_S) -> str | None:
+def finish_cut_short(place: StudyPaths, now: float, wait_s: float = BUSY_TIMEOUT_S) -> str | None:
     """Finish a promotion that was killed, or clear it away; say what was done, None where there was nothing.
 
     `place` matters only where the ledger does not say where the promotion was to put its files.
@@ -84,7 +84,7 @@ def finish_cut_short(place: Place, now: float, wait_s: float = BUSY_TIMEOUT_S) -
         return f"promotion {found.promotion} was cut short, and is finished now; the default is {default}"
 
 
-def settle(place: Place, now: float) -> list[Path]:
+def settle(place: StudyPaths, now: float) -> list[Path]:
     """Put every file in its place as the last decision says, whatever lies there now; return them.
 
     Raises:
@@ -99,14 +99,14 @@ def settle(place: Place, now: float) -> list[Path]:
         return _settle(place, [], now)
 
 
-def wrong_grid(place: Place, connection: sqlite3.Connection) -> str | None:
+def wrong_grid(place: StudyPaths, connection: sqlite3.Connection) -> str | None:
     """Return why the grid file is not this study's, where the last decision belongs into; None if it is."""
     rows = promotion_rows(connection)
     condition = own_grid(connection, place, rows[-1] if rows else None)
     return None if condition.met else condition.found
 
 
-def _settle(place: Place, prepared: list[Prepared], now: float) -> list[Path]:
+def _settle(place: StudyPaths, prepared: list[Prepared], now: float) -> list[Path]:
     """Put the last decision's files in place; what was not prepared, or is stale by now, is made anew."""
     with reading(place.ledger) as connection:
         require_untouched(connection)
@@ -129,7 +129,7 @@ def _settle(place: Place, prepared: list[Prepared], now: float) -> list[Path]:
     return [*dict.fromkeys([*(place.artifacts / each.path for each in standing), *changed])]
 
 
-def _clear_unrecorded(place: Place, now: float) -> None:
+def _clear_unrecorded(place: StudyPaths, now: float) -> None:
     """Remove what a promotion had prepared, unless it is recorded, and note that it was given up."""
     found = _cut_short(place.ledger)
     if found is not None and found.begun:
@@ -143,16 +143,16 @@ def _cut_short(ledger: Path) -> CutShort | None:
         return promotion_cut_short(connection)
 
 
-def _noted(place: Place) -> dict[str, str]:
+def _noted(place: StudyPaths) -> dict[str, str]:
     """Return where files are to lie as seen from the ledger's folder, so that a study can be moved."""
     home = place.ledger.resolve().parent
     paths = {"artifacts": place.artifacts, "grid": place.grid, "docs": place.docs}
     return {name: Path(os.path.relpath(path.absolute(), home)).as_posix() for name, path in paths.items()}
 
 
-def _noted_place(place: Place, noted: dict[str, str] | None) -> Place:
+def _noted_place(place: StudyPaths, noted: dict[str, str] | None) -> StudyPaths:
     """Return the place that was noted; paths as short as the given ones where they are the same."""
     home = place.ledger.resolve().parent
     if noted is None or noted == _noted(place):
         return place
-    return Place(place.ledger, *(home / noted[name] for name in ("artifacts", "grid", "docs")))
+    return StudyPaths(place.ledger, *(home / noted[name] for name in ("artifacts", "grid", "docs")))

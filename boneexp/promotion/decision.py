@@ -5,12 +5,11 @@ import getpass
 import sqlite3
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from boneexp.comparison import files as comparison_document
 from boneexp.comparison.compared import Comparison, candidate, compared
 from boneexp.errors import NothingToDo, PromotionRefused, RunNotFound
-from boneexp.files.folders import Place
+from boneexp.files.folders import StudyPaths
 from boneexp.ledger.database import read_snapshot, reading
 from boneexp.ledger.promotions import Promotion, Standing, decisions_in_force, noted_place, standing_of
 from boneexp.ledger.quarantine import require_untouched
@@ -85,7 +84,7 @@ class Decision:
         unmet = [each for each in self.conditions if each.met is not True]
         return [f"{words[each.effect]}: {each.sentence()}" for each in unmet if each.effect in words]
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return the decision, ready for json.dumps."""
         return {
             "action": self.promotion.action,
@@ -101,7 +100,7 @@ class Decision:
             "stands_already": self.stands_already,
         }
 
-    def diff(self, place: Place, now: float) -> str:
+    def diff(self, place: StudyPaths, now: float) -> str:
         """Return what would change in the grid file and the documents; "" for what has no run to show."""
         stands = self.promotion.standing
         if stands.experiment is not None and not stands.runs:
@@ -110,7 +109,7 @@ class Decision:
             texts = texts_of(place, connection, self.row(now))
         return "\n".join(change for path, text in texts.items() if (change := _diff(path, text)))
 
-    def preview(self, place: Place, now: float) -> str:
+    def preview(self, place: StudyPaths, now: float) -> str:
         """Return what would be done, how each condition stands, and the diff; nothing is written."""
         said = [f"  {each.effect}: {each.kind}: {each.sentence()}" for each in self.conditions]
         parts = [self.sentence(), "Conditions of promotion:", *said, self.diff(place, now)]
@@ -142,7 +141,7 @@ class _Judged:
     undoes_id: int | None = None
 
 
-def decide(place: Place, request: Request) -> Decision:
+def decide(place: StudyPaths, request: Request) -> Decision:
     """Hold what is asked for against the ledger and the files; nothing is written.
 
     Raises:
@@ -176,7 +175,7 @@ def decide(place: Place, request: Request) -> Decision:
     )
 
 
-def _weigh(connection: sqlite3.Connection, found: Comparison, place: Place, request: Request) -> _Judged:
+def _weigh(connection: sqlite3.Connection, found: Comparison, place: StudyPaths, request: Request) -> _Judged:
     """Judge what is to be promoted; where the baseline is kept, the experiment that could have been."""
     policy, promotes = promotion_policy(place.grid), request.action == "promote"
     best = None if found.equal_to else found.best  # among equals a person decides
@@ -202,7 +201,7 @@ def _conditions(
     connection: sqlite3.Connection,
     stands: Standing,
     found: Comparison,
-    by: tuple[Place, PromotionSettings],
+    by: tuple[StudyPaths, PromotionSettings],
     *,
     promotes: bool,
 ) -> tuple[Condition, ...]:
@@ -217,7 +216,7 @@ def _conditions(
     return (*integrity, grid, *statistical_conditions(connection, run_ids, found, policy))
 
 
-def _undoing(connection: sqlite3.Connection, rows: list[PromotionRow], place: Place) -> _Judged:
+def _undoing(connection: sqlite3.Connection, rows: list[PromotionRow], place: StudyPaths) -> _Judged:
     """Bring back what stood before, with the conditions that were recorded then."""
     decisions = decisions_in_force(rows)
     if not decisions:
@@ -231,7 +230,7 @@ def _undoing(connection: sqlite3.Connection, rows: list[PromotionRow], place: Pl
     return _Judged("the last promotion cannot be undone", stands, conditions, gate, last.id)
 
 
-def own_grid(connection: sqlite3.Connection, place: Place, row: PromotionRow | None) -> Condition:
+def own_grid(connection: sqlite3.Connection, place: StudyPaths, row: PromotionRow | None) -> Condition:
     """Return whether `place` names the study's own grid file; `row` is the decision to stand in it."""
     noted = noted_place(connection)
     into = place.ledger.resolve().parent / noted["grid"] if noted else None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from boneexp.errors import Damaged, GridInvalid, PromotionRefused
 from boneexp.files.atomic import flush, keep_rights, sha256_of
-from boneexp.files.folders import FOLDER, STANDARD_NAMES, Place
+from boneexp.files.folders import FOLDER, STANDARD_NAMES, StudyPaths
 from boneexp.files.together import Prepared, Stamp, _former, prepared_text, stamp
 from boneexp.ledger.promotions import PROMOTED_CHECKPOINT
 from boneexp.ledger.queries.experiments import settings_of
@@ -21,9 +21,10 @@ from boneexp.reports.documents import render_documents
 from boneexp.reports.facts import gather
 from boneexp.results import WrittenFile
 from boneexp.study.promoted_table import promoted_of, with_promoted
+from boneexp.study.toml import Scalar
 
 
-def grid_text(place: Place, connection: sqlite3.Connection, row: PromotionRow) -> str:
+def grid_text(place: StudyPaths, connection: sqlite3.Connection, row: PromotionRow) -> str:
     """Return what the grid file is to say after this decision.
 
     Raises:
@@ -33,7 +34,7 @@ def grid_text(place: Place, connection: sqlite3.Connection, row: PromotionRow) -
 
 
 def default_checkpoint(
-    place: Place, connection: sqlite3.Connection, row: PromotionRow, split: str
+    place: StudyPaths, connection: sqlite3.Connection, row: PromotionRow, split: str
 ) -> tuple[Path | None, str]:
     """Return the checkpoint of a split that [promoted] names, or None and why that table cannot be gone by.
 
@@ -57,7 +58,7 @@ def default_checkpoint(
     return None, f"{said}; name the study's grid file with --grid, or put it right with: boneexp doctor --fix"
 
 
-def texts_of(place: Place, connection: sqlite3.Connection, row: PromotionRow) -> dict[Path, str]:
+def texts_of(place: StudyPaths, connection: sqlite3.Connection, row: PromotionRow) -> dict[Path, str]:
     """Return what the grid file and both documents are to say after this decision.
 
     Raises:
@@ -68,7 +69,7 @@ def texts_of(place: Place, connection: sqlite3.Connection, row: PromotionRow) ->
     return grid | render_documents(place.docs, gather(connection, row, row.decided_at))
 
 
-def prepare(place: Place, connection: sqlite3.Connection, row: PromotionRow) -> list[Prepared]:
+def prepare(place: StudyPaths, connection: sqlite3.Connection, row: PromotionRow) -> list[Prepared]:
     """Make every file of a decision beside its place, in the order in which they are to be put there.
 
     A checkpoint that comes comes before the grid file names it, and one that goes goes after.
@@ -98,14 +99,14 @@ def prepare(place: Place, connection: sqlite3.Connection, row: PromotionRow) -> 
     return [*comes, *written, *goes]
 
 
-def clear_away(place: Place) -> None:
+def clear_away(place: StudyPaths) -> None:
     """Remove what was prepared and is not wanted."""
     for path in place.files:
         place.part(path).unlink(missing_ok=True)
 
 
 def standing_files(
-    place: Place, connection: sqlite3.Connection, row: PromotionRow
+    place: StudyPaths, connection: sqlite3.Connection, row: PromotionRow
 ) -> tuple[WrittenFile, ...]:
     """Return the promoted checkpoints as the ledger keeps them among its files."""
     found = []
@@ -116,7 +117,9 @@ def standing_files(
     return tuple(found)
 
 
-def _promoted_values(place: Place, connection: sqlite3.Connection, row: PromotionRow) -> dict[str, object]:
+def _promoted_values(
+    place: StudyPaths, connection: sqlite3.Connection, row: PromotionRow
+) -> dict[str, Scalar]:
     """Return the keys of the [promoted] table; none when the baseline stands."""
     run_ids = row.runs
     if row.experiment is None:
@@ -141,7 +144,7 @@ def _promoted_values(place: Place, connection: sqlite3.Connection, row: Promotio
 
 
 def _prepared_checkpoint(
-    place: Place, split: str, source: Checkpoint | None, seen: Stamp | None
+    place: StudyPaths, split: str, source: Checkpoint | None, seen: Stamp | None
 ) -> Prepared | None:
     """Make the run's checkpoint beside its standard name; None where it stands there already."""
     path = place.standard(split)

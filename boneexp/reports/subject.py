@@ -8,7 +8,6 @@ import json
 import sqlite3
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 from boneexp.comparison.compared import Comparison, candidate
 from boneexp.comparison.metric_names import metric_named
@@ -22,7 +21,7 @@ from boneexp.reports.numbers import Estimate
 from boneexp.results import mean_figure
 from boneexp.text.labels import split_of
 
-Row = dict[str, Any]
+Row = dict[str, object]
 PARTS = ("test", "val")
 IOU_THRESHOLD = 0.5
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from boneexp.comparison.files import comparison_texts
 from boneexp.errors import NothingToDo
 from boneexp.files.atomic import inside
-from boneexp.files.folders import PAGE, Place
+from boneexp.files.folders import PAGE, StudyPaths
 from boneexp.files.lock import alone, at_rest, is_at_work
 from boneexp.files.together import replace_texts
 from boneexp.ledger.database import read_snapshot, reading
@@ -20,7 +20,7 @@ from boneexp.reports.page.facts import gather_page
 from boneexp.reports.page.render import report_page
 
 
-def write_report(place: Place, now: float, *, with_page: bool) -> list[Path]:
+def write_report(place: StudyPaths, now: float, *, with_page: bool) -> list[Path]:
     """Update both documents, also before anybody has decided; return their paths.
 
     With the page go comparison.csv and .json: Grad-CAM after the last `compare` has changed what they say.
@@ -46,7 +46,7 @@ def write_report(place: Place, now: float, *, with_page: bool) -> list[Path]:
     return list(texts)
 
 
-def check_report(place: Place) -> list[Difference]:
+def check_report(place: StudyPaths) -> list[Difference]:
     """Return every place where a document, the comparison or the page says something else than the ledger.
 
     The two documents must be there, the other files are looked at if they are; pictures in the page are not.
@@ -64,7 +64,7 @@ def check_report(place: Place) -> list[Difference]:
             return found
 
 
-def _differences(place: Place) -> list[Difference]:
+def _differences(place: StudyPaths) -> list[Difference]:
     path = inside(place.artifacts, PAGE)
     with reading(place.ledger) as connection, read_snapshot(connection):
         facts = _facts(connection, LONG_AGO)

@@ -11,7 +11,6 @@ from dataclasses import asdict, dataclass, replace
 from logging import Logger
 from pathlib import Path
 from shutil import rmtree
-from typing import Any
 
 from boneexp.errors import BoneexpError, DataInvalid, RunNotFinished
 from boneexp.experiment.readiness import Readiness, Waiting
@@ -105,7 +104,7 @@ class Reproduction:
         differ = f"{self.different_predictions} of {self.predictions} predictions differ"
         return f"{verdict}; {differ}, probabilities by up to {self.largest_difference:.2g}"
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return it, ready for json.dumps."""
         figures = [{**asdict(each), "inside": each.inside} for each in self.figures]
         verdict = {"bit_equal": self.bit_equal, "passed": self.passed}

@@ -72,7 +72,7 @@ class ResumeCheck:
             f"{self.largest_difference:.2g} ({about})"
         )
 
-    def as_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, object]:
         """Return it, ready for json.dumps."""
         return {**asdict(self), "passed": self.passed}
 

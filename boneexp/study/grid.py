@@ -34,7 +34,7 @@ from boneexp.study.settings import (
     SplitsSettings,
     StratifiedSettings,
 )
-from boneexp.study.toml import grid_text, key_lines, tables_of, toml_item
+from boneexp.study.toml import Document, grid_text, key_lines, tables_of, toml_item
 from boneexp.text.nearest import nearest
 
 Kind = TypeVar("Kind", bound=BaseModel)
@@ -50,17 +50,17 @@ class GridText(Settings):
     """The file's top level; the experiments' tables are checked one by one, over the defaults."""
 
     seeds: Annotated[list[Seed], Field(min_length=1)] = [42]
-    data: dict[str, Any] = {}
-    model: dict[str, Any] = {}
-    training: dict[str, Any] = {}
-    evaluation: dict[str, Any] = {}
+    data: Document = {}
+    model: Document = {}
+    training: Document = {}
+    evaluation: Document = {}
     splits: SplitsSettings = SplitsSettings()
     selection: SelectionSettings = SelectionSettings()
     promotion: PromotionSettings = PromotionSettings()
     targets: ReferenceSettings = ReferenceSettings()
     baseline: BaselineSettings = BaselineSettings()
     promoted: PromotedSettings = PromotedSettings()
-    experiments: Annotated[dict[ExperimentId, dict[str, Any]], Field(min_length=1)]
+    experiments: Annotated[dict[ExperimentId, Document], Field(min_length=1)]
 
 
 @dataclass(frozen=True)
@@ -87,7 +87,7 @@ def load_grid(path: Path, overrides: Sequence[str] = ()) -> Grid:
     """
     text = grid_text(path)
     document = tables_of(text, str(path))
-    forced: dict[str, Any] = {}
+    forced: Document = {}
     for override in overrides:
         lay_over(override, document, forced)
     forced_alone = forced.pop("experiments", {})
@@ -189,9 +189,9 @@ class _Places:
 
 def _experiment(
     identifier: str,
-    table: dict[str, Any],
-    document: dict[str, Any],
-    forced: dict[str, Any],
+    table: Document,
+    document: Document,
+    forced: Document,
     places: _Places,
 ) -> ExperimentSettings:
     defaults = {section: document[section] for section in DEFAULT_SECTIONS if section in document}
@@ -231,7 +231,7 @@ def _fields_at(model: Model, keys: Sequence[str]) -> list[str]:
 
 
 def _with_paths(
-    identifier: str, settings: ExperimentSettings, forced: Mapping[str, Any], places: _Places
+    identifier: str, settings: ExperimentSettings, forced: Document, places: _Places
 ) -> ExperimentSettings:
     """Make the data root and a weights file absolute: from the file's folder, or from here if overridden."""
 

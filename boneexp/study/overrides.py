@@ -9,12 +9,12 @@ from collections.abc import Sequence
 from typing import Any
 
 from boneexp.errors import GridInvalid
-from boneexp.study.toml import DEEPEST, dotted, tables_of
+from boneexp.study.toml import DEEPEST, Document, dotted, tables_of
 
 DEFAULT_SECTIONS = ("data", "model", "training", "evaluation")
 
 
-def lay_over(override: str, document: dict[str, Any], forced: dict[str, Any]) -> None:
+def lay_over(override: str, document: Document, forced: Document) -> None:
     """Lay an override over the document; one of settings goes into `forced`, which is laid over those."""
     key, equals, value = override.partition("=")
     keys = dotted(key)
@@ -44,7 +44,7 @@ def _require_tables(key: str, keys: Sequence[str], tables: Any) -> None:
             raise GridInvalid(f"--set {key}: {step} is a value, not a table of keys")
 
 
-def add_experiments(document: dict[str, Any], forced: dict[str, Any]) -> None:
+def add_experiments(document: Document, forced: Document) -> None:
     """Add experiments that only an override names; one that is no table is left to be refused."""
     for identifier, table in forced.items():
         known = document.setdefault("experiments", {})
@@ -66,9 +66,9 @@ def _value(keys: tuple[str, ...], text: str) -> Any:
     return text if not plain or (keys[-1] in ("root", "name") and not isinstance(value, str)) else value
 
 
-def merged(*tables: Any) -> dict[str, Any]:
+def merged(*tables: Any) -> Document:
     """Return tables laid over one another, the last on top; no part is shared with them."""
-    result: dict[str, Any] = {}
+    result: Document = {}
     for table in tables:
         for key, value in table.items():
             both = isinstance(value, dict) and isinstance(result.get(key), dict)

@@ -3,14 +3,13 @@
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from boneexp.errors import GridInvalid
 from boneexp.files.reading import content_of
-from boneexp.study.toml import LARGEST_FILE_BYTES, grid_text, tables_of, toml_item
+from boneexp.study.toml import LARGEST_FILE_BYTES, Document, Scalar, grid_text, tables_of, toml_item
 
 
-def with_promoted(path: Path, values: Mapping[str, Any]) -> str:
+def with_promoted(path: Path, values: Mapping[str, Scalar]) -> str:
     """Return the grid file's text with `values` as its [promoted] table; comments in the table stay.
 
     Raises:
@@ -34,7 +33,7 @@ def with_promoted(path: Path, values: Mapping[str, Any]) -> str:
     )
 
 
-def promoted_of(path: Path) -> dict[str, Any]:
+def promoted_of(path: Path) -> Document:
     """Return the [promoted] table of a grid file, unchecked; {} where it has none.
 
     Raises:
@@ -44,7 +43,7 @@ def promoted_of(path: Path) -> dict[str, Any]:
     return found if isinstance(found, dict) else {"": found}
 
 
-def _rewritten(text: str, values: Mapping[str, Any]) -> str:
+def _rewritten(text: str, values: Mapping[str, Scalar]) -> str:
     """Return the text with these values first in the table; a comment behind a value stays behind it."""
     import tomlkit
     from tomlkit.items import Comment, Table, Whitespace

@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal, Self, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
 
 from boneexp.results import SplitName
+from boneexp.study.toml import Document
 
 HASH_VERSION = "boneexp-run-1"
 Decoding = Literal["full", "scaled"]
@@ -108,7 +109,7 @@ class ExperimentSettings(Settings):
     evaluation: EvaluationSettings = EvaluationSettings()
 
 
-def decisive_settings(settings: ExperimentSettings) -> dict[str, Any]:
+def decisive_settings(settings: ExperimentSettings) -> Document:
     """Return the settings that decide a result, by section: without name, notes and where the data lie."""
     return settings.model_dump(
         mode="json",
@@ -193,7 +194,7 @@ class RunSpec(Settings):
         data = self.settings.data.model_copy(update={"root": root})
         return self.model_copy(update={"settings": self.settings.model_copy(update={"data": data})})
 
-    def experiment_identity(self) -> dict[str, Any]:
+    def experiment_identity(self) -> Document:
         """Return what all runs of this experiment share and what decides their results."""
         settings = decisive_settings(self.settings)
         if self.weights_sha256:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 LARGEST_FILE_BYTES = 16_000_000
 Scalar = str | bool | int | float
+Document = dict[str, Any]  # tables as a person wrote them, checked by nobody yet
 DEEPEST = 10  # tables in tables, and parts of a key; experiments.E1.training.epochs is the deepest there is
 
 # Comments and strings, in which a dot joins nothing; one that does not end goes on to where TOML gives up.
@@ -51,7 +52,7 @@ def grid_text(path: Path) -> str:
         raise GridInvalid(f"{path} cannot be read as a text file: {said}") from error
 
 
-def tables_of(text: str, where: str) -> dict[str, Any]:
+def tables_of(text: str, where: str) -> Document:
     """Return what a TOML text says; `where` names it in messages.
 
     Raises:

@@ -6,7 +6,7 @@ statistical binds only where the study says so, and can be overridden by a perso
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any, Literal
+from typing import Literal
 
 from boneexp.study.decision_settings import PromotionSettings
 
@@ -86,7 +86,7 @@ def recorded(
     policy: PromotionSettings,
     conditions: Sequence[Condition],
     override: Mapping[str, str],
-) -> dict[str, Any]:
+) -> dict[str, object]:
     """Return what the ledger keeps of a decision's conditions, ready for JSON.
 
     Args:
