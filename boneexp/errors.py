@@ -37,7 +37,7 @@ class RunNotFinished(BoneexpError):
     """The run exists, but its state does not allow the request."""
 
 
-class FigureUnknown(BoneexpError):
+class MetricUnknown(BoneexpError):
     """There is no metric of that name, or it is not available here."""
 
 

@@ -35,7 +35,7 @@ def is_at_bound(metric: str, value: float | None) -> bool:
     return value <= LOWEST_TEMPERATURE or value >= HIGHEST_TEMPERATURE
 
 
-def mean_figure(values: Sequence[float]) -> float:
+def mean_metric(values: Sequence[float]) -> float:
     """Return the mean as the ledger's views compute it: the same floats in any order give the same mean.
 
     Raises:

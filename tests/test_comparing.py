@@ -35,7 +35,7 @@ from boneexp.comparison.requests import Request
 from boneexp.comparison.seeds import seed_spreads
 from boneexp.comparison.subgroups import generalisation_gaps, subgroup_metrics
 from boneexp.comparison.verdict import verdict_of
-from boneexp.errors import FigureUnknown
+from boneexp.errors import MetricUnknown
 from boneexp.evaluation.differences import Model, unpaired_differences
 from boneexp.evaluation.paired import delong_differences, holm, mcnemar_differences
 from boneexp.ledger.database import open_ledger, reading, writing
@@ -370,7 +370,7 @@ def test_every_figure_that_a_run_keeps_can_be_asked_for(four):
             answer = compare_as_asked(connection, Request("figure", metric.key)).answer
             assert [row["experiment"] for row in answer.rows] == [name for name in FOUR for _ in range(2)]
     assert metric_named("malignant_sensitivity") == Metric("sensitivity", "Malignant")
-    with pytest.raises(FigureUnknown, match="did you mean 'accuracy'"):
+    with pytest.raises(MetricUnknown, match="did you mean 'accuracy'"):
         metric_named("acuracy")
 
 

@@ -23,7 +23,7 @@ from boneexp.ledger.queue import claim_next
 from boneexp.ledger.settling import finish
 from boneexp.ledger.study import record_study
 from boneexp.ledger.summaries import summarise
-from boneexp.results import CLASS_NAMES, mean_figure
+from boneexp.results import CLASS_NAMES, mean_metric
 from boneexp.study.decision_settings import BaselineSettings, ReferenceSettings, SelectionSettings
 from boneexp.text.labels import label
 
@@ -140,7 +140,7 @@ def test_ranks_are_those_of_exact_fractions_in_whatever_order_seeds_are_added(se
     for number, mean in enumerate(exact):
         assert places[f"E{number + 1}"] == 1 + sum(other > mean for other in exact)
         shares = [(base + hit) / images for hit in of_experiments[number]]
-        assert keys[f"E{number + 1}"] == mean_figure(shares) == pytest.approx(float(mean), abs=1e-9)
+        assert keys[f"E{number + 1}"] == mean_metric(shares) == pytest.approx(float(mean), abs=1e-9)
     assert all(row[0] for row in spread)
 
 
@@ -234,8 +234,8 @@ def test_what_is_said_of_a_leak_is_what_was_counted(change, said):
 def test_the_mean_is_the_same_float_in_any_order_of_addition():
     shares = [0.1, 0.7, 1 / 3, 0.2, 2 / 3]
     assert len({sum(order) / 5 for order in permutations(shares)}) > 1
-    assert len({mean_figure(order) for order in permutations(shares)}) == 1
-    assert mean_figure([0.7, 0.8]) == 0.75
+    assert len({mean_metric(order) for order in permutations(shares)}) == 1
+    assert mean_metric([0.7, 0.8]) == 0.75
 
 
 def test_results_of_different_test_sets_are_not_ranked_together(ledger):

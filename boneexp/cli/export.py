@@ -59,8 +59,8 @@ def export(
 
     with reading(ledger) as connection:
         mention_interrupted_promotion(connection)
-    place = StudyPaths(ledger, artifacts, grid, docs)
-    done = write_bundle(place, bundle, with_checkpoints=with_checkpoints, replace=yes)
+    paths = StudyPaths(ledger, artifacts, grid, docs)
+    done = write_bundle(paths, bundle, with_checkpoints=with_checkpoints, replace=yes)
     if json:
         return output.as_json(done.as_json())
     output.data(f"{done.sha256}  {done.path}")

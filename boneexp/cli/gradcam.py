@@ -62,15 +62,15 @@ def gradcam(
     from boneexp.explanations import gradcam as explaining
     from boneexp.reports import write
 
-    place = StudyPaths(ledger, artifacts, grid, docs)
+    paths = StudyPaths(ledger, artifacts, grid, docs)
     request = explaining.Request(experiment, split, names(images), count, device, absolute(root), lesion)
     with counting("Grad-CAM") as progress:
-        done = explaining.explain_and_record(place, request, progress, time.time())
+        done = explaining.explain_and_record(paths, request, progress, time.time())
     if done.notice:
         output.talk(f"Warning: {done.notice}")
     written = list(done.galleries)
     if experiment is None and not images:  # the documents show the overlap of the promoted model
-        written += write.write_report(place, time.time(), with_page=False)
+        written += write.write_report(paths, time.time(), with_page=False)
     if json:
         return output.as_json(done.as_json())
     output.show(*overlap_parts(done))

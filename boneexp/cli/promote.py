@@ -67,35 +67,35 @@ def promote(
         require_confirmation(yes, "a promotion")
     from boneexp.promotion.decision import Request
 
-    place = StudyPaths(ledger, artifacts, grid, docs)
+    paths = StudyPaths(ledger, artifacts, grid, docs)
     if finish:
-        return _finish(place, json)
+        return _finish(paths, json)
     request = Request("keep-baseline" if keep_baseline else "promote", experiment, reason, override)
     return (
-        preview_decision(place, request, json) if dry_run else carry_out_decision(place, request, yes, json)
+        preview_decision(paths, request, json) if dry_run else carry_out_decision(paths, request, yes, json)
     )
 
 
-def preview_decision(place: StudyPaths, request: "Request", json: bool) -> None:
+def preview_decision(paths: StudyPaths, request: "Request", json: bool) -> None:
     """Print what the decision would change; exit with the code that the decision itself would have."""
     from boneexp.promotion.decision import decide
 
-    decision = decide(place, request)
+    decision = decide(paths, request)
     if json:
-        output.as_json({**decision.as_json(), "diff": decision.diff(place, time.time())})
+        output.as_json({**decision.as_json(), "diff": decision.diff(paths, time.time())})
     else:
-        output.data(decision.preview(place, time.time()))
+        output.data(decision.preview(paths, time.time()))
     decision.require()
     decision.require_new()
 
 
-def carry_out_decision(place: StudyPaths, request: "Request", yes: bool, json: bool) -> None:
+def carry_out_decision(paths: StudyPaths, request: "Request", yes: bool, json: bool) -> None:
     """Ask for confirmation unless `yes`, carry the decision out, and print the files written."""
     from boneexp.promotion.carry_out import carry_out
     from boneexp.promotion.decision import decide
 
-    finish_interrupted_promotion(place)
-    decision = decide(place, request)
+    finish_interrupted_promotion(paths)
+    decision = decide(paths, request)
     decision.require()
     if decision.stands_already and json:
         output.as_json({**decision.as_json(), "written": []})
@@ -105,21 +105,21 @@ def carry_out_decision(place: StudyPaths, request: "Request", yes: bool, json: b
     if not yes:
         output.talk(decision.sentence())
         typer.confirm("Continue?", abort=True, err=True)
-        if decide(place, request) != decision:
+        if decide(paths, request) != decision:
             raise Busy(
                 "the ledger or the files changed in the meantime; review the decision and repeat the command"
             )
-    written = carry_out(place, decision, time.time())
+    written = carry_out(paths, decision, time.time())
     if json:
         return output.as_json({**decision.as_json(), "written": [str(path) for path in written]})
     output.data(decision.sentence())
     return output.talk("\n".join(["Written:", *(f"  {path}" for path in written)]))
 
 
-def _finish(place: StudyPaths, json: bool) -> None:
+def _finish(paths: StudyPaths, json: bool) -> None:
     from boneexp.promotion.carry_out import finish_cut_short
 
-    message = finish_cut_short(place, time.time())
+    message = finish_cut_short(paths, time.time())
     if message is None:
         raise NothingToDo("no promotion was interrupted; see the comparison with: boneexp compare")
     return output.as_json({"finished": message}) if json else output.data(message)

@@ -35,13 +35,13 @@ def report(
     """Write model card, report, comparison and artifacts/report.html from the ledger; keeps your own text."""
     from boneexp.reports import write
 
-    place = StudyPaths(ledger, artifacts, GRID, docs)
+    paths = StudyPaths(ledger, artifacts, GRID, docs)
     if check:
         with reading(ledger) as connection:
             mention_interrupted_promotion(connection)
-        return _show_differences(write.check_report(place), json)
+        return _show_differences(write.check_report(paths), json)
     finish_interrupted_promotion(StudyPaths(ledger, artifacts, GRID, docs), required=True)
-    written = write.write_report(place, time.time(), with_page=True)
+    written = write.write_report(paths, time.time(), with_page=True)
     if json:
         return output.as_json({"written": [str(path) for path in written]})
     return output.data("\n".join(map(str, written)))

@@ -35,7 +35,7 @@ def rollback(
         require_confirmation(yes, "a rollback")
     from boneexp.promotion.decision import Request
 
-    place, request = StudyPaths(ledger, artifacts, grid, docs), Request("rollback", None, reason, False)
+    paths, request = StudyPaths(ledger, artifacts, grid, docs), Request("rollback", None, reason, False)
     return (
-        preview_decision(place, request, json) if dry_run else carry_out_decision(place, request, yes, json)
+        preview_decision(paths, request, json) if dry_run else carry_out_decision(paths, request, yes, json)
     )

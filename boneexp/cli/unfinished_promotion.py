@@ -11,15 +11,15 @@ from boneexp.ledger.queries.promotions import promotion_cut_short
 from boneexp.ledger.schema import BUSY_TIMEOUT_S
 
 
-def finish_interrupted_promotion(place: StudyPaths, *, required: bool = False) -> None:
+def finish_interrupted_promotion(paths: StudyPaths, *, required: bool = False) -> None:
     """Finish an interrupted promotion and report it; failing to finish is an error only if `required`."""
-    with reading(place.ledger) as connection:
+    with reading(paths.ledger) as connection:
         if promotion_cut_short(connection) is None:
             return
     from boneexp.promotion.carry_out import finish_cut_short
 
     try:
-        message = finish_cut_short(place, time.time(), BUSY_TIMEOUT_S if required else 0)
+        message = finish_cut_short(paths, time.time(), BUSY_TIMEOUT_S if required else 0)
     except Busy:  # still running
         if required:
             raise

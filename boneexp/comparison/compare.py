@@ -44,7 +44,7 @@ def compare_as_asked(
 
     Raises:
         Damaged: an experiment that was asked for by name, or every one, is struck out.
-        NothingToDo, FigureUnknown, RunNotFound, BoneexpError: as without them.
+        NothingToDo, MetricUnknown, RunNotFound, BoneexpError: as without them.
     """
     reasons = quarantine(connection, request) if struck_out is None else struck_out
     if not reasons:
@@ -72,7 +72,7 @@ def _as_asked(connection: sqlite3.Connection, request: Request) -> Compared:
 
     Raises:
         NothingToDo: no experiment is in the ledger.
-        FigureUnknown: the request's metric is unknown, or not one that can be asked for like this.
+        MetricUnknown: the request's metric is unknown, or not one that can be asked for like this.
         RunNotFound: the request names an experiment that is not compared.
         BoneexpError: there are too many runs to read all their predictions.
     """

@@ -1,6 +1,6 @@
 """Names of metrics, as a person types them and a table shows them: "accuracy", "malignant_sensitivity"."""
 
-from boneexp.errors import FigureUnknown
+from boneexp.errors import MetricUnknown
 from boneexp.evaluation.metrics import LOWER_IS_BETTER
 from boneexp.evaluation.reported import run_metric_columns
 from boneexp.evaluation.thresholds import OPERATING
@@ -14,11 +14,11 @@ def metric_named(key: str) -> Metric:
     """Return the metric of a key such as "malignant_sensitivity".
 
     Raises:
-        FigureUnknown: there is none; the message names the nearest.
+        MetricUnknown: there is none; the message names the nearest.
     """
     known = {metric.key: metric for metric in known_metrics()}
     if key not in known:
-        raise FigureUnknown(f"there is no metric {key!r}; {nearest(key, known, cutoff=0.5)}")
+        raise MetricUnknown(f"there is no metric {key!r}; {nearest(key, known, cutoff=0.5)}")
     return known[key]
 
 

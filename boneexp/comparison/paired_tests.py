@@ -12,7 +12,7 @@ from itertools import combinations
 import numpy as np
 
 from boneexp.comparison.predictions import Evaluated
-from boneexp.errors import FigureUnknown
+from boneexp.errors import MetricUnknown
 from boneexp.evaluation.differences import Model, paired_differences
 from boneexp.evaluation.false_claims import false_claim, false_claim_of_test
 from boneexp.evaluation.inputs import Predictions
@@ -89,11 +89,11 @@ def paired_tests(
         By metric, then split, then pair. Pairs of which one has no run on a split are left out.
 
     Raises:
-        FigureUnknown: a metric rests on thresholds or a temperature, for which there is no paired test.
+        MetricUnknown: a metric rests on thresholds or a temperature, for which there is no paired test.
     """
     for metric in metrics:
         if (metric.name, metric.class_name) not in metric_columns(CLASS_NAMES):
-            raise FigureUnknown(f"there is no paired test of {metric.key}; take one such as accuracy")
+            raise MetricUnknown(f"there is no paired test of {metric.key}; take one such as accuracy")
     tests = [
         test
         for split in (evaluated.splits if splits is None else splits)

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from boneexp.comparison.paired_tests import SEED
 from boneexp.comparison.predictions import Evaluated, EvaluatedRun
-from boneexp.errors import FigureUnknown
+from boneexp.errors import MetricUnknown
 from boneexp.evaluation.differences import Model, unpaired_differences
 from boneexp.evaluation.metrics import metric_columns
 from boneexp.evaluation.subgroups import FEWEST, Subgroup, subgroups, support
@@ -60,7 +60,7 @@ def subgroup_metrics(
     Of several seeds the run with the lowest validation loss is taken, the one that promotion would choose.
 
     Raises:
-        FigureUnknown: a metric rests on thresholds or a temperature; those have no subgroups.
+        MetricUnknown: a metric rests on thresholds or a temperature; those have no subgroups.
     """
     require_metrics(metrics)
     found = [
@@ -84,17 +84,17 @@ def generalisation_gaps(
     The two test sets are taken as independent; over several seeds metrics are means.
 
     Raises:
-        FigureUnknown: as `subgroup_metrics`.
+        MetricUnknown: as `subgroup_metrics`.
     """
     require_metrics(metrics)
     return tuple(gap for name in evaluated.experiments for gap in _gaps(evaluated, name, metrics))
 
 
 def require_metrics(metrics: Sequence[Metric]) -> None:
-    """Raise FigureUnknown for a metric that cannot be computed from the predictions of one part alone."""
+    """Raise MetricUnknown for a metric that cannot be computed from the predictions of one part alone."""
     for metric in metrics:
         if (metric.name, metric.class_name) not in metric_columns(CLASS_NAMES):
-            raise FigureUnknown(f"{metric.key} rests on validation, too; take a metric such as accuracy")
+            raise MetricUnknown(f"{metric.key} rests on validation, too; take a metric such as accuracy")
 
 
 def _of_run(

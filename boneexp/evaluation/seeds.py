@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from boneexp.evaluation.intervals import satterthwaite
-from boneexp.results import mean_figure
+from boneexp.results import mean_metric
 
 ONE_SEED = "every experiment has one seed: how much of a difference the seed makes is not known."
 
@@ -77,8 +77,8 @@ def seed_study(metrics: Mapping[str, Sequence[float]], *, lower_is_better: bool 
 
 def _spread(name: str, runs: np.ndarray) -> SeedSpread:
     sd = float(runs.std(ddof=1)) if len(runs) > 1 else None
-    ends = (mean_figure([float(end)]) for end in (runs.min(), runs.max()))  # so that the mean lies between
-    return SeedSpread(name, len(runs), mean_figure(runs.tolist()), sd, *ends)
+    ends = (mean_metric([float(end)]) for end in (runs.min(), runs.max()))  # so that the mean lies between
+    return SeedSpread(name, len(runs), mean_metric(runs.tolist()), sd, *ends)
 
 
 def _within_variance(spreads: Sequence[SeedSpread]) -> float | None:
@@ -151,5 +151,5 @@ def seeded_difference(
     pooled = float(((one - one.mean()) ** 2).sum() + ((other - other.mean()) ** 2).sum()) / freedom
     variances = (image_error**2, pooled * (1 / len(one) + 1 / len(other)))
     error = math.sqrt(sum(variances))
-    value = mean_figure(list(second)) - mean_figure(list(first))
+    value = mean_metric(list(second)) - mean_metric(list(first))
     return value, error, satterthwaite(variances, (max(images - 1, 1), freedom))

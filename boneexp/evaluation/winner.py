@@ -129,7 +129,7 @@ def _criteria_of(
 
 
 def _means(of_seeds: Sequence[np.ndarray]) -> np.ndarray:
-    """Return means over seeds that are equal where they ought to be, as `boneexp.results.mean_figure`."""
+    """Return means over seeds that are equal where they ought to be, as `boneexp.results.mean_metric`."""
     steps: np.ndarray = np.trunc(np.mean(of_seeds, axis=0) * STEPS + SHIFT)
     return steps / STEPS
 

@@ -113,7 +113,7 @@ FOLDER = "promoted"
 
 @dataclass(frozen=True)
 class StudyPaths:
-    """Where everything of a study lies."""
+    """The paths of a study: ledger, artifacts, grid file and documents."""
 
     ledger: Path
     artifacts: Path
@@ -121,11 +121,11 @@ class StudyPaths:
     docs: Path
 
     def part(self, path: Path) -> Path:
-        """Return where `path` is made before it takes its place; other ledgers make theirs elsewhere."""
+        """Return the temporary path under which `path` is written; unique for each ledger."""
         return part_of(path.with_name(f"{path.name}.{self.ledger.name}"))
 
     def standard(self, split: str) -> Path:
-        """Return where the promoted checkpoint of a split lies."""
+        """Return the path of the promoted checkpoint of a split."""
         return inside(self.artifacts, f"{FOLDER}/{STANDARD_NAMES[split]}")
 
     @property

@@ -18,7 +18,7 @@ from boneexp.ledger.queries.finished import FinishedRun, finished_runs, runs_to_
 from boneexp.ledger.queries.predictions import PredictedCount, predicted_counts
 from boneexp.ledger.queries.promotions import PromotionRow
 from boneexp.reports.numbers import Estimate
-from boneexp.results import mean_figure
+from boneexp.results import mean_metric
 from boneexp.text.labels import split_of
 
 Row = dict[str, object]
@@ -113,7 +113,7 @@ class Subject:
         if not values:
             return Estimate()
         ends = (found[0].low, found[0].high) if len(found) == 1 else ()
-        return Estimate(mean_figure(values), *ends)
+        return Estimate(mean_metric(values), *ends)
 
 
 def subject_of(
