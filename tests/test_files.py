@@ -8,8 +8,7 @@ from tiny_dataset import write_dataset
 
 from boneexp.data.audit import ImageFacts, annotation_facts, image_facts
 from boneexp.data.btxrd import read_dataset
-from boneexp.data.pictures import read_grey
-from boneexp.data.radiograph import lesion_mask
+from boneexp.data.radiograph import lesion_mask, read_grey
 from boneexp.errors import DataInvalid
 from boneexp.files.reading import content_of
 

@@ -22,8 +22,7 @@ from tiny_dataset import SQUARE, row, write_image
 from boneexp.data.audit import image_facts
 from boneexp.data.labelme import LEAST_POINTS
 from boneexp.data.lesions import Picture
-from boneexp.data.pictures import read_grey
-from boneexp.data.radiograph import drawing_of, lesion_mask
+from boneexp.data.radiograph import drawing_of, lesion_mask, read_grey
 from boneexp.data.rows import COLUMNS
 from boneexp.data.table import read_table
 from boneexp.errors import BoneexpError

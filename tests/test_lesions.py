@@ -7,8 +7,7 @@ from tiny_dataset import SQUARE, row, write_annotation, write_dataset, write_ima
 
 from boneexp.data.audit import ImageFacts, annotation_facts, image_facts
 from boneexp.data.btxrd import read_dataset
-from boneexp.data.pictures import read_grey
-from boneexp.data.radiograph import lesion_mask
+from boneexp.data.radiograph import lesion_mask, read_grey
 from boneexp.errors import DataInvalid
 from boneexp.runs.plan import narrowed, plan
 from boneexp.study.grid import load_grid

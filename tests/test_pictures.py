@@ -13,7 +13,8 @@ from tiny_dataset import REAL, row, write_dataset
 
 from boneexp.data.audit import image_facts
 from boneexp.data.btxrd import read_dataset
-from boneexp.data.pictures import checked_thumbnail, grey_of, opened, read_grey
+from boneexp.data.pictures import checked_thumbnail, grey_of, opened
+from boneexp.data.radiograph import read_grey
 from boneexp.errors import DataInvalid
 from boneexp.ledger.database import reading
 from boneexp.ledger.queries.runs import spec_json

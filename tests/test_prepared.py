@@ -12,9 +12,9 @@ from tiny_dataset import REAL, write_annotation, write_dataset, write_image
 
 from boneexp.data import prepared
 from boneexp.data.btxrd import read_dataset
-from boneexp.data.pictures import grey_of, read_grey
+from boneexp.data.pictures import grey_of
 from boneexp.data.prepared import Recipe, cache_folder, prepare, prepared_grey, recipe_of
-from boneexp.data.radiograph import clahe, lesion_mask
+from boneexp.data.radiograph import clahe, lesion_mask, read_grey
 from boneexp.data.study import study_images
 from boneexp.errors import DataInvalid
 from boneexp.study.settings import DataSettings

@@ -11,8 +11,8 @@ from boneexp.data import drawn_shapes, labelme, pictures, radiograph
 from boneexp.data.audit import image_facts
 from boneexp.data.labelme import MOST_POINTS
 from boneexp.data.lesions import Picture
-from boneexp.data.pictures import grey_of, read_grey
-from boneexp.data.radiograph import clahe, drawing_of, lesion_mask
+from boneexp.data.pictures import grey_of
+from boneexp.data.radiograph import clahe, drawing_of, lesion_mask, read_grey
 from boneexp.errors import DataInvalid
 
 

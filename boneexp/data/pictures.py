@@ -9,7 +9,6 @@ import struct
 import zlib
 from dataclasses import dataclass
 from io import BytesIO
-from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,8 +19,6 @@ from PIL.JpegImagePlugin import JpegImageFile
 from PIL.PngImagePlugin import PngImageFile
 
 from boneexp.data.file_kinds import CONVERT, kind_of
-from boneexp.errors import DataInvalid
-from boneexp.files.reading import content_of
 
 LARGEST_IMAGE_BYTES = 100_000_000
 MOST_PIXELS = 100_000_000
@@ -41,23 +38,10 @@ _REDUCED = {
 }
 
 
-def read_grey(path: Path) -> Grey:
-    """Return the image as (height, width) grey levels, turned as its EXIF orientation says.
-
-    Raises:
-        DataInvalid: the file is missing or no image that can be decoded.
-    """
-    try:
-        return grey_of(content_of(path, LARGEST_IMAGE_BYTES))
-    except (OSError, ValueError) as error:
-        message = getattr(error, "strerror", None) or error
-        raise DataInvalid(
-            f"{path} is missing or no image that can be decoded: {message}", [str(path)]
-        ) from error
-
-
 def grey_of(content: bytes, least_px: float = math.inf) -> Grey:
-    """Return an image's bytes as `read_grey` does, or smaller where that leaves both sides `least_px`.
+    """Return an image's bytes as (height, width) grey levels, turned as its EXIF orientation says.
+
+    It may be smaller, where that leaves both sides `least_px`.
 
     A JPEG is stored as frequencies of blocks of 8 x 8 pixels; without the high ones it comes out at 1/2, 1/4
     or 1/8 of its size and in a fraction of the time. A PNG, or a JPEG too small for that, is decoded whole.

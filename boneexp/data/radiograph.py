@@ -1,4 +1,4 @@
-"""One radiograph: what the table says of it, and where its lesion lies."""
+"""One radiograph: its grey levels, what the table says of it, and where its lesion lies."""
 
 from contextlib import suppress
 from dataclasses import dataclass
@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from boneexp.data.lesions import Drawing, Picture, Pictured, drawing, filled, lesion_of, touches
-from boneexp.data.pictures import BROKEN, LARGEST_IMAGE_BYTES, Grey, Image, opened
+from boneexp.data.pictures import BROKEN, LARGEST_IMAGE_BYTES, Grey, Image, grey_of, opened
 from boneexp.errors import DataInvalid
 from boneexp.files.reading import content_of
 from boneexp.study.settings import Lesion
@@ -17,6 +17,21 @@ from boneexp.study.settings import Lesion
 LARGEST_ANNOTATION_BYTES = 64_000_000  # LabelMe can put the image into it
 
 _ORIENTATION = 0x0112  # EXIF tag
+
+
+def read_grey(path: Path) -> Grey:
+    """Return the image as (height, width) grey levels, turned as its EXIF orientation says.
+
+    Raises:
+        DataInvalid: the file is missing or no image that can be decoded.
+    """
+    try:
+        return grey_of(content_of(path, LARGEST_IMAGE_BYTES))
+    except (OSError, ValueError) as error:
+        message = getattr(error, "strerror", None) or error
+        raise DataInvalid(
+            f"{path} is missing or no image that can be decoded: {message}", [str(path)]
+        ) from error
 
 
 def clahe(grey: Grey, clip_limit: float, tiles: int) -> Grey:

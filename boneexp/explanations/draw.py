@@ -8,8 +8,7 @@ import cv2
 import numpy as np
 from torch import nn
 
-from boneexp.data.pictures import read_grey
-from boneexp.data.radiograph import Radiograph, lesion_mask
+from boneexp.data.radiograph import Radiograph, lesion_mask, read_grey
 from boneexp.data.study import dataset_of, study_images
 from boneexp.errors import NoHeatMaps
 from boneexp.evaluation.overlap import energy_inside, iou_at, pointing_hit
