@@ -55,7 +55,7 @@ def test_the_console_script_works_from_any_folder(wheel, tmp_path):
     boneexp("init")
     assert "8 queued" in boneexp("queue", "--grid", "experiments.toml")
     assert boneexp("status", "--json").count('"queued"') == 8
-    where = "import boneexp.ledger.database as d; print(d._migrations())"
+    where = "import boneexp.ledger.upgrading as d; print(d._migrations())"
     assert run(python, "-c", where).strip() == str(site / "boneexp" / "migrations")
 
 
