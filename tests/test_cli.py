@@ -173,7 +173,7 @@ def test_running_without_saying_what_is_a_usage_error(study):
     assert "--workers needs --all" in study("run", "--next", "--workers", "2", code=2).output
     assert "choose one" in study("retry", code=2).output
     assert "choose one" in study("promote", code=2).output
-    assert "whole numbers" in study("queue", "--seeds", "a", code=2).output
+    assert "must be integers" in study("queue", "--seeds", "a", code=2).output
 
 
 def test_nothing_to_do_has_an_exit_code_of_its_own(finished_study):

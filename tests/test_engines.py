@@ -164,12 +164,12 @@ class Pipe:
 
 
 def test_of_steps_that_follow_one_another_at_once_only_some_are_told_and_a_stop_is_heard_at_each(monkeypatch):
-    pipe, word, now = Pipe(), process._Word(), itertools.count(step=process.STEPS_APART_S / 3.5)
+    pipe, request, now = Pipe(), process._StopRequest(), itertools.count(step=process.STEPS_APART_S / 3.5)
     monkeypatch.setattr(process, "time", SimpleNamespace(monotonic=lambda: next(now)))
-    messages = process.Messages(pipe, word)
+    messages = process.Messages(pipe, request)
     assert all(messages.step(0, done, 12) for done in range(1, 13))
     assert [content for _, content in pipe.sent] == [(0, 1, 12), (0, 5, 12), (0, 9, 12)]
-    word.reason = "cancelled"
+    request.reason = "cancelled"
     assert not any(messages.step(1, done, 12) for done in range(1, 5))
 
 

@@ -12,7 +12,7 @@ from conftest import Study
 from settled_ledger import settled_ledger
 
 from boneexp.errors import BoneexpError
-from boneexp.results import WITH_INTERVALS, Computing, Failed, Killed, Stopped
+from boneexp.results import WITH_INTERVALS, Computing, Failed, Killed, Prediction, Stopped
 from boneexp.runs import reproduce
 from boneexp.runs.context import WorkerContext
 from boneexp.runs.reproduce import ReproducedMetric, Reproduction
@@ -166,30 +166,10 @@ def test_a_figure_lies_inside_its_interval_or_is_the_same_where_there_is_none(ag
 
 
 def test_predictions_that_differ_are_counted_and_measured():
-    differences = reproduce._differences(
-        [
-            {
-                "part": "test",
-                "image_id": "a",
-                "label": "Normal",
-                "p_normal": 0.5,
-                "p_benign": 0.3,
-                "p_malignant": 0.2,
-            },
-            {
-                "part": "test",
-                "image_id": "b",
-                "label": "Normal",
-                "p_normal": 0.5,
-                "p_benign": 0.3,
-                "p_malignant": 0.2,
-            },
-        ],
-        [
-            reproduce.Prediction("test", "a", "", 1, 0, (0.5, 0.3, 0.2)),
-            reproduce.Prediction("test", "c", "", 1, 0, (0.5, 0.3, 0.2)),
-        ],
+    stored, again = (
+        [Prediction("test", image, "", 1, 0, (0.5, 0.3, 0.2)) for image in images] for images in ("ab", "ac")
     )
+    differences = reproduce._differences(stored, again)
     assert differences == [0.0, 1.0, 1.0]
     figures = (ReproducedMetric("accuracy", 0.5, 0.4, 0.6, 0.45),)
     found = Reproduction(1, "h", "f", ("cpu", "cuda"), {}, figures, 3, 2, 1.0, True)

@@ -581,7 +581,7 @@ def test_a_frozen_worker_loses_its_run_and_can_change_nothing_when_it_wakes(tmp_
     process.send_signal(signal.SIGCONT)
     text = process.communicate()[0]
     assert process.returncode == 4, text
-    assert "nothing of this attempt counts" in text
+    assert "this attempt does not count" in text
     assert [each["outcome"] for each in frozen.json("show", "1")["attempts"]] == ["lost", "succeeded"]
     assert_same_result(unbroken, frozen)
     folder = frozen.artifacts / "experiments/E2/stratified"
