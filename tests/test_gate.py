@@ -326,11 +326,12 @@ def test_of_several_seeds_the_promoted_run_is_judged_by_its_own_interval(tmp_pat
 
 
 def test_an_interval_without_width_and_a_figure_that_is_missing_prove_nothing(study):
-    change(study, "UPDATE run_summaries SET accuracy_low = 1, accuracy_high = 1 WHERE run_id = 3")
+    accuracy = "run_id = 3 AND part = 'test' AND metric = 'accuracy'"
+    change(study, f"UPDATE metrics SET low = 1, high = 1 WHERE {accuracy}")
     wanted = {"above_baseline": ["stratified_accuracy"]}
     found = judged(study.ledger, [3], **wanted)["above-baseline stratified_accuracy"]
     assert (found.met, "without width" in found.found) == (False, True)
-    change(study, "UPDATE run_summaries SET accuracy = NULL WHERE run_id = 3")
+    change(study, f"UPDATE metrics SET value = NULL WHERE {accuracy}")
     change(study, "DELETE FROM metrics WHERE run_id = 3 AND metric = 'temperature'")
     assert judged(study.ledger, [3], **wanted)["above-baseline stratified_accuracy"].met is None
     scaled = {"calibration_metric": "log_loss", "temperature_scaling": True}
