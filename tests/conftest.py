@@ -117,6 +117,11 @@ SLOW_FILES = {
     *("test_package", "test_page_browser", "test_phantom", "test_plots", "test_promoted_files"),
     *("test_promotion", "test_promotion_kills", "test_quarantine", "test_reproducing", "test_resume_check"),
     *("test_runs", "test_saving", "test_tensors", "test_training"),
+    # seconds each, over whole studies and many resamples
+    *("test_advice", "test_beside_the_figures", "test_checklists", "test_comparing", "test_differences"),
+    *("test_documents", "test_facts", "test_large_grid", "test_links", "test_metrics", "test_page"),
+    *("test_prepared", "test_refusals", "test_report", "test_selection", "test_shared", "test_toml_values"),
+    *("test_upgrade", "test_winner", "test_written"),
 }
 FIRST = ("test_chaos", "test_promotion_kills", "test_runs")  # the longest, lest one be left for the end
 SLOW_FIXTURES = {"phantom"}  # whatever reads it, or runs on it

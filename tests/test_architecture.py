@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 from dataclasses import dataclass
+from functools import cache
 from itertools import takewhile
 from pathlib import Path
 
@@ -64,18 +65,23 @@ def room_of(module):
     return module.split(".")[1] if "." in module else ""
 
 
+@cache
 def parsed(path):
     return ast.parse(path.read_text(encoding="utf-8"))
 
 
+@cache
 def imports_of(path):
-    tree = parsed(path)
+    return list(_imports(parsed(path)))
+
+
+def _imports(tree):
     later = {id(node) for inner in ast.walk(tree) if _runs_later(inner) for node in ast.walk(inner)}
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
-            assert node.level == 0, f"{path}: relative import in line {node.lineno}"
+            assert node.level == 0, f"relative import in line {node.lineno}"
             names = [_imported(node.module, alias.name) for alias in node.names]
         else:
             continue

@@ -306,6 +306,7 @@ def test_upgrade_of_a_current_ledger_does_nothing(finished_study):
     assert "up to date" in finished_study("upgrade").stdout
 
 
+@pytest.mark.slow
 def test_phantom_writes_a_dataset_and_refuses_a_folder_of_others(tmp_path):
     out = tmp_path / "phantom"
     assert (
@@ -350,6 +351,7 @@ def test_queue_prints_and_returns_what_is_odd_about_the_data(study, tmp_path):
         assert [row[0] for row in connection.execute(query)] == [kept]
 
 
+@pytest.mark.slow
 def test_a_phantom_is_written_over_only_by_somebody_who_says_so(tmp_path, terminal):
     out = tmp_path / "phantom"
     command = ["data", "phantom", "--images", "12", "--out", str(out)]

@@ -560,6 +560,7 @@ def claim_all(path, name, found):
     found.put(taken)
 
 
+@pytest.mark.slow
 def test_eight_processes_claim_two_hundred_runs_each_once(tmp_path):
     path = open_ledger(tmp_path / "ledger.db")
     enqueue(path, make.specs(200))
