@@ -9,11 +9,12 @@ from boneexp.cli.output import empty_table, escaped, machine_readable
 from boneexp.cli.unfinished_promotion import mention_interrupted_promotion
 from boneexp.errors import NothingToDo
 from boneexp.ledger.database import reading
-from boneexp.ledger.queries.promotions import DecisionRow, decision_rows
 from boneexp.ledger.statements import record
 
 if TYPE_CHECKING:
     from rich.table import Table
+
+    from boneexp.ledger.queries.promotions import DecisionRow
 
 
 def decisions(
@@ -24,6 +25,8 @@ def decisions(
     md: Markdown = False,
 ) -> None:
     """List every decision: when, what, by whom, why, and the conditions not met."""
+    from boneexp.ledger.queries.promotions import decision_rows
+
     with reading(ledger) as connection:
         rows = decision_rows(connection)
         mention_interrupted_promotion(connection)
@@ -34,7 +37,7 @@ def decisions(
     return output.show(decisions_table(rows))
 
 
-def decisions_table(rows: Sequence[DecisionRow]) -> "Table":
+def decisions_table(rows: "Sequence[DecisionRow]") -> "Table":
     """Return the table of all decisions, oldest first."""
     table = empty_table(*(name.replace("_", " ") for name in record(rows[0])))
     for row in rows:

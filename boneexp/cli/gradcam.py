@@ -25,7 +25,6 @@ from boneexp.cli.options import (
 from boneexp.cli.output import empty_table, escaped
 from boneexp.cli.unfinished_promotion import finish_interrupted_promotion
 from boneexp.files.folders import StudyPaths
-from boneexp.results import CLASS_NAMES
 from boneexp.text.labels import RESEARCH_ONLY
 from boneexp.text.numbers import three_decimals
 
@@ -80,6 +79,7 @@ def gradcam(
 def overlap_parts(done: "Done") -> "list[Any]":
     """Return the table of drawn images and the mean overlap with the annotated lesions."""
     from boneexp.explanations.gradcam import overlap_of
+    from boneexp.results import CLASS_NAMES
 
     overlap = overlap_of(done.explained.explanations)
     table = empty_table("image", "class", "outcome", "true", "predicted", "IoU at 0.5", "overlay")

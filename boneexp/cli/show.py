@@ -12,7 +12,6 @@ from boneexp.cli.options import ARTIFACTS, LEDGER, ArtifactsPath, Json, LedgerPa
 from boneexp.cli.output import Row, empty_table, escaped, with_checkpoint_path
 from boneexp.cli.unfinished_promotion import mention_interrupted_promotion
 from boneexp.ledger.database import reading
-from boneexp.ledger.queries.figures import late_rows, metric_rows
 from boneexp.ledger.queries.runs import RunStatus, run_row, spec_json
 from boneexp.ledger.statements import record
 from boneexp.text.numbers import clock_time, three_decimals
@@ -36,6 +35,7 @@ def show(
 
     from boneexp.ledger.queries.attempts import attempts_of_run, epochs_of_run
     from boneexp.ledger.queries.events import events_of_run
+    from boneexp.ledger.queries.figures import late_rows, metric_rows
     from boneexp.ledger.queries.files import files_of_run
 
     with reading(ledger) as connection:

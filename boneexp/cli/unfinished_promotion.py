@@ -7,12 +7,13 @@ from boneexp.cli import output
 from boneexp.errors import BoneexpError, Busy
 from boneexp.files.folders import StudyPaths
 from boneexp.ledger.database import reading
-from boneexp.ledger.queries.promotions import promotion_cut_short
 from boneexp.ledger.schema import BUSY_TIMEOUT_S
 
 
 def finish_interrupted_promotion(paths: StudyPaths, *, required: bool = False) -> None:
     """Finish an interrupted promotion and report it; failing to finish is an error only if `required`."""
+    from boneexp.ledger.queries.promotions import promotion_cut_short
+
     with reading(paths.ledger) as connection:
         if promotion_cut_short(connection) is None:
             return
@@ -34,6 +35,8 @@ def finish_interrupted_promotion(paths: StudyPaths, *, required: bool = False) -
 
 def mention_interrupted_promotion(connection: Any) -> None:
     """Report an interrupted promotion and how to finish it."""
+    from boneexp.ledger.queries.promotions import promotion_cut_short
+
     found = promotion_cut_short(connection)
     if found is None:
         return

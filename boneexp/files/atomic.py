@@ -1,7 +1,6 @@
 """Where a run's files lie, and how a file comes to be there: whole or not at all, and nowhere else."""
 
 import errno
-import hashlib
 import os
 import shutil
 from collections.abc import Iterator
@@ -65,6 +64,8 @@ def sha256_of(path: Path) -> str:
     Raises:
         OSError: the file cannot be read.
     """
+    import hashlib  # loads OpenSSL
+
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 

@@ -5,10 +5,13 @@ import shutil
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from boneexp.files.atomic import flush, inside, link, sha256_of
 from boneexp.files.together import part_of
-from boneexp.results import WrittenFile
+
+if TYPE_CHECKING:
+    from boneexp.results import WrittenFile
 
 
 @dataclass(frozen=True)
@@ -63,8 +66,10 @@ class RunFolder:
         """Return the path of any other file of the run."""
         return inside(self.path, name)
 
-    def written(self, kind: str, path: Path) -> WrittenFile:
+    def written(self, kind: str, path: Path) -> "WrittenFile":
         """Return the ledger's fact about a file: it names the place where the file will be published."""
+        from boneexp.results import WrittenFile
+
         return WrittenFile(kind, f"{self.relative}/{path.name}", sha256_of(path), path.stat().st_size)
 
     def earlier(self) -> list["RunFolder"]:
@@ -73,7 +78,7 @@ class RunFolder:
         below = sorted(number for number in numbers if self.attempt is None or number < self.attempt)
         return [replace(self, attempt=number) for number in reversed(below)]
 
-    def publish(self, files: Iterable[WrittenFile]) -> None:
+    def publish(self, files: "Iterable[WrittenFile]") -> None:
         """Put the attempt's files at their final names; they stay where they are, too, until `drop`."""
         parts = []
         for file in files:

@@ -2,8 +2,6 @@
 
 from functools import lru_cache
 
-from boneexp.results import SPLITS
-
 UNKNOWN = "not reported"
 
 
@@ -76,5 +74,5 @@ def label(figure: str) -> str:
 @lru_cache(maxsize=256)
 def split_of(figure: str) -> tuple[str, str]:
     """Return (split, metric) of a comparison figure."""
-    split = next((name for name in SPLITS if figure.startswith(f"{name}_")), "")
+    split = next((name for name in _SPLITS if figure.startswith(f"{name}_")), "")
     return split, figure.removeprefix(f"{split}_")

@@ -3,7 +3,6 @@
 import time
 from collections.abc import Sequence
 
-from boneexp.results import AT_BOUND, is_at_bound
 from boneexp.text.labels import UNKNOWN
 
 
@@ -18,6 +17,8 @@ def format_estimate(value: float | None, low: float | None = None, high: float |
 
 def temperature(value: float | None) -> str:
     """Return a temperature, marked where the search for it ended at a bound."""
+    from boneexp.results import AT_BOUND, is_at_bound  # ten milliseconds that --help and status do without
+
     return (
         f"{format_estimate(value)} {AT_BOUND}"
         if is_at_bound("temperature", value)
